@@ -1,0 +1,35 @@
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static uint64_t read_ms(clockid_t id)
+{
+	struct timespec ts;
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+uint64_t clock_wall_ms(void)
+{
+	return read_ms(CLOCK_REALTIME);
+}
+
+uint64_t clock_steady_ms(void)
+{
+	return read_ms(CLOCK_MONOTONIC);
+}
+
+char *clock_rfc3339(uint64_t wall_ms, char *out)
+{
+	/* The year 9999: beyond it the format has no room. */
+	const uint64_t last = UINT64_C(253402300799999);
+	if (wall_ms > last)
+		wall_ms = last;
+	time_t seconds = (time_t)(wall_ms / 1000);
+	struct tm tm;
+	gmtime_r(&seconds, &tm);
+	size_t n = strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, CLOCK_RFC3339_SIZE - n, ".%03uZ", (unsigned)(wall_ms % 1000));
+	return out;
+}

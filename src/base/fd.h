@@ -1,0 +1,39 @@
+/* Small helpers around file descriptors. All return a negative errno. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Closes and returns -1, for `fd = fd_close(fd)`. Negative fds are ignored;
+ * errno is kept. */
+int fd_close(int fd);
+
+/* Reads the whole of `fd` into a new buffer, NUL-terminated beyond its length.
+ * Errors: -EFBIG when it holds more than `limit` bytes, -ENOMEM, read errors. */
+int fd_read_all(int fd, size_t limit, char **ret_data, size_t *ret_size);
+
+/* Writes everything, over short writes and EINTR. */
+int fd_write_all(int fd, const void *data, size_t size);
+
+/* Writes `data` durably as `name` in `dirfd`: aside, synced, renamed, and the
+ * directory synced. */
+int fd_write_file(int dirfd, const char *name, const void *data, size_t size, mode_t mode);
+
+/* openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+ * and O_CLOEXEC. Returns the descriptor, or a negative errno. */
+int fd_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
+
+/* Sends one packet with up to FD_PASS_MAX descriptors on a SEQPACKET socket.
+ * -EAGAIN when the peer's buffer is full. */
+enum { FD_PASS_MAX = 4 };
+int fd_send(int sock, const void *data, size_t size, const int *fds, size_t nfds);
+
+/* Receives one packet. Unused places of `fds` (FD_PASS_MAX of them) are -1;
+ * the caller owns the others. Returns 0 with *ret_size 0 at end of file,
+ * -EAGAIN when there is none, -EMSGSIZE when it was larger than `size`. */
+int fd_recv(int sock, void *data, size_t size, size_t *ret_size, int *fds);
+
+/* Switches O_NONBLOCK. */
+int fd_set_nonblock(int fd, bool on);

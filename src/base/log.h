@@ -1,0 +1,29 @@
+/* Log lines on stderr, in the form journald understands.
+ *
+ * On a journal (JOURNAL_STREAM names our stderr) a line starts with its level
+ * as "<N>"; elsewhere it starts with the time. Bytes that would disturb a
+ * terminal are escaped (see escape.h). The level is the only mutable global
+ * in the program.
+ *
+ * Warnings: none of these functions changes errno. */
+#pragma once
+
+enum log_level {
+	LOG_LEVEL_ERROR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_NOTICE = 5,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7,
+};
+
+/* Lines above `level` are dropped. The default is LOG_LEVEL_INFO. */
+void log_set_level(enum log_level level);
+
+/* Writes one line; `format` carries no newline. */
+void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_notice(...) log_line(LOG_LEVEL_NOTICE, __VA_ARGS__)
+#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)

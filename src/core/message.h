@@ -1,0 +1,100 @@
+/* What daemon and worker say to each other: one packet each on a SEQPACKET
+ * socket. Encoded as one JSON object, names escaped as everywhere. Pure: see
+ * fd_send()/fd_recv() for the way.
+ *
+ *   daemon → worker  RUN (with two descriptors: the user's lock, the job's
+ *                    private directory), CANCEL, ACK, QUIT
+ *   worker → daemon  STARTED, PROGRESS, RESULT
+ *
+ * A worker runs one job at a time. After RESULT it waits for ACK; if the
+ * daemon goes away instead, it leaves the result beside the file (NAME_RESULT)
+ * and exits. */
+#pragma once
+
+#include "core/job.h"
+
+enum message_type {
+	MESSAGE_RUN,
+	MESSAGE_CANCEL,   /* end the handler; the result says canceled or interrupted */
+	MESSAGE_ACK,      /* the result is in the index */
+	MESSAGE_QUIT,     /* no more jobs */
+	MESSAGE_STARTED,
+	MESSAGE_PROGRESS,
+	MESSAGE_RESULT,
+	MESSAGE_TYPES
+};
+
+enum { MESSAGE_MAX = 64 * 1024 }; /* bytes of a packet */
+
+/* Resource limits of a handler; 0 = not limited. */
+struct run_limits {
+	uint64_t cpu_seconds;
+	uint64_t memory_bytes;   /* address space of each process */
+	uint64_t file_bytes;     /* largest file it may write */
+	uint64_t open_files;
+	uint64_t processes;      /* of its user */
+};
+
+/* How to run one attempt: everything resolved, nothing left to look up. */
+struct run_order {
+	uint64_t job;
+	uint32_t attempt;
+	char *user;            /* of the spool */
+	char *name;            /* base name of the file */
+	char *dir;             /* absolute path of the private directory: for the handler, which has no descriptor */
+	char **command;        /* NULL-terminated; {file} and the like not yet replaced */
+	char *run_as;          /* account, or NULL: as the daemon */
+	uint64_t timeout_ms;   /* of this attempt; 0 = none */
+	uint64_t kill_grace_ms;
+	uint64_t log_limit_bytes;
+	uint64_t ident_ino;    /* the file that was accepted; another one is not run */
+	char *cookie;          /* marks every process of the attempt in its environment, see runner_kill_strays() */
+	struct run_limits limits;
+};
+
+struct run_progress {
+	uint64_t job;
+	double progress;       /* 0..1, or < 0: not reported */
+	uint64_t records;      /* or RECORDS_NONE */
+	char *message;         /* or NULL */
+};
+
+/* How an attempt ended. */
+struct run_result {
+	uint64_t job;
+	uint32_t attempt;
+	enum outcome outcome;  /* SUCCEEDED, FAILED, TIMED_OUT, INTERRUPTED, CANCELED */
+	int32_t exit_code;     /* or EXIT_CODE_NONE; 128+N for signal N */
+	uint64_t started_ms;   /* wall clock; 0 = it never ran */
+	uint64_t finished_ms;
+	uint64_t ran_ms;       /* by the steady clock */
+	uint64_t records;
+	char *error;           /* in words, for log and uploader; NULL on success */
+	char *message;         /* the handler's last, or NULL */
+};
+
+struct message {
+	enum message_type type;
+	uint64_t job;          /* CANCEL, ACK, STARTED */
+	bool interrupt;        /* CANCEL: because of shutdown, so the outcome is INTERRUPTED */
+	uint64_t started_ms;   /* STARTED */
+	struct run_order order;       /* RUN */
+	struct run_progress progress; /* PROGRESS */
+	struct run_result result;     /* RESULT */
+};
+
+void run_order_clear(struct run_order *order);
+void run_result_clear(struct run_result *result);
+void message_clear(struct message *message);
+
+/* A new NUL-terminated string of *ret_size bytes (without the NUL), to be
+ * freed. -EMSGSIZE beyond MESSAGE_MAX, -ENOMEM. */
+int message_encode(const struct message *message, char **ret_data, size_t *ret_size);
+
+/* `ret` is owned by the caller and to be cleared; untouched on failure.
+ * -EBADMSG: not one of our messages, -ENOMEM. */
+int message_decode(const char *data, size_t size, struct message *ret);
+
+/* The result alone, as it is kept in NAME_RESULT. */
+int run_result_encode(const struct run_result *result, char **ret_data, size_t *ret_size);
+int run_result_decode(const char *data, size_t size, struct run_result *ret);

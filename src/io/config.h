@@ -1,0 +1,103 @@
+/* The configuration: one file, JSON or YAML, one table of settings.
+ *
+ * A loaded configuration never changes; a reload loads another one. All paths
+ * in it are absolute, all times milliseconds, all sizes bytes. */
+#pragma once
+
+#include "core/message.h"
+#include "core/retry.h"
+#include "core/settle.h"
+#include <stdio.h>
+
+enum watch_mode { WATCH_AUTO, WATCH_INOTIFY, WATCH_POLL };
+enum durability { DURABILITY_FULL, DURABILITY_RELAXED };
+enum keep_logs { KEEP_LOGS_NEVER, KEEP_LOGS_FAILED, KEEP_LOGS_ALWAYS };
+enum final_failure { FINAL_FAILURE_CONTINUE, FINAL_FAILURE_HOLD };
+enum handler_mode { HANDLER_PER_FILE, HANDLER_STREAM };
+
+struct handler {
+	char **command;           /* NULL-terminated; command[0] absolute */
+	enum handler_mode mode;
+	char *run_as;             /* account, "{user}", or "" = as the daemon */
+	int32_t *permanent_exit_codes;
+	size_t permanent_exit_codes_n;
+	uint64_t kill_grace_ms;
+	enum keep_logs keep_logs;
+	uint64_t log_limit_bytes;
+	struct run_limits limits;
+};
+
+struct route {
+	char *match;              /* shell pattern over the base name */
+	struct handler handler;   /* keys it does not name are the user's */
+};
+
+/* What may differ per user. */
+struct user_settings {
+	struct settle_policy settle;
+	char *marker_suffix;
+	char **ignore;            /* NULL-terminated patterns */
+	uint32_t max_running;     /* effective: 1 with single_job_per_user; 0 = no limit */
+	uint64_t timeout_ms;      /* one attempt; 0 = none */
+	struct retry_policy retry;
+	enum final_failure on_final_failure;
+	uint64_t keep_done_ms;    /* 0 = for ever */
+	uint64_t keep_failed_ms;
+	struct handler handler;
+	struct route *routes;
+	size_t routes_n;
+};
+
+struct config {
+	char *path;               /* of the file, absolute */
+	char *root, *index, *socket;
+	enum watch_mode watch;
+	uint64_t poll_ms;
+	enum durability durability;
+	uint64_t interval_ms;     /* the safety rescan */
+	uint32_t max_concurrent;  /* effective: CPUs where 0 was configured */
+	bool auto_start;
+	uint64_t stop_grace_ms;   /* how long SIGTERM lets attempts finish */
+	struct user_settings defaults;
+	struct config_user *users; /* opaque: overrides by name */
+};
+
+/* Everything that was wrong, one line each ("config.json:12:5: ..."), and
+ * warnings apart. Both are owned; config_report_clear() frees them. */
+struct config_report {
+	char **errors, **warnings;
+	size_t errors_n, warnings_n;
+};
+void config_report_clear(struct config_report *report);
+
+/* Finds the file: `explicit` (may be NULL), $SPOOLD_CONFIG, ./config.json,
+ * /etc/spoold/config.json. A new string, or -ENOENT where none of the last
+ * two is there, -ENOMEM. */
+int config_find(const char *explicit_path, char **ret_path);
+
+/* Loads and checks. On -EINVAL (mistakes) and on file errors, `report` says
+ * all of it and *ret is untouched. Warnings may come with success. */
+int config_load(const char *path, struct config **ret, struct config_report *report);
+/* The same from memory; `path` only names it and anchors relative paths. */
+int config_parse(const char *path, const char *text, size_t size, struct config **ret,
+                 struct config_report *report);
+void config_free(struct config *config);
+
+/* The settings of a user: its own or the defaults. Never NULL; owned by the
+ * configuration. */
+const struct user_settings *config_user(const struct config *config, const char *user);
+
+/* The handler for a file (base name): first matching route, else the user's. */
+const struct handler *settings_handler(const struct user_settings *settings, const char *name);
+
+/* Prints the whole effective configuration as JSON; the schema; the settings
+ * as a table for the manual page (roff) and for the README (markdown). */
+int config_print(const struct config *config, FILE *out);
+void config_print_schema(FILE *out);
+void config_print_roff(FILE *out);
+void config_print_markdown(FILE *out);
+
+/* Names what differs between two configurations and cannot change while
+ * running (root, index, socket ...): a new comma-separated string, or NULL
+ * where nothing does. */
+char *config_fixed_changes(const struct config *old_config, const struct config *new_config);

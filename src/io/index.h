@@ -1,0 +1,103 @@
+/* The index: order, attempts and history, in LMDB.
+ *
+ * One environment, one process with write access (the caller holds the
+ * daemon's lock), one thread. Changes happen between index_begin() and
+ * index_commit(); readers in between see them. Outside of a transaction each
+ * read sees the last commit.
+ *
+ * index_put_job() keeps every table in step (line, delayed, active, final,
+ * paths, the user's counters): there is no other way to change a job.
+ *
+ * Caveats: pointers never lead into the map: everything returned is copied and
+ * owned by the caller. Growing the map ends and repeats nothing: index_begin()
+ * grows it ahead; a transaction that fills it all the same fails with
+ * -ENOSPC and may be repeated (the map is grown by then).
+ *
+ * Errors: -EBADMSG damaged (set it aside with index_set_aside() and rebuild),
+ * -EPROTONOSUPPORT written by a newer version, -EBUSY held by another process,
+ * -EREMOTE on a network file system, -ENOSPC, -EIO, -ENOMEM. */
+#pragma once
+
+#include "core/record.h"
+
+struct index;
+
+struct index_options {
+	bool create;      /* make it where it is missing */
+	bool read_only;   /* beside a daemon or without one; needs no write permission */
+	bool relaxed;     /* commits are not synced: index_sync() does */
+	uint64_t spool_id; /* must match the one inside; 0 = any */
+};
+
+int index_open(const char *dir, const struct index_options *options, struct index **ret);
+void index_close(struct index *ix);
+
+/* Renames a damaged index directory to "<dir>.damaged-<wall_ms>" beside it;
+ * *ret_path is the new name (free). */
+int index_set_aside(const char *dir, uint64_t wall_ms, char **ret_path);
+
+/* Walks all tables and checks them against each other. 0, or -EBADMSG with
+ * the first contradiction in *ret_problem (free). For doctor and the start. */
+int index_check(struct index *ix, char **ret_problem);
+
+int index_begin(struct index *ix);
+int index_commit(struct index *ix); /* ends the transaction also on failure */
+void index_abort(struct index *ix);
+bool index_in_transaction(const struct index *ix);
+/* Makes all commits durable (relaxed mode). May block for a disk write. */
+int index_sync(struct index *ix);
+
+/* Users. -ENOENT where there is none. index_add_user() returns the existing
+ * row too. The row's counters are the index's business: put ignores them. */
+int index_get_user(struct index *ix, const char *name, struct user_row *ret);
+int index_add_user(struct index *ix, const char *name, struct user_row *ret);
+int index_put_user_held(struct index *ix, const char *name, bool held, const char *reason);
+int index_user_name(struct index *ix, uint32_t user, char **ret_name);
+/* Names in order: the first one after `after` (NULL = from the start);
+ * -ENOENT at the end. */
+int index_next_user(struct index *ix, const char *after, char **ret_name, struct user_row *ret);
+
+/* A new job id / place in the line. Within a transaction. */
+int index_new_id(struct index *ix, uint64_t *ret_id);
+int index_new_seq(struct index *ix, uint64_t *ret_seq);
+
+int index_get_job(struct index *ix, uint64_t id, struct job *ret);
+int index_put_job(struct index *ix, const struct job *job);
+/* Forgets a final job and its attempts (retention). */
+int index_remove_job(struct index *ix, uint64_t id);
+
+/* The live or last job of this path of a user; -ENOENT. */
+int index_find_path(struct index *ix, uint32_t user, const char *path, struct job *ret);
+
+/* Walks. Each returns the entry after the given key, 0 or -ENOENT.
+ *
+ * line: pending jobs of a user that do not yield, in queue order. `after_seq`
+ * 0 = head. */
+int index_next_in_line(struct index *ix, uint32_t user, uint64_t after_seq, struct job *ret);
+/* delayed: pending jobs that yield, by (not_before_ms, id). 0, 0 = first. */
+int index_next_delayed(struct index *ix, uint32_t user, uint64_t after_ms, uint64_t after_id,
+                       struct job *ret);
+/* held: in order of id; `after_id` 0 = first. */
+int index_next_held(struct index *ix, uint32_t user, uint64_t after_id, struct job *ret);
+/* active: queued and processing of one user (0 = of all users), by (user, id). */
+int index_next_active(struct index *ix, uint32_t user, uint32_t after_user, uint64_t after_id,
+                      struct job *ret);
+/* final jobs of a user in one state, newest first; start with UINT64_MAX, UINT64_MAX. */
+int index_prev_final(struct index *ix, uint32_t user, enum job_state state, uint64_t before_ms,
+                     uint64_t before_id, struct job *ret);
+/* final jobs of a user in one state, oldest first; start with 0, 0. */
+int index_next_final(struct index *ix, uint32_t user, enum job_state state, uint64_t after_ms,
+                     uint64_t after_id, struct job *ret);
+
+/* Attempts of a job, by number. index_put_attempt() replaces. */
+int index_put_attempt(struct index *ix, uint64_t job, const struct attempt *attempt);
+int index_next_attempt(struct index *ix, uint64_t job, uint32_t after, struct attempt *ret);
+
+/* What operators ask, as one call each. */
+struct index_totals {
+	uint64_t jobs, bytes_used, bytes_map;
+};
+int index_totals(struct index *ix, struct index_totals *ret);
+/* Users with pending jobs, in order of names; as index_next_user(). */
+int index_next_user_pending(struct index *ix, const char *after, char **ret_name,
+                            struct user_row *ret);

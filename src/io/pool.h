@@ -1,0 +1,49 @@
+/* The pool of worker processes, seen from the daemon.
+ *
+ * Workers are started when they are needed and kept for the next job. Each
+ * runs one job at a time. The descriptor of the user's lock goes along with
+ * the job, so the lock lives as long as daemon or worker has work for the
+ * user. When a worker is gone without a result, what its handler left behind
+ * is killed before POOL_GONE is told. */
+#pragma once
+
+#include "core/message.h"
+
+struct pool;
+
+enum pool_event_kind {
+	POOL_STARTED,
+	POOL_PROGRESS,
+	POOL_RESULT,  /* to be acknowledged with pool_ack() once it is committed */
+	POOL_GONE,    /* the worker died with the job unfinished */
+};
+
+struct pool_event {
+	enum pool_event_kind kind;
+	uint64_t job;
+	struct message message; /* as received; empty for POOL_GONE. Cleared by the pool
+	                           at the next pool_next() */
+};
+
+/* `worker_path`: the spool-worker program. `max`: most workers at a time. */
+int pool_new(const char *worker_path, uint32_t max, struct pool **ret);
+/* Lets go of all workers: those with a job finish it by themselves. */
+void pool_free(struct pool *p);
+void pool_set_max(struct pool *p, uint32_t max);
+int pool_fd(const struct pool *p); /* readable when pool_next() has something */
+
+/* Workers that could take a job now (running or yet to be started). */
+uint32_t pool_free_places(const struct pool *p);
+uint32_t pool_busy(const struct pool *p);
+
+/* Hands over a job. The descriptors stay the caller's. -EAGAIN: no place;
+ * -errno where no worker could be started. */
+int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd);
+/* Ends a running job; its result says canceled, or interrupted. -ESRCH: not
+ * running here. */
+int pool_cancel(struct pool *p, uint64_t job, bool interrupt);
+/* The result is in the index: the worker may forget it. */
+void pool_ack(struct pool *p, uint64_t job);
+
+/* The next thing that happened: 1, or 0 when there is nothing more now. */
+int pool_next(struct pool *p, struct pool_event *ret);

@@ -1,0 +1,159 @@
+/* The spool tree: the one owner of its directories.
+ *
+ * Only this room knows the words "incoming", "processing", "done", "failed".
+ * Every access goes through the root's descriptor and openat2 (beneath, no
+ * symlinks), so that no name a user can make leads out of the spool. Files
+ * are only renamed, with RENAME_NOREPLACE (where the file system cannot:
+ * link and unlink); the one exception is tree_purge(), after retention.
+ *
+ * Errors are negative errno: -ENOENT not there, -EEXIST name taken, -ESTALE
+ * not the file that was accepted, -ELOOP / -EINVAL not a plain file, -ENODEV
+ * the spool is not mounted (its marker is gone), -EXDEV, -EACCES, -ENOSPC,
+ * -EIO. Paths are relative to the directory of their place. */
+#pragma once
+
+#include "core/job.h"
+#include "core/settle.h"
+
+struct tree;
+
+/* Opens the spool. -ENOENT: no such directory; -ENODEV: no marker. */
+int tree_open(const char *root, struct tree **ret);
+void tree_close(struct tree *t);
+/* Makes root, marker and a new spool id. 0 also where the marker was there
+ * already (*ret_existed). */
+int tree_init(const char *root, bool *ret_existed);
+
+uint64_t tree_id(const struct tree *t);
+const char *tree_root(const struct tree *t); /* absolute */
+/* Is the marker still there, on the same device? */
+bool tree_mounted(struct tree *t);
+/* Is the file system of this user's incoming one where inotify sees only
+ * what this machine does (NFS, SMB, FUSE ...)? `user` NULL: the root. */
+bool tree_is_network(struct tree *t, const char *user);
+/* Name of the file system type of a path, for messages: "ext4", "fuse". */
+bool tree_path_is_network(const char *path, const char **ret_type);
+
+/* The daemon's own lock on the spool (.spoold/daemon.lock), held until closed.
+ * Returns the descriptor; -EAGAIN held by another process. */
+int tree_lock_daemon(struct tree *t);
+/* The user's worker lock, an OFD lock: it lives as long as any copy of the
+ * descriptor, in whatever process. Returns the descriptor; -EAGAIN. */
+int tree_lock_user(struct tree *t, const char *user);
+
+/* Users: calls `each` for every directory under the root but our own.
+ * `problem` is NULL for a legal user, else why the name is refused.
+ * A nonzero return of `each` ends the walk and is returned. */
+int tree_each_user(struct tree *t, int (*each)(void *ctx, const char *user, const char *problem),
+                   void *ctx);
+/* Makes the user's directories where they are missing. `uid`/`gid` of the
+ * uploader, or (uid_t)-1: as the user's directory. *ret_made counts them. */
+int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made);
+/* Looks for what is wrong with a user's directories: calls `report` with a
+ * sentence and the command that mends it (may be NULL) for each finding;
+ * `fatal`: jobs of this user cannot run. Returns the number of findings. */
+int tree_check_user(struct tree *t, const char *user,
+                    void (*report)(void *ctx, bool fatal, const char *what, const char *mend),
+                    void *ctx);
+
+/* What a directory entry is, when it is no plain upload. */
+enum entry_kind {
+	ENTRY_FILE,
+	ENTRY_DIRECTORY,
+	ENTRY_SYMLINK,
+	ENTRY_SPECIAL,   /* FIFO, socket, device */
+	ENTRY_HARDLINKED /* a plain file with more than one name */
+};
+/* "is a symbolic link": the end of a sentence. NULL for ENTRY_FILE. */
+const char *entry_kind_problem(enum entry_kind kind);
+
+/* An upload as it lies in incoming. */
+int tree_look(struct tree *t, const char *user, const char *path, struct file_ident *ret_ident,
+              enum entry_kind *ret_kind);
+/* Does a process have it open for writing? Takes and drops a read lease. */
+enum writers tree_probe_writer(struct tree *t, const char *user, const char *path);
+/* Opens an upload for reading (for syncing): the descriptor. */
+int tree_open_upload(struct tree *t, const char *user, const char *path);
+/* Opens the user's incoming, or the directory in it that holds `path`. */
+int tree_open_incoming(struct tree *t, const char *user, const char *path);
+
+/* Claims: incoming/<path> → processing/<id>/<base name>, and makes sure that
+ * it was the accepted file, is a plain one and nobody writes it any more.
+ * -ENOENT withdrawn; -ESTALE replaced or being written again: it is back in
+ * incoming, or, where its name was taken meanwhile, *ret_kept names where it
+ * was put in failed (free; else NULL). Idempotent: 0 when it was done
+ * already. */
+int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
+               const struct file_ident *ident, char **ret_kept);
+/* The private directory of a job, opened; with its output directory made. */
+int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path);
+/* Its absolute path: a new string, NULL when memory is out. */
+char *tree_job_path(struct tree *t, const char *user, uint64_t id);
+
+/* Ends a job: the file goes to done or failed, its log and output directory
+ * along where asked (else they are removed with the private directory, they
+ * are ours). `reason` becomes the head of the failed log. *ret_name is the
+ * path it got (free), or NULL where the handler removed its file. Idempotent.
+ * The owner of `ident` is put back. */
+struct tree_finish {
+	const char *user;
+	uint64_t id;
+	const char *path;
+	const struct file_ident *ident;
+	enum place from;       /* PLACE_INCOMING for a job canceled before its claim */
+	enum place to;         /* PLACE_DONE or PLACE_FAILED */
+	bool keep_log, keep_output;
+	const char *reason;    /* or NULL */
+};
+int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
+/* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and
+ * its old log away. */
+int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
+                   enum place from, const char *name);
+/* Retention: removes a final file and what is beside it. 0 also when it was
+ * gone. */
+int tree_purge(struct tree *t, const char *user, enum place from, const char *name);
+
+/* Where is this job's file? Looks in processing/<id>, then incoming, then
+ * the final places (under `final_name`, `path` and the name with its id). */
+struct tree_found {
+	enum place place;
+	bool same;           /* in incoming: it is the accepted file, unchanged */
+	bool result;         /* in processing: a worker's result lies beside it */
+	char *final_name;    /* in done/failed: the path there (free) */
+};
+int tree_find(struct tree *t, const char *user, const struct job *job, struct tree_found *ret);
+
+/* The worker's result left in processing/<id>: its bytes (free). */
+int tree_read_result(struct tree *t, const char *user, uint64_t id, char **ret_data,
+                     size_t *ret_size);
+/* Asks the worker of an earlier daemon to end this job (NAME_CANCEL). */
+int tree_ask_cancel(struct tree *t, const char *user, uint64_t id);
+/* Calls `each` for every private directory; `path` is the base name of the
+ * file in it (NULL when there is none). */
+int tree_each_processing(struct tree *t, const char *user,
+                         int (*each)(void *ctx, uint64_t id, const char *path,
+                                     const struct file_ident *ident),
+                         void *ctx);
+/* Gives an unknown file in processing the job number it is adopted under. */
+int tree_rename_job(struct tree *t, const char *user, uint64_t old_id, uint64_t new_id);
+/* Removes the empty private directory of a job, with our own files in it. */
+int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *path);
+
+/* Reads a job's log from `offset`: from its private directory or beside its
+ * final file. Up to `size` bytes; *ret_n 0 at the end. -ENOENT: none kept. */
+int tree_read_log(struct tree *t, const char *user, const struct job *job, uint64_t offset,
+                  void *out, size_t size, size_t *ret_n);
+
+/* A walk over a user's incoming, in bounded memory, subdirectories included.
+ * tree_scan_next() fills one entry per call: `path` is valid until the next
+ * call. 0, -ENOENT at the end; other errors end the walk too. Directories are
+ * reported (ENTRY_DIRECTORY) before what is in them. */
+struct tree_scan;
+int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret);
+int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
+                   enum entry_kind *ret_kind);
+void tree_scan_end(struct tree_scan *s);
+
+/* Free bytes and inodes on the spool's file system. */
+int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes);
