@@ -3,7 +3,27 @@
  * A client that sends garbage, half a line, too much or too slowly, or does
  * not read its answers, is told why where possible and dropped; it costs
  * bounded memory and disturbs nobody. Requests of one client are answered in
- * order. */
+ * order.
+ *
+ * A request is {"command": S, ...}; an answer {"ok": true, ...} or
+ * {"ok": false, "error": S, "exit": N} with spoolctl's exit code. Names and
+ * paths are escaped (base/escape.h) both ways. N = number, S = string.
+ *
+ *   status     user?              daemon, users: as `spoolctl --json status`
+ *   list       user? state? limit?  jobs
+ *   show       job                job: one object, with attempts
+ *   log        job offset         data (one character U+0000..U+00FF per byte), next: N,
+ *                                 final: no more will come
+ *   explain    job | path         path, job, state, because, next
+ *   submitted  user name          job, as soon as the upload is accepted
+ *   retry      job | failed:true user?   jobs: [N, ...]
+ *   cancel     job                job: N; answered when the job has ended
+ *   hold       job | user         (users only: reason? S)
+ *   release    job | user
+ *   start, stop                   message: S
+ *   rescan     user?              message: S
+ *   reload                        message: S, warnings: [S, ...]; on refusal
+ *                                 errors: [S, ...] beside error */
 #pragma once
 
 #include <jansson.h>

@@ -155,5 +155,21 @@ int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident
                    enum entry_kind *ret_kind);
 void tree_scan_end(struct tree_scan *s);
 
+/* Which user, place and path below it does a file name of the outside world
+ * mean ("spool/alice/incoming/x.csv", relative names from the working
+ * directory)? The file need not exist. -EXDEV: not below this spool; -EINVAL:
+ * below it, but in none of the four directories. Strings are to be freed; in
+ * processing *ret_path is "<id>/<name>". */
+int tree_locate(struct tree *t, const char *outside, char **ret_user, enum place *ret_place,
+                char **ret_path);
+
+/* Puts a copy of `fd` into the user's incoming as `name`, durably and
+ * atomically: written aside under an ignored name, synced, renamed, the
+ * directory synced. -EEXIST: a file of that name waits there already. The
+ * caller needs write permission there. `each` (may be NULL) is told the bytes
+ * written so far. */
+int tree_submit(struct tree *t, const char *user, int fd, const char *name,
+                void (*each)(void *ctx, uint64_t bytes), void *ctx);
+
 /* Free bytes and inodes on the spool's file system. */
 int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes);
