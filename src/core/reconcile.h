@@ -4,7 +4,8 @@
 #include "core/job.h"
 
 enum seen {            /* where the file is, as found */
-	SEEN_INCOMING,     /* the same file that was accepted */
+	SEEN_INCOMING,     /* the same file that was accepted; for final jobs to the
+	                      very ctime: not one that somebody put there again */
 	SEEN_INCOMING_OTHER, /* another file of that name, or changed since */
 	SEEN_PROCESSING,
 	SEEN_RESULT,       /* in processing, with a worker's result beside it */
@@ -19,6 +20,7 @@ enum remedy {
 	REMEDY_JUDGE_AGAIN,   /* cancel as replaced; what is there is a new upload */
 	REMEDY_WITHDRAWN,     /* cancel: the uploader took it away */
 	REMEDY_INTERRUPTED,   /* it may have run: by on_crash */
+	REMEDY_PARK,          /* lies in its private directory already: record the place */
 	REMEDY_RECORD_DONE,   /* finished outside: record it */
 	REMEDY_RECORD_FAILED,
 	REMEDY_CLAIM_AGAIN,   /* not yet moved: back to the line as if never claimed */
@@ -30,11 +32,11 @@ enum remedy {
 	REMEDY_NEW_UPLOAD,    /* the completeness rules apply */
 	REMEDY_ADOPT,         /* a file in processing nobody knows: into the line as interrupted */
 	REMEDY_LEAVE,         /* not ours to touch */
-	REMEDY_RECORD_REMOVED,
 	REMEDIES
 };
 
-/* For a job of the index. `lock_held`: another process has the user's lock.
+/* For a job of the index. SEEN_RESULT counts only for a result that is not yet
+ * in the index. `lock_held`: another process has the user's lock.
  * `place` is the record's (struct job). */
 enum remedy reconcile_job(enum job_state state, enum place place, enum seen seen, bool lock_held);
 

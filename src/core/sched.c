@@ -1,0 +1,206 @@
+#include "core/sched.h"
+
+#include "base/heap.h"
+
+#include <errno.h>
+#include <stdlib.h>
+/* A full table must not end the process: memory that is out is an error like
+ * any other. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+#include <utlist.h>
+
+struct sched_user {
+	uint32_t number;
+	struct sched_view view;
+	bool ready;               /* in the round */
+	struct heap_node backoff; /* key: head_not_before_ms */
+	struct sched_user *prev, *next;
+	UT_hash_handle hh;
+};
+
+struct sched {
+	struct sched_user *users;
+	struct sched_user *round; /* whose head may start, the next one first */
+	struct heap backoff;
+	uint32_t max_active, active;
+	bool running;
+};
+
+struct sched *sched_new(void)
+{
+	struct sched *s = calloc(1, sizeof *s);
+	if (s != NULL) {
+		s->max_active = 1;
+		s->running = true;
+	}
+	return s;
+}
+
+void sched_free(struct sched *s)
+{
+	if (s == NULL)
+		return;
+	struct sched_user *u, *tmp;
+	HASH_ITER(hh, s->users, u, tmp) {
+		HASH_DEL(s->users, u);
+		free(u);
+	}
+	heap_clear(&s->backoff);
+	free(s);
+}
+
+void sched_set_limit(struct sched *s, uint32_t max_active)
+{
+	s->max_active = max_active > 0 ? max_active : 1;
+}
+
+void sched_set_running(struct sched *s, bool running)
+{
+	s->running = running;
+}
+
+bool sched_running(const struct sched *s)
+{
+	return s->running;
+}
+
+static struct sched_user *find(const struct sched *s, uint32_t number)
+{
+	struct sched_user *u = NULL;
+	HASH_FIND(hh, s->users, &number, sizeof number, u);
+	return u;
+}
+
+static struct sched_user *find_or_add(struct sched *s, uint32_t number)
+{
+	struct sched_user *u = find(s, number);
+	if (u != NULL)
+		return u;
+	u = calloc(1, sizeof *u);
+	if (u == NULL)
+		return NULL;
+	u->number = number;
+	HASH_ADD(hh, s->users, number, sizeof u->number, u);
+	if (find(s, number) == NULL) {
+		free(u);
+		return NULL;
+	}
+	return u;
+}
+
+static bool may_start(const struct sched_view *v)
+{
+	return v->head_job != 0 && !v->held && !v->blocked &&
+	       (v->limit == 0 || v->active < v->limit);
+}
+
+static void leave_round(struct sched *s, struct sched_user *u)
+{
+	if (u->ready)
+		DL_DELETE(s->round, u);
+	u->ready = false;
+}
+
+static void join_round(struct sched *s, struct sched_user *u)
+{
+	if (!u->ready)
+		DL_APPEND(s->round, u);
+	u->ready = true;
+}
+
+/* Puts the user where its view wants it: the round, the backoff, or neither. */
+static int file_user(struct sched *s, struct sched_user *u)
+{
+	if (!may_start(&u->view)) {
+		leave_round(s, u);
+		heap_remove(&s->backoff, &u->backoff);
+		return 0;
+	}
+	if (u->view.head_not_before_ms == 0) {
+		heap_remove(&s->backoff, &u->backoff);
+		join_round(s, u);
+		return 0;
+	}
+	leave_round(s, u);
+	return heap_put(&s->backoff, &u->backoff, u->view.head_not_before_ms);
+}
+
+int sched_set_user(struct sched *s, uint32_t user, const struct sched_view *view)
+{
+	struct sched_user *u = find_or_add(s, user);
+	if (u == NULL)
+		return -ENOMEM;
+	s->active = s->active - u->view.active + view->active;
+	u->view = *view;
+	return file_user(s, u);
+}
+
+void sched_forget_user(struct sched *s, uint32_t user)
+{
+	struct sched_user *u = find(s, user);
+	if (u == NULL)
+		return;
+	s->active -= u->view.active;
+	leave_round(s, u);
+	heap_remove(&s->backoff, &u->backoff);
+	HASH_DEL(s->users, u);
+	free(u);
+}
+
+static void end_backoffs(struct sched *s, uint64_t now_wall_ms)
+{
+	for (;;) {
+		struct heap_node *node = heap_first(&s->backoff);
+		if (node == NULL || node->key > now_wall_ms)
+			return;
+		heap_remove(&s->backoff, node);
+		join_round(s, HEAP_ENTRY(node, struct sched_user, backoff));
+	}
+}
+
+size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *picks, size_t n)
+{
+	size_t picked = 0;
+	end_backoffs(s, now_wall_ms);
+	while (s->running && picked < n && s->active < s->max_active && s->round != NULL) {
+		struct sched_user *u = s->round;
+		picks[picked++] = (struct sched_pick){.user = u->number, .job = u->view.head_job};
+		u->view.head_job = 0;
+		u->view.active++;
+		s->active++;
+		leave_round(s, u);
+	}
+	return picked;
+}
+
+uint64_t sched_next_ms(const struct sched *s)
+{
+	const struct heap_node *node = heap_first(&s->backoff);
+	return node == NULL || !s->running ? UINT64_MAX : node->key;
+}
+
+enum sched_reason sched_explain(const struct sched *s, uint32_t user, uint64_t now_wall_ms)
+{
+	const struct sched_user *u = find(s, user);
+	if (u == NULL || (u->view.head_job == 0 && u->view.active == 0))
+		return SCHED_EMPTY;
+	if (!s->running)
+		return SCHED_STOPPED;
+	if (u->view.held)
+		return SCHED_HELD;
+	if (u->view.blocked)
+		return SCHED_BLOCKED;
+	if (u->view.limit != 0 && u->view.active >= u->view.limit)
+		return SCHED_LIMIT;
+	if (u->view.head_job == 0)
+		return SCHED_EMPTY;
+	if (u->view.head_not_before_ms > now_wall_ms)
+		return SCHED_BACKOFF;
+	return SCHED_READY;
+}
+
+uint32_t sched_active(const struct sched *s)
+{
+	return s->active;
+}
