@@ -174,6 +174,13 @@ size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *pick
 	return picked;
 }
 
+bool sched_ready(const struct sched *s, uint64_t now_wall_ms)
+{
+	const struct heap_node *node = heap_first(&s->backoff);
+	bool some = s->round != NULL || (node != NULL && node->key <= now_wall_ms);
+	return some && s->running && s->active < s->max_active;
+}
+
 uint64_t sched_next_ms(const struct sched *s)
 {
 	const struct heap_node *node = heap_first(&s->backoff);

@@ -60,6 +60,9 @@ void sched_forget_user(struct sched *s, uint32_t user);
  * pick, claim, refresh, pick again. */
 size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *picks, size_t n);
 
+/* Would sched_pick() propose any? */
+bool sched_ready(const struct sched *s, uint64_t now_wall_ms);
+
 /* Wall clock time of the earliest backoff among users that nothing else
  * keeps waiting; UINT64_MAX when there is none. */
 uint64_t sched_next_ms(const struct sched *s);

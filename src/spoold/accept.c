@@ -1,0 +1,358 @@
+#include "spoold/accept.h"
+
+#include "base/escape.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "core/name.h"
+#include "spoold/daemon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Entries that are being synced together. */
+struct sync_batch {
+	uint64_t tag;
+	struct upload_entry *entries; /* by batch_next, in the order of acceptance */
+	struct sync_batch *next;
+};
+
+struct acceptance {
+	struct change change;
+	struct upload_entry *entry;
+	struct job job;
+	bool accepted;
+};
+
+static int cancel_predecessor(struct daemon *d, uint32_t user, const char *path)
+{
+	struct job old = {0};
+	int r = index_find_path(d->index, user, path, &old);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (old.place == PLACE_INCOMING && job_next_state(old.state, JOB_EV_GONE) >= 0) {
+		job_step(&old, JOB_EV_GONE);
+		old.place = PLACE_NOWHERE;
+		old.finished_ms = d->wall_ms;
+		r = job_set_text(&old.error, "replaced by a newer upload of the same name");
+		if (r == 0)
+			r = index_put_job(d->index, &old);
+	}
+	job_clear(&old);
+	return r;
+}
+
+static int new_job(struct daemon *d, const struct upload_entry *e, struct job *job)
+{
+	int r = index_new_id(d->index, &job->id);
+	if (r == 0)
+		r = index_new_seq(d->index, &job->seq);
+	if (r < 0)
+		return r;
+	job->user = e->user->number;
+	job->state = JOB_PENDING;
+	job->place = PLACE_INCOMING;
+	job->ident = e->look.ident;
+	job->arrived_ms = e->first_ms;
+	job->accepted_ms = d->wall_ms;
+	job->exit_code = EXIT_CODE_NONE;
+	job->records = RECORDS_NONE;
+	return job_set_text(&job->path, e->path);
+}
+
+static int accept_apply(struct daemon *d, struct change *c)
+{
+	struct acceptance *a = (struct acceptance *)c;
+	struct upload_entry *e = a->entry;
+	job_clear(&a->job);
+	a->accepted = false;
+	if (e->gone)
+		return 0;
+	int r = cancel_predecessor(d, e->user->number, e->path);
+	if (r == 0)
+		r = new_job(d, e, &a->job);
+	if (r == 0)
+		r = index_put_job(d->index, &a->job);
+	user_touch(d, e->user);
+	a->accepted = r == 0;
+	return r;
+}
+
+static void accept_finish(struct daemon *d, struct change *c, int error)
+{
+	struct acceptance *a = (struct acceptance *)c;
+	if (error == 0 && a->accepted) {
+		char *shown = escape_str(a->job.path);
+		log_info("user %s: job %llu is %s", a->entry->user->name,
+		         (unsigned long long)a->job.id, shown == NULL ? "?" : shown);
+		free(shown);
+		request_accepted(d, a->entry->user, &a->job);
+	}
+	intake_release(d, a->entry);
+	job_clear(&a->job);
+	free(a);
+}
+
+static void accept(struct daemon *d, struct upload_entry *e)
+{
+	struct acceptance *a = calloc(1, sizeof *a);
+	if (a == NULL) {
+		intake_again(d, e);
+		return;
+	}
+	a->change = (struct change){.apply = accept_apply, .finish = accept_finish, .keep = true};
+	a->entry = e;
+	e->state = UPLOAD_ACCEPTING;
+	turn_add(d, &a->change);
+}
+
+void accept_ready(struct daemon *d, struct upload_entry *e)
+{
+	e->complete_ms = d->wall_ms;
+	e->state = UPLOAD_SYNCING;
+	e->batch_next = NULL;
+	*d->intake.ready_end = e;
+	d->intake.ready_end = &e->batch_next;
+	d->intake.ready_n++;
+}
+
+/* Opens what has to be durable: each file, and the directories of their names.
+ * A file that cannot be opened (gone, no permission) is found out when it is
+ * looked at once more. */
+static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fds)
+{
+	size_t n = 0;
+	for (struct upload_entry *e = entries; e != NULL; e = e->batch_next) {
+		int file = e->gone ? -ENOENT : tree_open_upload(d->tree, e->user->name, e->path);
+		if (file < 0)
+			continue;
+		fds[n++] = file;
+		int dir = tree_open_incoming(d->tree, e->user->name, e->path);
+		if (dir >= 0)
+			fds[n++] = dir;
+	}
+	return n;
+}
+
+static void take_batch(struct daemon *d, struct upload_entry *entries)
+{
+	while (entries != NULL) {
+		struct upload_entry *e = entries;
+		entries = e->batch_next;
+		struct file_ident ident;
+		enum entry_kind kind;
+		int r = e->gone ? -ENOENT
+		                : tree_look(d->tree, e->user->name, e->path, &ident, &kind);
+		if (r == 0 && kind == ENTRY_FILE && file_ident_same(&ident, &e->look.ident)) {
+			e->look.ident = ident;
+			accept(d, e);
+		} else {
+			intake_again(d, e);
+		}
+	}
+}
+
+void accept_send_batch(struct daemon *d)
+{
+	int fds[2 * INTAKE_BATCH_MAX];
+	struct upload_entry *entries = d->intake.ready;
+	if (entries == NULL)
+		return;
+	d->intake.ready = NULL;
+	d->intake.ready_end = &d->intake.ready;
+	d->intake.ready_n = 0;
+	if (d->config->durability == DURABILITY_RELAXED) {
+		take_batch(d, entries);
+		return;
+	}
+	struct sync_batch *batch = calloc(1, sizeof *batch);
+	size_t n = open_batch(d, entries, fds);
+	if (batch != NULL && sync_add(d->sync, d->intake.last_tag + 1, fds, n) == 0) {
+		batch->tag = ++d->intake.last_tag;
+		batch->entries = entries;
+		batch->next = d->intake.batches;
+		d->intake.batches = batch;
+		return;
+	}
+	log_error("memory is out: uploads wait");
+	free(batch);
+	for (size_t i = 0; i < n; i++)
+		fd_close(fds[i]);
+	while (entries != NULL) {
+		struct upload_entry *e = entries;
+		entries = e->batch_next;
+		intake_again(d, e);
+	}
+}
+
+static struct sync_batch *take_tag(struct daemon *d, uint64_t tag)
+{
+	struct sync_batch **p = &d->intake.batches;
+	while (*p != NULL && (*p)->tag != tag)
+		p = &(*p)->next;
+	struct sync_batch *batch = *p;
+	if (batch != NULL)
+		*p = batch->next;
+	return batch;
+}
+
+static void put_off(struct daemon *d, struct upload_entry *entries)
+{
+	while (entries != NULL) {
+		struct upload_entry *e = entries;
+		entries = e->batch_next;
+		intake_again(d, e);
+	}
+}
+
+void intake_read_synced(struct daemon *d)
+{
+	uint64_t tag;
+	int error;
+	while (sync_next(d->sync, &tag, &error) > 0) {
+		struct sync_batch *batch = take_tag(d, tag);
+		if (batch == NULL)
+			continue;
+		if (error != 0) {
+			log_error("uploads cannot be made durable: %s; they wait and are tried again",
+			          strerror(-error));
+			put_off(d, batch->entries);
+		} else {
+			take_batch(d, batch->entries);
+		}
+		free(batch);
+	}
+}
+
+bool accept_idle(const struct daemon *d)
+{
+	return d->intake.batches == NULL && d->intake.ready == NULL;
+}
+
+static void free_entries(struct daemon *d, struct upload_entry *entries)
+{
+	while (entries != NULL) {
+		struct upload_entry *e = entries;
+		entries = e->batch_next;
+		intake_release(d, e);
+	}
+}
+
+void accept_clear(struct daemon *d)
+{
+	free_entries(d, d->intake.ready);
+	d->intake.ready = NULL;
+	while (d->intake.batches != NULL) {
+		struct sync_batch *batch = d->intake.batches;
+		d->intake.batches = batch->next;
+		free_entries(d, batch->entries);
+		free(batch);
+	}
+}
+
+/* A job whose file left. */
+struct departure {
+	struct change change;
+	struct user *user;
+	uint64_t job;
+	struct file_ident ident;
+	const char *why; /* static */
+	struct job ended;
+};
+
+static int gone_apply(struct daemon *d, struct change *c)
+{
+	struct departure *dep = (struct departure *)c;
+	job_clear(&dep->ended);
+	struct job job = {0};
+	int r = index_get_job(d->index, dep->job, &job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (job.place == PLACE_INCOMING && job_next_state(job.state, JOB_EV_GONE) >= 0) {
+		job_step(&job, JOB_EV_GONE);
+		job.place = PLACE_NOWHERE;
+		job.finished_ms = d->wall_ms;
+		r = job_set_text(&job.error, dep->why);
+		if (r == 0)
+			r = index_put_job(d->index, &job);
+		if (r == 0)
+			r = job_copy(&job, &dep->ended);
+	}
+	job_clear(&job);
+	user_touch(d, dep->user);
+	return r;
+}
+
+static void gone_finish(struct daemon *d, struct change *c, int error)
+{
+	struct departure *dep = (struct departure *)c;
+	if (error == 0 && dep->ended.id != 0) {
+		char *shown = escape_str(dep->ended.path);
+		log_info("user %s: job %llu (%s) is canceled: %s", dep->user->name,
+		         (unsigned long long)dep->job, shown == NULL ? "?" : shown, dep->why);
+		free(shown);
+		retention_note(d, dep->ended.finished_ms, dep->user->settings->keep_failed_ms);
+		request_job_ended(d, &dep->ended);
+	}
+	job_clear(&dep->ended);
+	free(dep);
+}
+
+void accept_gone(struct daemon *d, struct user *u, const struct job *job, const char *why)
+{
+	if (job_next_state(job->state, JOB_EV_GONE) < 0)
+		return;
+	struct departure *dep = calloc(1, sizeof *dep);
+	if (dep == NULL) {
+		scan_want(d, u);
+		return;
+	}
+	dep->change = (struct change){.apply = gone_apply, .finish = gone_finish, .keep = true};
+	dep->user = u;
+	dep->job = job->id;
+	dep->ident = job->ident;
+	dep->why = why;
+	turn_add(d, &dep->change);
+}
+
+/* "x.csv.done" → "x.csv" where the completion rule is "marker". */
+static bool marked_name(const struct user *u, const char *path, char *out, size_t size)
+{
+	const char *suffix = u->settings->marker_suffix;
+	size_t n = strlen(path), m = strlen(suffix);
+	if (u->settings->settle.completion != COMPLETION_MARKER || m == 0 || n <= m ||
+	    n - m >= size || strcmp(path + n - m, suffix) != 0)
+		return false;
+	memcpy(out, path, n - m);
+	out[n - m] = '\0';
+	return name_base(out)[0] != '\0';
+}
+
+bool accept_is_marker(struct daemon *d, struct user *u, const char *path)
+{
+	char marked[JOB_PATH_MAX + 1];
+	if (!marked_name(u, path, marked, sizeof marked))
+		return false;
+	struct upload_entry *e = intake_find(u, marked);
+	if (e == NULL || e->state == UPLOAD_ARRIVING)
+		intake_look(d, u, marked, WATCH_RENAMED_IN);
+	return true;
+}
+
+bool accept_has_marker(struct daemon *d, const struct user *u, const char *path)
+{
+	char marker[JOB_PATH_MAX + 1];
+	struct file_ident ident;
+	enum entry_kind kind;
+	if (u->settings->settle.completion != COMPLETION_MARKER)
+		return false;
+	int n = snprintf(marker, sizeof marker, "%s%s", path, u->settings->marker_suffix);
+	if (n < 0 || (size_t)n >= sizeof marker)
+		return false;
+	if (tree_look(d->tree, u->name, marker, &ident, &kind) < 0 || kind != ENTRY_FILE)
+		return false;
+	/* A marker left over from an earlier file of this name says nothing. */
+	struct file_ident file;
+	return tree_look(d->tree, u->name, path, &file, &kind) == 0 && ident.ctime_ns >= file.ctime_ns;
+}

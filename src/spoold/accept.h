@@ -1,0 +1,27 @@
+/* Accepting: what intake found complete is made durable and becomes a job. */
+#pragma once
+
+#include "spoold/intake.h"
+
+struct daemon;
+
+/* A complete upload joins the next batch; the batch goes to the syncer. */
+void accept_ready(struct daemon *d, struct upload_entry *e);
+void accept_send_batch(struct daemon *d);
+bool accept_idle(const struct daemon *d);
+void accept_clear(struct daemon *d);
+
+/* A pending or held job whose file is gone or replaced: adds the change. */
+void accept_gone(struct daemon *d, struct user *u, const struct job *job, const char *why);
+
+/* Completion "marker": is this name the marker of another one (then that one
+ * is looked at)? Does this upload have its marker? */
+bool accept_is_marker(struct daemon *d, struct user *u, const char *path);
+bool accept_has_marker(struct daemon *d, const struct user *u, const char *path);
+
+/* Entries are intake's: dropped when the file is gone, released when they
+ * became a job (or nothing). */
+void intake_drop(struct daemon *d, struct upload_entry *e);
+void intake_release(struct daemon *d, struct upload_entry *e);
+/* Back to waiting, to be judged again after the settle time. */
+void intake_again(struct daemon *d, struct upload_entry *e);

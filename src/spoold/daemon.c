@@ -1,0 +1,217 @@
+#include "spoold/daemon.h"
+
+#include "base/log.h"
+#include "spoold/accept.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How often a spool that is not mounted is looked for. */
+enum { MOUNT_CHECK_MS = 2000 };
+
+static uint64_t interval_ms(const struct daemon *d)
+{
+	return d->interval_ms != 0 ? d->interval_ms : d->config->interval_ms;
+}
+
+int daemon_init(struct daemon *d, struct config *config)
+{
+	*d = (struct daemon){.config = config, .lock_fd = -1, .starting = true};
+	d->sched = sched_new();
+	if (d->sched == NULL)
+		return -ENOMEM;
+	intake_init(d);
+	return 0;
+}
+
+void daemon_clear(struct daemon *d)
+{
+	turn_clear(d);
+	accept_clear(d);
+	scan_clear(d);
+	requests_clear(d);
+	intake_clear(d);
+	dispatch_clear(d);
+	users_clear(d);
+	sched_free(d->sched);
+	d->sched = NULL;
+}
+
+int daemon_start(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
+{
+	d->wall_ms = d->since_ms = wall_ms;
+	d->steady_ms = steady_ms;
+	d->rescan_ms = steady_ms + interval_ms(d);
+	sched_set_limit(d->sched, d->config->max_concurrent);
+	/* --mode once is itself the order to work. */
+	sched_set_running(d->sched, d->config->auto_start || d->once);
+	if (!d->config->auto_start && !d->once)
+		log_notice("auto_start_processing is false: jobs wait for 'spoolctl start'");
+	return users_discover(d);
+}
+
+static void spool_is_back(struct daemon *d, struct tree *again)
+{
+	log_notice("the spool is back; looking at all of it");
+	tree_close(d->tree);
+	d->tree = again;
+	d->unmounted = false;
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
+		u->reconciled = false;
+		if (u->number != 0) {
+			user_watch(d, u);
+			recover_user(d, u);
+		}
+		user_touch(d, u);
+	}
+	users_discover(d);
+	scan_want_all(d);
+}
+
+bool daemon_mounted(struct daemon *d)
+{
+	if (!d->unmounted && tree_mounted(d->tree))
+		return true;
+	if (!d->unmounted) {
+		log_error("the spool at %s is not mounted (its marker is gone): nothing is concluded "
+		          "from that, no job starts until it is back", tree_root(d->tree));
+		d->unmounted = true;
+		d->mount_check_ms = d->steady_ms + MOUNT_CHECK_MS;
+		for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+			user_touch(d, u);
+	}
+	return false;
+}
+
+static void look_for_mount(struct daemon *d)
+{
+	struct tree *again = NULL;
+	if (!d->unmounted || d->steady_ms < d->mount_check_ms)
+		return;
+	d->mount_check_ms = d->steady_ms + MOUNT_CHECK_MS;
+	if (tree_open(tree_root(d->tree), &again) < 0)
+		return;
+	if (tree_id(again) != tree_id(d->tree)) {
+		tree_close(again);
+		return;
+	}
+	spool_is_back(d, again);
+}
+
+static void look_again(struct daemon *d)
+{
+	if (d->steady_ms < d->rescan_ms || d->unmounted)
+		return;
+	d->rescan_ms = d->steady_ms + interval_ms(d);
+	users_discover(d);
+	scan_want_all(d);
+}
+
+static bool all_met(const struct daemon *d)
+{
+	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+		if (u->number == 0)
+			return false;
+	return true;
+}
+
+static void end_of_start(struct daemon *d)
+{
+	if (!d->starting || d->turn.changes != NULL || !scan_idle(d) || !all_met(d))
+		return;
+	d->starting = false;
+	log_info("looked at %u user(s)", HASH_COUNT(d->users.by_name));
+}
+
+uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
+{
+	d->wall_ms = wall_ms;
+	d->steady_ms = steady_ms;
+	look_for_mount(d);
+	look_again(d);
+	users_tick(d);
+	bool more = scan_tick(d);
+	intake_tick(d);
+	retention_tick(d);
+	dispatch_tick(d);
+	if (d->control != NULL)
+		request_tick(d);
+	turn_run(d);
+	end_of_start(d);
+	if (more || (d->turn.changes != NULL && !turn_stalled(d)))
+		return 0;
+	uint64_t next = due_min(users_next(d), due_min(intake_next(d), turn_next(d)));
+	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));
+	next = due_min(next, due_min(request_next(d), d->rescan_ms));
+	return d->unmounted ? due_min(next, d->mount_check_ms) : next;
+}
+
+void daemon_stop(struct daemon *d)
+{
+	if (d->stopping) {
+		/* Asked twice: no more patience. */
+		d->stop_by_ms = d->steady_ms;
+		return;
+	}
+	d->stopping = true;
+	sched_set_running(d->sched, false);
+	d->stop_by_ms = d->steady_ms + d->config->stop_grace_ms;
+	if (d->dispatch.running != NULL)
+		log_notice("stopping; %u running job(s) have %llu s to finish",
+		           HASH_COUNT(d->dispatch.running),
+		           (unsigned long long)(d->config->stop_grace_ms / 1000));
+}
+
+/* Has anybody a job that will start, now or later, without a hand? */
+static bool work_is_left(const struct daemon *d)
+{
+	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
+		switch (sched_explain(d->sched, u->number, d->wall_ms)) {
+		case SCHED_READY:
+		case SCHED_BACKOFF:
+		case SCHED_LIMIT:
+		case SCHED_BLOCKED: return true;
+		case SCHED_EMPTY:
+		case SCHED_HELD:
+		case SCHED_STOPPED: break;
+		}
+	}
+	return sched_active(d->sched) > 0;
+}
+
+bool daemon_finished(const struct daemon *d)
+{
+	bool quiet = d->dispatch.running == NULL && d->dispatch.claims == 0;
+	if (d->stopping)
+		return quiet && (d->turn.changes == NULL || turn_stalled(d));
+	return d->once && quiet && !d->starting && d->turn.changes == NULL && scan_idle(d) &&
+	       intake_idle(d) && d->dispatch.unmoved == NULL && !work_is_left(d);
+}
+
+int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fixed)
+{
+	struct config *config = NULL;
+	int r = config_load(d->config->path, &config, report);
+	if (r < 0) {
+		for (size_t i = 0; i < report->errors_n; i++)
+			log_error("%s", report->errors[i]);
+		log_error("the configuration has mistakes; the old settings stay in force");
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < report->warnings_n; i++)
+		log_warning("%s", report->warnings[i]);
+	*ret_fixed = config_fixed_changes(d->config, config);
+	if (*ret_fixed != NULL)
+		log_warning("what changed but takes a restart: %s", *ret_fixed);
+	config->durability = d->config->durability;
+	config_free(d->config);
+	d->config = config;
+	sched_set_limit(d->sched, config->max_concurrent);
+	pool_set_max(d->pool, config->max_concurrent);
+	users_configure(d);
+	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + interval_ms(d));
+	d->retention.due_ms = 0;
+	log_notice("the configuration was loaded again");
+	return 0;
+}

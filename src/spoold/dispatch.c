@@ -1,0 +1,401 @@
+#include "spoold/dispatch.h"
+
+#include "base/escape.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "core/name.h"
+#include "spoold/daemon.h"
+#include "spoold/result.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+struct claim {
+	struct change change;
+	struct user *user;
+	uint64_t id;
+	struct job job;      /* as claimed; id 0: it was no longer to be had */
+	enum place from;
+};
+
+char *dispatch_cookie(const struct daemon *d, uint64_t job)
+{
+	char *cookie = NULL;
+	if (asprintf(&cookie, "%016" PRIx64 "-%" PRIu64, tree_id(d->tree), job) < 0)
+		return NULL;
+	return cookie;
+}
+
+struct running *dispatch_find(const struct daemon *d, uint64_t job)
+{
+	struct running *r = NULL;
+	HASH_FIND(hh, d->dispatch.running, &job, sizeof job, r);
+	return r;
+}
+
+static void running_free(struct running *r)
+{
+	if (r == NULL)
+		return;
+	free(r->name);
+	free(r->message);
+	free(r->cancel_text);
+	free(r);
+}
+
+void dispatch_forget(struct daemon *d, uint64_t job)
+{
+	struct running *r = dispatch_find(d, job);
+	if (r == NULL)
+		return;
+	HASH_DEL(d->dispatch.running, r);
+	running_free(r);
+}
+
+static struct running *remember(struct daemon *d, struct user *u, const struct job *job)
+{
+	struct running *r = calloc(1, sizeof *r);
+	if (r == NULL)
+		return NULL;
+	r->job = job->id;
+	r->user = u;
+	r->attempt = job->attempt;
+	r->progress = -1;
+	r->records = RECORDS_NONE;
+	r->name = strdup(name_base(job->path));
+	if (r->name == NULL) {
+		free(r);
+		return NULL;
+	}
+	HASH_ADD(hh, d->dispatch.running, job, sizeof r->job, r);
+	return r;
+}
+
+static int claim_apply(struct daemon *d, struct change *c)
+{
+	struct claim *claim = (struct claim *)c;
+	struct job *job = &claim->job;
+	int r = index_get_job(d->index, claim->id, job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	user_touch(d, claim->user);
+	if (job->state != JOB_PENDING) {
+		job_clear(job);
+		return 0;
+	}
+	claim->from = job->place;
+	job_step(job, JOB_EV_CLAIM);
+	job->place = PLACE_PROCESSING;
+	job->attempt++;
+	job->claimed_ms = d->wall_ms;
+	job->started_ms = 0;
+	job->not_before_ms = 0;
+	job->yields = false;
+	return index_put_job(d->index, job);
+}
+
+static uint64_t attempt_limit_ms(const struct user_settings *s, const struct job *job)
+{
+	uint64_t total = s->retry.max_total_ms;
+	if (total == 0)
+		return s->timeout_ms;
+	uint64_t left = total > job->spent_ms ? total - job->spent_ms : 1;
+	return s->timeout_ms == 0 ? left : due_min(s->timeout_ms, left);
+}
+
+/* Everything in an order is borrowed but `dir` and `cookie`. */
+static int make_order(struct daemon *d, const struct user *u, const struct job *job,
+                      struct run_order *order)
+{
+	const char *base = name_base(job->path);
+	const struct handler *h = settings_handler(u->settings, base);
+	char *run_as = strcmp(h->run_as, "{user}") == 0 ? u->name : h->run_as;
+	*order = (struct run_order){
+		.job = job->id,
+		.attempt = job->attempt,
+		.user = u->name,
+		.name = job->path + (base - job->path),
+		.dir = tree_job_path(d->tree, u->name, job->id),
+		.command = h->command,
+		.run_as = run_as[0] == '\0' ? NULL : run_as,
+		.timeout_ms = attempt_limit_ms(u->settings, job),
+		.kill_grace_ms = h->kill_grace_ms,
+		.log_limit_bytes = h->log_limit_bytes,
+		.ident_ino = job->ident.ino,
+		.cookie = dispatch_cookie(d, job->id),
+		.limits = h->limits,
+	};
+	return order->dir == NULL || order->cookie == NULL ? -ENOMEM : 0;
+}
+
+static int start(struct daemon *d, struct user *u, const struct job *job)
+{
+	struct run_order order;
+	int r = make_order(d, u, job, &order);
+	int dirfd = r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path);
+	if (dirfd < 0) {
+		r = dirfd;
+	} else if (remember(d, u, job) == NULL) {
+		r = -ENOMEM;
+	} else {
+		r = pool_run(d->pool, &order, u->lock_fd, dirfd);
+		if (r < 0)
+			dispatch_forget(d, job->id);
+	}
+	fd_close(dirfd);
+	free(order.dir);
+	free(order.cookie);
+	return r;
+}
+
+static void hand_over(struct daemon *d, struct claim *claim)
+{
+	struct user *u = claim->user;
+	const struct job *job = &claim->job;
+	char *kept = NULL;
+	int r = claim->from != PLACE_INCOMING
+	                ? 0
+	                : tree_claim(d->tree, u->name, job->id, job->path, &job->ident, &kept);
+	if (r < 0) {
+		result_unclaim(d, u, job, r, PLACE_INCOMING);
+	} else {
+		r = start(d, u, job);
+		if (r == -ENOENT)
+			recover_job(d, u, job);
+		else if (r < 0)
+			result_unclaim(d, u, job, r, PLACE_PROCESSING);
+	}
+	if (kept != NULL) {
+		char *shown = escape_str(kept);
+		log_warning("user %s: a file that was put in the place of job %" PRIu64
+		            " while it was taken is kept as failed/%s",
+		            u->name, job->id, shown == NULL ? "?" : shown);
+		free(shown);
+	}
+	free(kept);
+}
+
+static void claim_finish(struct daemon *d, struct change *c, int error)
+{
+	struct claim *claim = (struct claim *)c;
+	d->dispatch.claims--;
+	if (error == 0 && claim->job.id != 0)
+		hand_over(d, claim);
+	job_clear(&claim->job);
+	free(claim);
+}
+
+static int claim_one(struct daemon *d, const struct sched_pick *pick)
+{
+	struct user *u = user_by_number(d, pick->user);
+	user_touch(d, u);
+	/* A lock that somebody else has blocks the user; users_tick() goes on. */
+	if (user_lock(d, u) < 0)
+		return 0;
+	struct claim *claim = calloc(1, sizeof *claim);
+	if (claim == NULL)
+		return -ENOMEM;
+	claim->change = (struct change){.apply = claim_apply, .finish = claim_finish};
+	claim->user = u;
+	claim->id = pick->job;
+	d->dispatch.claims++;
+	turn_add(d, &claim->change);
+	return claim_apply(d, &claim->change);
+}
+
+static uint32_t places(const struct daemon *d)
+{
+	uint32_t free_places = pool_free_places(d->pool);
+	return free_places > d->dispatch.claims ? free_places - d->dispatch.claims : 0;
+}
+
+bool dispatch_ready(struct daemon *d)
+{
+	return !d->unmounted && places(d) > 0 && sched_ready(d->sched, d->wall_ms);
+}
+
+int dispatch_claim_some(struct daemon *d)
+{
+	struct sched_pick picks[64];
+	while (dispatch_ready(d)) {
+		size_t n = places(d);
+		n = sched_pick(d->sched, d->wall_ms, picks, n < 64 ? n : 64);
+		for (size_t i = 0; i < n; i++) {
+			int r = claim_one(d, &picks[i]);
+			if (r < 0)
+				return r;
+		}
+		int r = users_refresh(d);
+		if (r < 0 || n == 0)
+			return r;
+	}
+	return 0;
+}
+
+struct started {
+	struct change change;
+	struct user *user;
+	uint64_t job, started_ms;
+};
+
+static int started_apply(struct daemon *d, struct change *c)
+{
+	const struct started *s = (const struct started *)c;
+	struct job job = {0};
+	int r = index_get_job(d->index, s->job, &job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (job.state == JOB_QUEUED) {
+		struct attempt attempt = {
+			.number = job.attempt,
+			.claimed_ms = job.claimed_ms,
+			.started_ms = s->started_ms,
+			.exit_code = EXIT_CODE_NONE,
+			.records = RECORDS_NONE,
+		};
+		job_step(&job, JOB_EV_STARTED);
+		job.started_ms = s->started_ms;
+		r = index_put_job(d->index, &job);
+		if (r == 0)
+			r = index_put_attempt(d->index, job.id, &attempt);
+	}
+	job_clear(&job);
+	return r;
+}
+
+static void started_finish(struct daemon *d, struct change *c, int error)
+{
+	(void)d;
+	(void)error;
+	free(c);
+}
+
+static void on_started(struct daemon *d, struct running *r, uint64_t started_ms)
+{
+	r->started_ms = started_ms;
+	r->started_steady_ms = d->steady_ms;
+	struct started *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		return;
+	s->change = (struct change){.apply = started_apply, .finish = started_finish, .keep = true};
+	s->user = r->user;
+	s->job = r->job;
+	s->started_ms = started_ms;
+	turn_add(d, &s->change);
+}
+
+static void on_progress(struct running *r, struct run_progress *p)
+{
+	if (p->progress >= 0)
+		r->progress = p->progress;
+	if (p->records != RECORDS_NONE)
+		r->records = p->records;
+	if (p->message != NULL) {
+		free(r->message);
+		r->message = p->message;
+		p->message = NULL;
+	}
+}
+
+/* The worker is gone and so is what it started; what the handler did is not
+ * known. */
+static void on_gone(struct daemon *d, struct running *r)
+{
+	struct run_result result = {
+		.job = r->job,
+		.attempt = r->attempt,
+		.outcome = r->cancel ? OUTCOME_CANCELED : OUTCOME_INTERRUPTED,
+		.exit_code = EXIT_CODE_NONE,
+		.records = RECORDS_NONE,
+		.started_ms = r->started_ms,
+		.finished_ms = d->wall_ms,
+		.error = strdup("its worker ended unexpectedly"),
+	};
+	if (r->started_ms != 0)
+		result.ran_ms = d->steady_ms - r->started_steady_ms;
+	log_warning("user %s: the worker of job %" PRIu64 " ended unexpectedly", r->user->name,
+	            r->job);
+	dispatch_result(d, r->user, &result);
+	run_result_clear(&result);
+}
+
+void dispatch_read_events(struct daemon *d)
+{
+	struct pool_event event;
+	for (int n = 0; n < 1024 && pool_next(d->pool, &event) > 0; n++) {
+		struct running *r = dispatch_find(d, event.job);
+		if (r == NULL)
+			continue;
+		switch (event.kind) {
+		case POOL_STARTED: on_started(d, r, event.message.started_ms); break;
+		case POOL_PROGRESS: on_progress(r, &event.message.progress); break;
+		case POOL_RESULT: dispatch_result(d, r->user, &event.message.result); break;
+		case POOL_GONE: on_gone(d, r); break;
+		}
+	}
+}
+
+int dispatch_cancel(struct daemon *d, uint64_t job, const char *by)
+{
+	struct running *r = dispatch_find(d, job);
+	if (r == NULL)
+		return -ESRCH;
+	r->cancel = true;
+	free(r->cancel_text);
+	r->cancel_text = strdup(by);
+	return pool_cancel(d->pool, job, false);
+}
+
+/* No more time to finish: what still runs is interrupted. */
+static void interrupt_all(struct daemon *d)
+{
+	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
+		pool_cancel(d->pool, r->job, true);
+}
+
+void dispatch_tick(struct daemon *d)
+{
+	if (d->stopping && !d->stop_forced && d->steady_ms >= d->stop_by_ms) {
+		d->stop_forced = true;
+		if (d->dispatch.running != NULL)
+			log_notice("the time to finish is over: interrupting %u running job(s)",
+			           HASH_COUNT(d->dispatch.running));
+		interrupt_all(d);
+	}
+	result_move_again(d);
+}
+
+uint64_t dispatch_next(const struct daemon *d)
+{
+	const struct heap_node *node = heap_first(&d->dispatch.unmoved_due);
+	uint64_t next = node == NULL ? UINT64_MAX : node->key;
+	if (d->stopping && !d->stop_forced)
+		next = due_min(next, d->stop_by_ms);
+	uint64_t backoff = sched_next_ms(d->sched);
+	if (backoff != UINT64_MAX && !d->unmounted) {
+		uint64_t wait = backoff > d->wall_ms ? backoff - d->wall_ms : 0;
+		/* A backoff that is over waits for a worker, not for time. */
+		if (wait > 0)
+			next = due_min(next, d->steady_ms + due_min(wait, 60000));
+	}
+	return next;
+}
+
+void dispatch_clear(struct daemon *d)
+{
+	struct running *r, *tmp;
+	HASH_ITER(hh, d->dispatch.running, r, tmp) {
+		HASH_DEL(d->dispatch.running, r);
+		running_free(r);
+	}
+	struct unmoved *m, *next;
+	HASH_ITER(hh, d->dispatch.unmoved, m, next) {
+		HASH_DEL(d->dispatch.unmoved, m);
+		free(m);
+	}
+	heap_clear(&d->dispatch.unmoved_due);
+}

@@ -1,0 +1,73 @@
+/* Dispatch: from the head of a line to a running handler, and from its result
+ * back to the index. */
+#pragma once
+
+#include "base/heap.h"
+#include "core/job.h"
+#include "core/message.h"
+#include "spoold/user.h"
+
+#include <uthash.h>
+
+struct daemon;
+
+/* A job that is queued or processing under this daemon. */
+struct running {
+	uint64_t job;
+	struct user *user;
+	uint32_t attempt;
+	char *name;             /* base name */
+	uint64_t started_ms;    /* wall, 0 = not yet */
+	uint64_t started_steady_ms;
+	double progress;        /* < 0: not reported */
+	uint64_t records;
+	char *message;
+	bool cancel;            /* by an operator */
+	char *cancel_text;      /* who */
+	UT_hash_handle hh;
+};
+
+/* A final job whose file could not be moved yet (no space, I/O error). */
+struct unmoved {
+	uint64_t job;
+	int error;
+	struct heap_node retry; /* steady ms */
+	UT_hash_handle hh;
+};
+
+struct dispatch {
+	struct running *running;
+	struct unmoved *unmoved;
+	struct heap unmoved_due;
+	uint32_t claims;        /* of this turn, not yet handed to a worker */
+};
+
+enum {
+	DISPATCH_MOVE_RETRY_MS = 5000, /* a move that failed is tried again */
+	DISPATCH_CLAIM_RETRY_MS = 5000, /* so is a claim: no space, no worker */
+};
+
+/* Within a turn: applies the claims that the scheduler proposes. */
+int dispatch_claim_some(struct daemon *d);
+/* Is there anything it would propose? (Then a turn is worth while.) */
+bool dispatch_ready(struct daemon *d);
+
+/* All that workers say. */
+void dispatch_read_events(struct daemon *d);
+/* An attempt ended; from a worker, or from what one left behind. Adds the
+ * change. `result` is copied. */
+void dispatch_result(struct daemon *d, struct user *u, const struct run_result *result);
+
+struct running *dispatch_find(const struct daemon *d, uint64_t job);
+/* Ends a running job: 0, or -ESRCH where it does not run under this daemon. */
+int dispatch_cancel(struct daemon *d, uint64_t job, const char *by);
+/* Moves a final job's file where it belongs; on failure again later. */
+void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job);
+/* Why a final job's file is not in its place: 0, or the errno. */
+int dispatch_unmoved(const struct daemon *d, uint64_t job);
+/* The mark of all processes of a job (free). */
+char *dispatch_cookie(const struct daemon *d, uint64_t job);
+
+void dispatch_tick(struct daemon *d);
+uint64_t dispatch_next(const struct daemon *d);
+void dispatch_clear(struct daemon *d);

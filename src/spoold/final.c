@@ -1,0 +1,197 @@
+#include "spoold/result.h"
+
+#include "base/escape.h"
+#include "base/log.h"
+#include "core/name.h"
+#include "spoold/daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The file of a final job got another name than its own, or is no more. */
+struct renamed {
+	struct change change;
+	uint64_t job;
+	char *name; /* NULL: the handler removed it */
+};
+
+static int renamed_apply(struct daemon *d, struct change *c)
+{
+	const struct renamed *n = (const struct renamed *)c;
+	struct job job = {0};
+	int r = index_get_job(d->index, n->job, &job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (job_state_is_final(job.state)) {
+		if (n->name == NULL)
+			job.place = PLACE_NOWHERE;
+		r = job_set_text(&job.final_name, NULL);
+		if (n->name != NULL) {
+			free(job.final_name);
+			job.final_name = strdup(n->name);
+			r = job.final_name == NULL ? -ENOMEM : 0;
+		}
+		if (r == 0)
+			r = index_put_job(d->index, &job);
+	}
+	job_clear(&job);
+	return r;
+}
+
+static void renamed_finish(struct daemon *d, struct change *c, int error)
+{
+	struct renamed *n = (struct renamed *)c;
+	(void)d;
+	(void)error;
+	free(n->name);
+	free(n);
+}
+
+static void note_name(struct daemon *d, const struct job *job, const char *name)
+{
+	bool as_known = name != NULL && strcmp(name, job->final_name != NULL ? job->final_name
+	                                                                      : job->path) == 0;
+	struct renamed *n = as_known ? NULL : calloc(1, sizeof *n);
+	if (n == NULL)
+		return;
+	n->change = (struct change){.apply = renamed_apply, .finish = renamed_finish, .keep = true};
+	n->job = job->id;
+	n->name = name == NULL ? NULL : strdup(name);
+	turn_add(d, &n->change);
+}
+
+static void moved(struct daemon *d, uint64_t job)
+{
+	struct unmoved *m = NULL;
+	HASH_FIND(hh, d->dispatch.unmoved, &job, sizeof job, m);
+	if (m == NULL)
+		return;
+	heap_remove(&d->dispatch.unmoved_due, &m->retry);
+	HASH_DEL(d->dispatch.unmoved, m);
+	free(m);
+	log_notice("job %" PRIu64 ": its file is in its place now", job);
+}
+
+static void not_moved(struct daemon *d, const struct user *u, const struct job *job, int error)
+{
+	struct unmoved *m = NULL;
+	HASH_FIND(hh, d->dispatch.unmoved, &job->id, sizeof job->id, m);
+	if (m == NULL) {
+		m = calloc(1, sizeof *m);
+		if (m == NULL)
+			return;
+		m->job = job->id;
+		HASH_ADD(hh, d->dispatch.unmoved, job, sizeof m->job, m);
+		log_error("user %s: job %" PRIu64 " is %s but its file cannot be moved to %s: %s; it "
+		          "stays in processing and is tried again",
+		          u->name, job->id, job_state_name(job->state), place_name(job->place),
+		          strerror(-error));
+	}
+	m->error = error;
+	if (heap_put(&d->dispatch.unmoved_due, &m->retry, d->steady_ms + DISPATCH_MOVE_RETRY_MS) < 0)
+		log_error("memory is out: the move is redone at the next start");
+}
+
+int dispatch_unmoved(const struct daemon *d, uint64_t job)
+{
+	struct unmoved *m = NULL;
+	HASH_FIND(hh, d->dispatch.unmoved, &job, sizeof job, m);
+	return m == NULL ? 0 : m->error;
+}
+
+/* What the uploader reads beside the file in failed. */
+static char *reason_text(const struct job *job)
+{
+	char *text = NULL;
+	const char *why = job->error == NULL ? "no reason was given" : job->error;
+	int n;
+	if (job->state == JOB_CANCELED)
+		n = asprintf(&text, "This file was not processed to its end: %s.\n", why);
+	else
+		n = asprintf(&text,
+		             "This file could not be processed: %s.\n"
+		             "It was tried %u time%s (job %" PRIu64 ").\n",
+		             why, job->attempt, job->attempt == 1 ? "" : "s", job->id);
+	return n < 0 ? NULL : text;
+}
+
+static enum place find_place(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	if (tree_find(d->tree, u->name, job, &found) < 0)
+		return PLACE_PROCESSING;
+	free(found.final_name);
+	return found.place == PLACE_INCOMING && found.same ? PLACE_INCOMING : PLACE_PROCESSING;
+}
+
+static void move_final(struct daemon *d, struct user *u, const struct job *job, enum place from)
+{
+	const struct handler *h = settings_handler(u->settings, name_base(job->path));
+	bool failed = job->place == PLACE_FAILED;
+	char *reason = failed ? reason_text(job) : NULL;
+	char *name = NULL;
+	struct tree_finish f = {
+		.user = u->name,
+		.id = job->id,
+		.path = job->path,
+		.ident = &job->ident,
+		.from = from,
+		.to = job->place,
+		.keep_log = h->keep_logs == KEEP_LOGS_ALWAYS ||
+		            (h->keep_logs == KEEP_LOGS_FAILED && failed),
+		.keep_output = true,
+		.reason = reason,
+	};
+	int r = tree_finish(d->tree, &f, &name);
+	if (r < 0) {
+		not_moved(d, u, job, r);
+	} else {
+		note_name(d, job, name);
+		moved(d, job->id);
+	}
+	free(name);
+	free(reason);
+}
+
+void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job)
+{
+	if (job->place == PLACE_DONE || job->place == PLACE_FAILED)
+		move_final(d, u, job, find_place(d, u, job));
+}
+
+void result_ended(struct daemon *d, struct user *u, const struct job *job, enum place from)
+{
+	if (job->state == JOB_FAILED)
+		d->failed_count++;
+	if (from == PLACE_NOWHERE)
+		dispatch_move_final(d, u, job);
+	else if (job->place == PLACE_DONE || job->place == PLACE_FAILED)
+		move_final(d, u, job, from);
+	retention_note(d, job->finished_ms,
+	               job->state == JOB_DONE ? u->settings->keep_done_ms
+	                                      : u->settings->keep_failed_ms);
+	request_job_ended(d, job);
+}
+
+void result_move_again(struct daemon *d)
+{
+	struct heap_node *node;
+	while ((node = heap_first(&d->dispatch.unmoved_due)) != NULL && node->key <= d->steady_ms) {
+		struct unmoved *m = HEAP_ENTRY(node, struct unmoved, retry);
+		struct job job = {0};
+		heap_remove(&d->dispatch.unmoved_due, node);
+		if (!daemon_mounted(d) || index_get_job(d->index, m->job, &job) < 0) {
+			if (heap_put(&d->dispatch.unmoved_due, node,
+			             d->steady_ms + DISPATCH_MOVE_RETRY_MS) < 0)
+				return;
+			continue;
+		}
+		struct user *u = user_by_number(d, job.user);
+		if (u != NULL)
+			dispatch_move_final(d, u, &job);
+		job_clear(&job);
+	}
+}

@@ -1,0 +1,442 @@
+#include "spoold/intake.h"
+
+#include "base/escape.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "core/name.h"
+#include "spoold/accept.h"
+#include "spoold/daemon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Due times are milliseconds; what is due in the same one goes in the order in
+ * which it was put: a running number fills the low bits. */
+enum { ORDER_BITS = 20 };
+
+static void set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms)
+{
+	uint64_t order = d->intake.order++ & ((UINT64_C(1) << ORDER_BITS) - 1);
+	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | order) < 0)
+		log_error("memory is out: an upload waits for the next scan");
+}
+
+void intake_init(struct daemon *d)
+{
+	d->intake.ready_end = &d->intake.ready;
+}
+
+struct upload_entry *intake_find(const struct user *u, const char *path)
+{
+	struct upload_entry *e = NULL;
+	HASH_FIND(hh, u->uploads, path, strlen(path), e);
+	return e;
+}
+
+static struct upload_entry *add(struct daemon *d, struct user *u, const char *path)
+{
+	size_t n = strlen(path);
+	if (d->intake.entries >= INTAKE_ENTRIES_MAX) {
+		scan_want(d, u);
+		return NULL;
+	}
+	struct upload_entry *e = calloc(1, sizeof *e + n + 1);
+	if (e == NULL)
+		return NULL;
+	memcpy(e->path, path, n + 1);
+	e->user = u;
+	e->first_ms = d->wall_ms;
+	HASH_ADD_KEYPTR(hh, u->uploads, e->path, n, e);
+	d->intake.entries++;
+	return e;
+}
+
+static void detach(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	if (e->gone)
+		return;
+	heap_remove(&d->intake.due, &e->due);
+	if (e->state == UPLOAD_REFUSED)
+		u->uploads_refused--;
+	HASH_DEL(u->uploads, e);
+	e->gone = true;
+}
+
+void intake_drop(struct daemon *d, struct upload_entry *e)
+{
+	bool in_use = e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING;
+	detach(d, e);
+	if (!in_use)
+		intake_release(d, e);
+}
+
+/* The scan that found it goes on without it. */
+static void leave_scan(struct daemon *d, struct upload_entry *e)
+{
+	if (e->from_scan)
+		d->scan.feeding--;
+	e->from_scan = false;
+}
+
+void intake_release(struct daemon *d, struct upload_entry *e)
+{
+	detach(d, e);
+	leave_scan(d, e);
+	d->intake.entries--;
+	free(e);
+}
+
+void intake_clear(struct daemon *d)
+{
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
+		struct upload_entry *e, *tmp;
+		HASH_ITER(hh, u->uploads, e, tmp) {
+			HASH_DEL(u->uploads, e);
+			free(e);
+		}
+	}
+	heap_clear(&d->intake.due);
+}
+
+static void refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
+{
+	if (e->state == UPLOAD_REFUSED && e->kind == kind)
+		return;
+	char *shown = escape_str(e->path);
+	log_warning("user %s: incoming/%s %s; it is left alone: only plain files with one name "
+	            "become jobs",
+	            u->name, shown == NULL ? "?" : shown, entry_kind_problem(kind));
+	free(shown);
+	if (e->state != UPLOAD_REFUSED)
+		u->uploads_refused++;
+	e->state = UPLOAD_REFUSED;
+	e->kind = kind;
+}
+
+/* What a look or an event told about an upload that is not a job. */
+static void track(struct daemon *d, struct user *u, const char *path,
+                  const struct file_ident *ident, enum entry_kind kind, enum watch_kind hint)
+{
+	struct upload_entry *e = intake_find(u, path);
+	bool is_new = e == NULL;
+	if (is_new)
+		e = add(d, u, path);
+	if (e == NULL || e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
+		/* Looked at once more before it is accepted. */
+		return;
+	}
+	if (kind != ENTRY_FILE) {
+		refuse(u, e, kind);
+		if (kind == ENTRY_HARDLINKED)
+			set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
+		return;
+	}
+	if (e->state == UPLOAD_REFUSED) {
+		u->uploads_refused--;
+		e->state = UPLOAD_ARRIVING;
+	}
+	bool changed = is_new || !file_ident_same(&e->look.ident, ident);
+	e->look.ident = *ident;
+	if (hint == WATCH_RENAMED_IN)
+		e->look.renamed_in = true;
+	else if (changed && !is_new)
+		e->look.renamed_in = false;
+	if (changed || hint == WATCH_CLOSED)
+		e->look.changed_steady_ms = d->steady_ms;
+	uint64_t settle_ms = hint == WATCH_RENAMED_IN ? 0 : u->settings->settle.settle_ms;
+	set_due(d, e, d->steady_ms + settle_ms);
+}
+
+enum known { KNOWN_NOT, KNOWN_SAME, KNOWN_ERROR };
+
+/* Is this file a job already? A job of this name with another content is
+ * canceled: what is there now is a new upload. */
+static enum known known_to_index(struct daemon *d, struct user *u, const char *path,
+                                 const struct file_ident *ident)
+{
+	struct job job = {0};
+	int r = index_find_path(d->index, u->number, path, &job);
+	if (r == -ENOENT)
+		return KNOWN_NOT;
+	if (r < 0)
+		return KNOWN_ERROR;
+	enum known known = KNOWN_NOT;
+	bool here = job.place == PLACE_INCOMING;
+	if (job_state_is_final(job.state)) {
+		/* A power cut undid the moves of a job that is over: redo them. */
+		bool undone = job.place != PLACE_NOWHERE &&
+		              file_ident_same_inode(&job.ident, ident) &&
+		              job.ident.ctime_ns == ident->ctime_ns;
+		if (undone) {
+			recover_job(d, u, &job);
+			known = KNOWN_SAME;
+		}
+	} else if (file_ident_same(&job.ident, ident)) {
+		known = KNOWN_SAME;
+	} else if (here) {
+		accept_gone(d, u, &job, "replaced by a newer upload of the same name");
+	}
+	job_clear(&job);
+	return known;
+}
+
+static void enter_directory(struct daemon *d, struct user *u, const char *path)
+{
+	if (!u->polled && d->watch != NULL) {
+		int fd = tree_open_incoming(d->tree, u->name, path);
+		int r = fd < 0 ? fd : watch_add(d->watch, fd, u->number, path);
+		fd_close(fd);
+		if (r == -ENOSPC)
+			user_watch(d, u);
+	}
+}
+
+bool intake_seen(struct daemon *d, struct user *u, const char *path,
+                 const struct file_ident *ident, enum entry_kind kind, bool *ret_complete)
+{
+	*ret_complete = false;
+	if (kind == ENTRY_DIRECTORY) {
+		enter_directory(d, u, path);
+		return false;
+	}
+	if (name_matches(name_base(path), (const char *const *)u->settings->ignore))
+		return false;
+	if (kind != ENTRY_FILE) {
+		track(d, u, path, ident, kind, WATCH_CHANGED);
+		return false;
+	}
+	switch (known_to_index(d, u, path, ident)) {
+	case KNOWN_SAME: return true;
+	case KNOWN_ERROR: return false;
+	case KNOWN_NOT: break;
+	}
+	if (accept_is_marker(d, u, path))
+		return false;
+	const struct upload_entry *e = intake_find(u, path);
+	if (e != NULL) {
+		if (e->state == UPLOAD_REFUSED || !file_ident_same(&e->look.ident, ident))
+			track(d, u, path, ident, kind, WATCH_CHANGED);
+		return false;
+	}
+	struct upload upload = {.ident = *ident, .marker_seen = accept_has_marker(d, u, path)};
+	uint64_t due;
+	if (settle_judge(&u->settings->settle, &upload, WRITERS_NONE, d->steady_ms, d->wall_ms,
+	                 &due) == SETTLE_COMPLETE)
+		*ret_complete = true;
+	else
+		track(d, u, path, ident, kind, WATCH_CHANGED);
+	return false;
+}
+
+void intake_take(struct daemon *d, struct user *u, const char *path)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	if (tree_look(d->tree, u->name, path, &ident, &kind) < 0 || kind != ENTRY_FILE ||
+	    intake_find(u, path) != NULL)
+		return;
+	struct upload_entry *e = add(d, u, path);
+	if (e == NULL)
+		return;
+	e->look = (struct upload){.ident = ident, .marker_seen = accept_has_marker(d, u, path)};
+	e->from_scan = true;
+	d->scan.feeding++;
+	set_due(d, e, d->steady_ms);
+}
+
+void intake_again(struct daemon *d, struct upload_entry *e)
+{
+	if (e->gone) {
+		intake_release(d, e);
+		return;
+	}
+	leave_scan(d, e);
+	e->state = UPLOAD_ARRIVING;
+	e->look.changed_steady_ms = d->steady_ms;
+	set_due(d, e, d->steady_ms + e->user->settings->settle.settle_ms);
+}
+
+void intake_left(struct daemon *d, struct user *u, const char *path)
+{
+	if (!daemon_mounted(d))
+		return;
+	struct upload_entry *e = intake_find(u, path);
+	if (e != NULL)
+		intake_drop(d, e);
+	struct job job = {0};
+	if (index_find_path(d->index, u->number, path, &job) < 0)
+		return;
+	if (!job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
+	    job_next_state(job.state, JOB_EV_GONE) >= 0)
+		accept_gone(d, u, &job, "withdrawn: the file was taken out of incoming");
+	job_clear(&job);
+}
+
+/* It is a job already; an entry that waits for the same file is not needed. */
+static void forget_known(struct daemon *d, struct user *u, const char *path)
+{
+	struct upload_entry *e = intake_find(u, path);
+	if (e != NULL && (e->state == UPLOAD_ARRIVING || e->state == UPLOAD_REFUSED))
+		intake_drop(d, e);
+}
+
+void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_kind hint)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	if (name_matches(name_base(path), (const char *const *)u->settings->ignore))
+		return;
+	int r = tree_look(d->tree, u->name, path, &ident, &kind);
+	if (r == -ENOENT) {
+		intake_left(d, u, path);
+		return;
+	}
+	if (r < 0) {
+		scan_want(d, u);
+		return;
+	}
+	if (kind == ENTRY_DIRECTORY) {
+		/* What came into it before its watch was set is found by a scan. */
+		enter_directory(d, u, path);
+		scan_want(d, u);
+		return;
+	}
+	if (kind == ENTRY_FILE) {
+		if (known_to_index(d, u, path, &ident) != KNOWN_NOT) {
+			forget_known(d, u, path);
+			return;
+		}
+		if (accept_is_marker(d, u, path))
+			return;
+	}
+	track(d, u, path, &ident, kind, hint);
+}
+
+/* Reads "dir/name" of a hint; false where it is too long to exist. */
+static bool hint_path(const struct watch_hint *hint, char *out, size_t size)
+{
+	const char *slash = hint->dir[0] != '\0' && hint->name[0] != '\0' ? "/" : "";
+	int n = snprintf(out, size, "%s%s%s", hint->dir, slash, hint->name);
+	return n >= 0 && (size_t)n < size;
+}
+
+static void follow_hint(struct daemon *d, const struct watch_hint *hint)
+{
+	char path[JOB_PATH_MAX + 1];
+	if (hint->kind == WATCH_OVERFLOW) {
+		log_notice("more happened at once than the kernel could tell: looking everywhere again");
+		users_discover(d);
+		scan_want_all(d);
+		return;
+	}
+	if (hint->user == 0) {
+		if (hint->kind == WATCH_DIRECTORY)
+			users_meet(d, hint->name);
+		return;
+	}
+	struct user *u = user_by_number(d, hint->user);
+	if (u == NULL || !hint_path(hint, path, sizeof path))
+		return;
+	if (hint->kind == WATCH_LOST) {
+		if (hint->dir[0] == '\0')
+			user_watch(d, u);
+		scan_want(d, u);
+	} else if (hint->kind == WATCH_LEFT) {
+		intake_look(d, u, path, WATCH_CHANGED);
+	} else {
+		intake_look(d, u, path, hint->kind);
+	}
+}
+
+void intake_read_hints(struct daemon *d)
+{
+	struct watch_hint hint;
+	/* Bounded, so that a flood of hints does not keep jobs from starting. */
+	for (int n = 0; n < 4096 && watch_next(d->watch, &hint) > 0; n++)
+		follow_hint(d, &hint);
+}
+
+uint64_t intake_arriving(const struct user *u)
+{
+	return HASH_COUNT(u->uploads) - u->uploads_refused;
+}
+
+/* Judges an upload whose time has come; what it saw goes back into the entry. */
+static void judge(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	struct file_ident ident;
+	enum entry_kind kind;
+	int r = tree_look(d->tree, u->name, e->path, &ident, &kind);
+	if (r == -ENOENT) {
+		intake_drop(d, e);
+		return;
+	}
+	if (r < 0 || kind != ENTRY_FILE || e->state == UPLOAD_REFUSED ||
+	    !file_ident_same(&ident, &e->look.ident)) {
+		leave_scan(d, e);
+		if (r < 0)
+			set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
+		else
+			track(d, u, e->path, &ident, kind, WATCH_CHANGED);
+		return;
+	}
+	e->look.ident = ident;
+	e->look.marker_seen = accept_has_marker(d, u, e->path);
+	uint64_t due = 0;
+	e->waits_for = settle_judge(&u->settings->settle, &e->look,
+	                            tree_probe_writer(d->tree, u->name, e->path), d->steady_ms,
+	                            d->wall_ms, &due);
+	if (e->waits_for == SETTLE_COMPLETE) {
+		accept_ready(d, e);
+		return;
+	}
+	leave_scan(d, e);
+	if (e->waits_for != SETTLE_CONVENTION)
+		set_due(d, e, due);
+}
+
+void intake_tick(struct daemon *d)
+{
+	struct heap_node *node;
+	/* What is complete waits its turn where the index cannot take it. */
+	if (turn_stalled(d) || !daemon_mounted(d))
+		return;
+	while ((node = heap_first(&d->intake.due)) != NULL &&
+	       node->key >> ORDER_BITS <= d->steady_ms && d->intake.ready_n < INTAKE_BATCH_MAX) {
+		struct upload_entry *e = HEAP_ENTRY(node, struct upload_entry, due);
+		heap_remove(&d->intake.due, node);
+		/* The backlog that a scan is sorting came before. */
+		if (e->user->scan_running && !e->from_scan)
+			set_due(d, e, d->steady_ms + 20);
+		else
+			judge(d, e);
+	}
+	accept_send_batch(d);
+}
+
+bool intake_idle(const struct daemon *d)
+{
+	const struct heap_node *node = heap_first(&d->intake.due);
+	/* Only what somebody still writes, or what is refused, may be left. */
+	for (size_t i = 1; node != NULL && i <= d->intake.due.n; i++) {
+		const struct upload_entry *e =
+			HEAP_ENTRY(d->intake.due.nodes[i], struct upload_entry, due);
+		if (e->state == UPLOAD_ARRIVING && e->waits_for != SETTLE_WRITER)
+			return false;
+	}
+	return accept_idle(d);
+}
+
+uint64_t intake_next(const struct daemon *d)
+{
+	const struct heap_node *node = heap_first(&d->intake.due);
+	if (d->intake.ready_n > 0)
+		return 0;
+	if (node == NULL || turn_stalled(d))
+		return UINT64_MAX;
+	return node->key >> ORDER_BITS;
+}

@@ -1,0 +1,89 @@
+/* Intake: from a hint to a job.
+ *
+ * Every way in (event, scan, poll) ends in intake_look(). An upload that is
+ * not complete is an entry here, shown as "arriving"; when core/settle says it
+ * is complete it is synced (io/sync), looked at once more, and accepted by a
+ * change. Entries are few: a backlog goes through scan.h in portions. */
+#pragma once
+
+#include "base/heap.h"
+#include "core/settle.h"
+#include "io/tree.h"
+#include "io/watch.h"
+#include "spoold/user.h"
+
+struct daemon;
+
+enum upload_state {
+	UPLOAD_ARRIVING,  /* waits for its due time or an event */
+	UPLOAD_REFUSED,   /* a symlink, a device ...: never a job */
+	UPLOAD_SYNCING,   /* complete; being made durable */
+	UPLOAD_ACCEPTING, /* in a change */
+};
+
+struct upload_entry {
+	struct user *user;
+	enum upload_state state;
+	struct upload look;
+	enum settle_answer waits_for;  /* while arriving */
+	enum entry_kind kind;
+	uint64_t first_ms;      /* wall */
+	uint64_t complete_ms;   /* wall */
+	bool gone;              /* dropped while syncing or accepting */
+	bool from_scan;         /* counts in scan.feeding */
+	struct heap_node due;
+	struct upload_entry *batch_next;
+	UT_hash_handle hh;
+	char path[];
+};
+
+struct sync_batch;
+
+struct intake {
+	struct heap due;               /* key: steady ms and a running number, see intake.c */
+	uint64_t order;
+	size_t entries;
+	struct upload_entry *ready, **ready_end; /* complete, for the next batch */
+	size_t ready_n;
+	struct sync_batch *batches;    /* at the syncer */
+	uint64_t last_tag;
+};
+
+enum {
+	/* More uploads than this at a time are left to the next scan: at some 300
+	 * bytes each it bounds the memory to about 20 MB. */
+	INTAKE_ENTRIES_MAX = 65536,
+	INTAKE_BATCH_MAX = 512,         /* descriptors open for one sync */
+	INTAKE_RELOOK_MS = 5000,        /* hard links may lose their other name unseen */
+};
+
+void intake_init(struct daemon *d);
+void intake_clear(struct daemon *d);
+
+/* All hints that are there. */
+void intake_read_hints(struct daemon *d);
+/* Batches that were synced. */
+void intake_read_synced(struct daemon *d);
+
+/* Looks at one name in a user's incoming and does what follows: nothing for
+ * what is known, an entry for what is new, a change for what is gone or
+ * replaced. */
+void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_kind kind);
+/* The same for what a scan just saw (no look of its own). Returns true where
+ * the file is known to the index as it is. `ret_complete`: not known, and old
+ * enough to be taken at once: the scan keeps it for its sorted portion. */
+bool intake_seen(struct daemon *d, struct user *u, const char *path,
+                 const struct file_ident *ident, enum entry_kind kind, bool *ret_complete);
+/* Takes a complete upload of a scan. */
+void intake_take(struct daemon *d, struct user *u, const char *path);
+/* This file is no longer there. */
+void intake_left(struct daemon *d, struct user *u, const char *path);
+
+struct upload_entry *intake_find(const struct user *u, const char *path);
+/* Uploads of this user that are not jobs yet and may become some. */
+uint64_t intake_arriving(const struct user *u);
+/* Nothing is under way that only time or the syncer have to finish (for once). */
+bool intake_idle(const struct daemon *d);
+
+void intake_tick(struct daemon *d);
+uint64_t intake_next(const struct daemon *d);

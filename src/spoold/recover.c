@@ -1,0 +1,432 @@
+#include "spoold/recover.h"
+
+#include "base/escape.h"
+#include "base/log.h"
+#include "core/name.h"
+#include "core/reconcile.h"
+#include "io/runner.h"
+#include "spoold/daemon.h"
+#include "spoold/result.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is to be done about one job. */
+struct mend {
+	struct change change;
+	struct user *user;
+	uint64_t job;
+	enum remedy remedy;
+	char *final_name;
+	struct job after; /* id 0: nothing was to be done */
+};
+
+static void to_processing(struct job *job)
+{
+	if (job->state == JOB_HELD)
+		job_step(job, JOB_EV_RELEASE);
+	if (job->state == JOB_PENDING)
+		job_step(job, JOB_EV_CLAIM);
+	if (job->state == JOB_QUEUED)
+		job_step(job, JOB_EV_STARTED);
+}
+
+static void to_waiting(struct job *job)
+{
+	if (!job_state_is_active(job->state))
+		return;
+	if (job->state == JOB_QUEUED && job->attempt > 0)
+		job->attempt--;
+	job_step(job, JOB_EV_INTERRUPTED);
+}
+
+static int cancel_as(struct daemon *d, struct job *job, const char *why)
+{
+	to_waiting(job);
+	job_step(job, JOB_EV_GONE);
+	job->place = PLACE_NOWHERE;
+	job->finished_ms = d->wall_ms;
+	return job_set_text(&job->error, why);
+}
+
+static int end_outside(struct daemon *d, struct mend *m, struct job *job, bool done)
+{
+	to_processing(job);
+	job_step(job, done ? JOB_EV_SUCCEEDED : JOB_EV_FAIL);
+	job->place = done ? PLACE_DONE : PLACE_FAILED;
+	job->finished_ms = d->wall_ms;
+	free(job->final_name);
+	job->final_name = m->final_name == NULL ? NULL : strdup(m->final_name);
+	return job_set_text(&job->error, done ? NULL : "it was moved to failed by somebody else");
+}
+
+static int mend_job(struct daemon *d, struct mend *m, struct job *job)
+{
+	switch (m->remedy) {
+	case REMEDY_JUDGE_AGAIN:
+		return cancel_as(d, job, "replaced or changed by its uploader before its turn");
+	case REMEDY_WITHDRAWN:
+		return cancel_as(d, job, "withdrawn: the file is no longer there");
+	case REMEDY_CLAIM_AGAIN:
+		to_waiting(job);
+		job->place = PLACE_INCOMING;
+		return 0;
+	case REMEDY_PARK:
+		job->place = PLACE_PROCESSING;
+		return 0;
+	case REMEDY_RECORD_DONE: return end_outside(d, m, job, true);
+	case REMEDY_RECORD_FAILED: return end_outside(d, m, job, false);
+	case REMEDY_VANISHED:
+		to_processing(job);
+		job_step(job, JOB_EV_FAIL);
+		job->place = PLACE_NOWHERE;
+		job->finished_ms = d->wall_ms;
+		return job_set_text(&job->error, "file vanished");
+	default:
+		return 0;
+	}
+}
+
+static int mend_apply(struct daemon *d, struct change *c)
+{
+	struct mend *m = (struct mend *)c;
+	struct job job = {0};
+	job_clear(&m->after);
+	int r = index_get_job(d->index, m->job, &job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!job_state_is_final(job.state)) {
+		r = mend_job(d, m, &job);
+		if (r == 0)
+			r = index_put_job(d->index, &job);
+		if (r == 0)
+			r = job_copy(&job, &m->after);
+	}
+	job_clear(&job);
+	user_touch(d, m->user);
+	return r;
+}
+
+static void mend_finish(struct daemon *d, struct change *c, int error)
+{
+	struct mend *m = (struct mend *)c;
+	if (error == 0 && m->after.id != 0 && job_state_is_final(m->after.state)) {
+		if (m->after.place == PLACE_NOWHERE)
+			tree_drop_job(d->tree, m->user->name, m->job, m->after.path);
+		result_ended(d, m->user, &m->after, PLACE_NOWHERE);
+		user_unlock_idle(d, m->user);
+	}
+	job_clear(&m->after);
+	free(m->final_name);
+	free(m);
+}
+
+static void add_mend(struct daemon *d, struct user *u, const struct job *job, enum remedy remedy,
+                     const char *final_name)
+{
+	struct mend *m = calloc(1, sizeof *m);
+	if (m == NULL) {
+		log_error("memory is out: job %" PRIu64 " waits for the next start", job->id);
+		return;
+	}
+	m->change = (struct change){.apply = mend_apply, .finish = mend_finish, .keep = true};
+	m->user = u;
+	m->job = job->id;
+	m->remedy = remedy;
+	m->final_name = final_name == NULL ? NULL : strdup(final_name);
+	turn_add(d, &m->change);
+}
+
+/* The result that a worker left, where it is of an attempt that the index does
+ * not know the end of. */
+static bool read_news(struct daemon *d, const struct user *u, const struct job *job,
+                      struct run_result *ret)
+{
+	char *data = NULL;
+	size_t size;
+	struct run_result result = {0};
+	int r = tree_read_result(d->tree, u->name, job->id, &data, &size);
+	if (r == 0)
+		r = run_result_decode(data, size, &result);
+	free(data);
+	if (r < 0) {
+		if (r != -ENOENT)
+			log_warning("user %s: the result left for job %" PRIu64 " cannot be read: %s",
+			            u->name, job->id, strerror(-r));
+		return false;
+	}
+	struct attempt known = {0};
+	bool news = result.attempt >= job->attempt;
+	if (news && result.attempt > 0 &&
+	    index_next_attempt(d->index, job->id, result.attempt - 1, &known) == 0)
+		news = known.number != result.attempt || known.outcome == OUTCOME_NONE;
+	attempt_clear(&known);
+	result.job = job->id;
+	if (news)
+		*ret = result;
+	else
+		run_result_clear(&result);
+	return news;
+}
+
+static enum seen classify(const struct job *job, const struct tree_found *found, bool news)
+{
+	switch (found->place) {
+	case PLACE_INCOMING: return found->same ? SEEN_INCOMING : SEEN_INCOMING_OTHER;
+	case PLACE_PROCESSING: return news ? SEEN_RESULT : SEEN_PROCESSING;
+	case PLACE_DONE: return SEEN_FINAL_DONE;
+	case PLACE_FAILED: return SEEN_FINAL_FAILED;
+	case PLACE_NOWHERE:
+	case PLACES: break;
+	}
+	(void)job;
+	return SEEN_NOWHERE;
+}
+
+static void interrupted(struct daemon *d, struct user *u, const struct job *job, enum place place)
+{
+	struct run_result result = {
+		.job = job->id,
+		.attempt = job->attempt,
+		.outcome = OUTCOME_INTERRUPTED,
+		.exit_code = EXIT_CODE_NONE,
+		.records = RECORDS_NONE,
+		.started_ms = job->state == JOB_PROCESSING ? job->started_ms : 0,
+		.finished_ms = d->wall_ms,
+	};
+	char text[] = "interrupted: the machine or spoold went down while it ran";
+	result.error = text;
+	char *cookie = dispatch_cookie(d, job->id);
+	int n = cookie == NULL ? 0 : runner_kill_strays(cookie);
+	if (n > 0)
+		log_notice("user %s: ended %d process%s that job %" PRIu64 " had left behind", u->name, n,
+		           n == 1 ? "" : "es", job->id);
+	free(cookie);
+	result_recovered(d, u, &result, place);
+}
+
+static void act(struct daemon *d, struct user *u, const struct job *job, enum remedy remedy,
+                const struct tree_found *found, const struct run_result *news)
+{
+	switch (remedy) {
+	case REMEDY_NOTHING:
+	case REMEDY_LEAVE:
+	case REMEDY_WAIT:
+	case REMEDY_ADOPT: return;
+	case REMEDY_NEW_UPLOAD: scan_want(d, u); return;
+	case REMEDY_APPLY_RESULT: result_recovered(d, u, news, PLACE_PROCESSING); return;
+	case REMEDY_INTERRUPTED: interrupted(d, u, job, found->place); return;
+	case REMEDY_MOVE_FINAL: dispatch_move_final(d, u, job); return;
+	case REMEDY_MOVE_BACK: {
+		int r = tree_take_back(d->tree, u->name, job->id, job->path, found->place,
+		                       found->final_name);
+		if (r < 0)
+			log_error("user %s: job %" PRIu64 " cannot be taken back: %s", u->name, job->id,
+			          strerror(-r));
+		return;
+	}
+	default: add_mend(d, u, job, remedy, found->final_name); return;
+	}
+}
+
+void recover_job(struct daemon *d, struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	struct run_result news = {0};
+	if (!daemon_mounted(d))
+		return;
+	int r = tree_find(d->tree, u->name, job, &found);
+	if (r < 0) {
+		log_error("user %s: cannot look for the file of job %" PRIu64 ": %s", u->name, job->id,
+		          strerror(-r));
+		return;
+	}
+	bool has_news = found.place == PLACE_PROCESSING && found.result &&
+	                read_news(d, u, job, &news);
+	enum seen seen = classify(job, &found, has_news);
+	enum remedy remedy = reconcile_job(job->state, job->place, seen, u->lock_fd < 0);
+	if (remedy != REMEDY_NOTHING) {
+		char *shown = escape_str(job->path);
+		log_notice("user %s: job %" PRIu64 " (%s) is %s in the index, its file is %s: %s", u->name,
+		           job->id, shown == NULL ? "?" : shown, job_state_name(job->state),
+		           seen_name(seen), remedy_name(remedy));
+		free(shown);
+	}
+	act(d, u, job, remedy, &found, &news);
+	run_result_clear(&news);
+	free(found.final_name);
+}
+
+/* A file in processing that the index does not know: the index was lost. */
+struct adoption {
+	struct change change;
+	struct user *user;
+	uint64_t old_id;
+	char *name;
+	struct file_ident ident;
+	struct job job;
+};
+
+static int adopt_id(struct daemon *d, struct adoption *a, struct job *job)
+{
+	struct job other = {0};
+	int r = a->old_id == 0 ? 0 : index_get_job(d->index, a->old_id, &other);
+	job_clear(&other);
+	if (r == -ENOENT) {
+		job->id = a->old_id;
+		return 0;
+	}
+	return r < 0 ? r : index_new_id(d->index, &job->id);
+}
+
+static int adopt_apply(struct daemon *d, struct change *c)
+{
+	struct adoption *a = (struct adoption *)c;
+	struct job *job = &a->job;
+	job_clear(job);
+	int r = adopt_id(d, a, job);
+	if (r == 0)
+		r = index_new_seq(d->index, &job->seq);
+	if (r < 0)
+		return r;
+	job->user = a->user->number;
+	job->state = JOB_PROCESSING;
+	job->place = PLACE_PROCESSING;
+	job->ident = a->ident;
+	job->arrived_ms = job->accepted_ms = job->claimed_ms = job->started_ms = d->wall_ms;
+	job->attempt = 1;
+	job->exit_code = EXIT_CODE_NONE;
+	job->records = RECORDS_NONE;
+	r = job_set_text(&job->path, a->name);
+	if (r == 0)
+		r = index_put_job(d->index, job);
+	user_touch(d, a->user);
+	return r;
+}
+
+static void adopt_finish(struct daemon *d, struct change *c, int error)
+{
+	struct adoption *a = (struct adoption *)c;
+	struct user *u = a->user;
+	if (error == 0) {
+		char *shown = escape_str(a->name);
+		log_notice("user %s: adopted %s, found in processing, as job %" PRIu64, u->name,
+		           shown == NULL ? "?" : shown, a->job.id);
+		free(shown);
+		int r = a->job.id == a->old_id
+		                ? 0
+		                : tree_rename_job(d->tree, u->name, a->old_id, a->job.id);
+		if (r < 0)
+			log_error("user %s: its directory cannot be renamed: %s", u->name, strerror(-r));
+		recover_job(d, u, &a->job);
+	}
+	job_clear(&a->job);
+	free(a->name);
+	free(a);
+}
+
+static int adopt(struct daemon *d, struct user *u, uint64_t id, const char *name,
+                 const struct file_ident *ident)
+{
+	struct adoption *a = calloc(1, sizeof *a);
+	char *copy = strdup(name);
+	if (a == NULL || copy == NULL) {
+		free(a);
+		free(copy);
+		return -ENOMEM;
+	}
+	a->change = (struct change){.apply = adopt_apply, .finish = adopt_finish, .keep = true};
+	a->user = u;
+	a->old_id = id;
+	a->name = copy;
+	a->ident = *ident;
+	turn_add(d, &a->change);
+	return 0;
+}
+
+struct visit {
+	struct daemon *d;
+	struct user *user;
+};
+
+/* A private directory. Active jobs were looked at before. */
+static int visit_directory(void *ctx, uint64_t id, const char *name, const struct file_ident *ident)
+{
+	struct visit *v = ctx;
+	struct job job = {0};
+	int r = index_get_job(v->d->index, id, &job);
+	bool ours = r == 0 && job.user == v->user->number;
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (!ours && name != NULL)
+		r = adopt(v->d, v->user, id, name, ident);
+	else if (!ours)
+		r = tree_drop_job(v->d->tree, v->user->name, id, "");
+	else if (!job_state_is_active(job.state) && name == NULL)
+		r = tree_drop_job(v->d->tree, v->user->name, id, job.path);
+	else if (!job_state_is_active(job.state))
+		recover_job(v->d, v->user, &job);
+	job_clear(&job);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int visit_active(struct daemon *d, struct user *u)
+{
+	struct job job = {0};
+	uint64_t after = 0;
+	int r;
+	while ((r = index_next_active(d->index, u->number, u->number, after, &job)) == 0) {
+		after = job.id;
+		recover_job(d, u, &job);
+		job_clear(&job);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+/* After all that was found out about this user is in the index. */
+struct reconciled {
+	struct change change;
+	struct user *user;
+};
+
+static int reconciled_apply(struct daemon *d, struct change *c)
+{
+	(void)d;
+	(void)c;
+	return 0;
+}
+
+static void reconciled_finish(struct daemon *d, struct change *c, int error)
+{
+	struct user *u = ((struct reconciled *)c)->user;
+	if (error == 0) {
+		u->reconciled = true;
+		user_touch(d, u);
+		user_unlock_idle(d, u);
+	}
+	free(c);
+}
+
+void recover_user(struct daemon *d, struct user *u)
+{
+	if (u->reconciled || u->number == 0 || !daemon_mounted(d) || user_lock(d, u) < 0)
+		return;
+	struct visit v = {.d = d, .user = u};
+	struct reconciled *done = calloc(1, sizeof *done);
+	int r = done == NULL ? -ENOMEM : visit_active(d, u);
+	if (r == 0)
+		r = tree_each_processing(d->tree, u->name, visit_directory, &v);
+	if (r < 0 && r != -ENOENT) {
+		log_error("user %s: index and directories cannot be compared: %s; its jobs wait", u->name,
+		          strerror(-r));
+		free(done);
+		heap_put(&d->users.locks, &u->lock_retry, d->steady_ms + DISPATCH_CLAIM_RETRY_MS);
+		return;
+	}
+	done->change = (struct change){
+		.apply = reconciled_apply, .finish = reconciled_finish, .keep = true};
+	done->user = u;
+	turn_add(d, &done->change);
+}

@@ -1,0 +1,15 @@
+/* Recovery: makes index and directories agree, by core/reconcile. At start, and
+ * for each user whose lock becomes free. */
+#pragma once
+
+#include "core/job.h"
+#include "spoold/user.h"
+
+struct daemon;
+
+/* Looks at all active jobs and all private directories of a user. Until it
+ * is over (u->reconciled) none of its jobs starts. With the lock held by
+ * another process it is put off until that is free. */
+void recover_user(struct daemon *d, struct user *u);
+/* One job whose file is not where the index says. */
+void recover_job(struct daemon *d, struct user *u, const struct job *job);

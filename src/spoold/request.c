@@ -1,0 +1,261 @@
+#include "spoold/request.h"
+
+#include "base/escape.h"
+#include "base/log.h"
+#include "core/shape.h"
+#include "spoold/request_private.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+static const struct {
+	const char *name;
+	request_fn *run;
+	bool admin_only;
+} commands[] = {
+	{"status", request_status, false},   {"list", request_list, false},
+	{"show", request_show, false},       {"log", request_log, false},
+	{"explain", request_explain, false}, {"submitted", request_submitted, false},
+	{"retry", request_retry, false},     {"cancel", request_cancel, false},
+	{"hold", request_hold, false},       {"release", request_release, false},
+	{"start", request_start, true},      {"stop", request_stop, true},
+	{"rescan", request_rescan, false},   {"reload", request_reload, true},
+};
+
+void answer(struct daemon *d, const struct asker *a, json_t *object)
+{
+	if (object != NULL && json_object_set_new(object, "ok", json_true()) < 0) {
+		json_decref(object);
+		object = NULL;
+	}
+	if (object == NULL)
+		answer_no(d, a, ANSWER_NO, "spoold is out of memory");
+	else
+		control_answer(d->control, a->client, object);
+}
+
+void answer_no(struct daemon *d, const struct asker *a, int exit_code, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	json_t *object = json_pack("{s:b, s:s, s:i}", "ok", 0, "error", text, "exit", exit_code);
+	if (object != NULL)
+		control_answer(d->control, a->client, object);
+}
+
+void answer_message(struct daemon *d, const struct asker *a, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	answer(d, a, json_pack("{s:s}", "message", text));
+}
+
+bool may(const struct asker *a, const char *user)
+{
+	return a->admin || (a->user != NULL && strcmp(a->user, user) == 0);
+}
+
+bool ask_user(struct daemon *d, const struct asker *a, struct user **ret)
+{
+	const json_t *arg = json_object_get(a->body, "user");
+	const char *name = arg == NULL ? (a->admin ? NULL : a->user) : json_string_value(arg);
+	if (name == NULL && (arg != NULL || !a->admin)) {
+		answer_no(d, a, ANSWER_USAGE, "expected the name of a user of the spool");
+		return false;
+	}
+	struct user *u = name == NULL ? NULL : user_find(d, name);
+	if (name != NULL && (u == NULL || u->number == 0)) {
+		char *shown = escape_str(name);
+		answer_no(d, a, ANSWER_NO,
+		          "there is no user %s in this spool; 'spoolctl user list' shows them, "
+		          "'spoolctl user add' makes one", shown == NULL ? "?" : shown);
+		free(shown);
+		return false;
+	}
+	if (u != NULL && !may(a, u->name)) {
+		answer_no(d, a, ANSWER_NO, "the jobs of %s are not yours to see or to steer", u->name);
+		return false;
+	}
+	*ret = u;
+	return true;
+}
+
+bool ask_job(struct daemon *d, const struct asker *a, struct job *ret, struct user **ret_user)
+{
+	json_int_t id = json_integer_value(json_object_get(a->body, "job"));
+	if (id <= 0) {
+		answer_no(d, a, ANSWER_USAGE, "expected the number of a job");
+		return false;
+	}
+	struct job job = {0};
+	int r = index_get_job(d->index, (uint64_t)id, &job);
+	struct user *u = r < 0 ? NULL : user_by_number(d, job.user);
+	/* Numbers of other people's jobs are not told from those of none. */
+	if (u == NULL || !may(a, u->name)) {
+		job_clear(&job);
+		if (r < 0 && r != -ENOENT)
+			answer_no(d, a, ANSWER_NO, "the index cannot be read: %s", strerror(-r));
+		else
+			answer_no(d, a, ANSWER_NO, "there is no job %lld; 'spoolctl list' shows the jobs",
+			          (long long)id);
+		return false;
+	}
+	*ret = job;
+	*ret_user = u;
+	return true;
+}
+
+static bool in_group_spool(const struct control_request *request)
+{
+	const struct group *group = getgrnam("spool");
+	return group != NULL && control_peer_in_group(request, group->gr_gid);
+}
+
+static void dispatch_request(struct daemon *d, const struct asker *a)
+{
+	const char *name = json_string_value(json_object_get(a->body, "command"));
+	for (size_t i = 0; name != NULL && i < sizeof commands / sizeof *commands; i++) {
+		if (strcmp(commands[i].name, name) != 0)
+			continue;
+		if (commands[i].admin_only && !a->admin)
+			answer_no(d, a, ANSWER_NO,
+			          "only root, the account that spoold runs as and members of the group "
+			          "\"spool\" may %s", name);
+		else
+			commands[i].run(d, a);
+		return;
+	}
+	answer_no(d, a, ANSWER_USAGE, "expected {\"command\": ...} with one of status, list, show, "
+	                              "log, explain, submitted, retry, cancel, hold, release, start, "
+	                              "stop, rescan, reload");
+}
+
+void request_read_all(struct daemon *d)
+{
+	struct control_request request;
+	while (control_next(d->control, d->steady_ms, &request) > 0) {
+		const struct passwd *account = getpwuid(request.uid);
+		struct asker a = {
+			.client = request.client,
+			.admin = request.uid == 0 || request.uid == geteuid() ||
+			         in_group_spool(&request),
+			.user = account == NULL ? NULL : strdup(account->pw_name),
+			.body = request.body,
+		};
+		dispatch_request(d, &a);
+		free(a.user);
+	}
+}
+
+static struct waiter *wait_new(struct daemon *d, const struct asker *a, uint64_t limit_ms)
+{
+	struct waiter *w = calloc(1, sizeof *w);
+	if (w == NULL) {
+		answer_no(d, a, ANSWER_NO, "spoold is out of memory");
+		return NULL;
+	}
+	w->client = a->client;
+	w->until_ms = d->steady_ms + limit_ms;
+	DL_APPEND(d->requests.waiters, w);
+	return w;
+}
+
+static void wait_over(struct daemon *d, struct waiter *w)
+{
+	DL_DELETE(d->requests.waiters, w);
+	free(w->path);
+	free(w);
+}
+
+void wait_for_job(struct daemon *d, const struct asker *a, uint64_t job)
+{
+	struct waiter *w = wait_new(d, a, REQUEST_CANCEL_MS);
+	if (w != NULL)
+		w->job = job;
+}
+
+void wait_for_upload(struct daemon *d, const struct asker *a, struct user *u, const char *path)
+{
+	struct waiter *w = wait_new(d, a, REQUEST_SUBMITTED_MS);
+	if (w == NULL)
+		return;
+	w->user = u;
+	w->path = strdup(path);
+}
+
+void request_job_ended(struct daemon *d, const struct job *job)
+{
+	struct waiter *w, *tmp;
+	DL_FOREACH_SAFE(d->requests.waiters, w, tmp) {
+		if (w->job != job->id)
+			continue;
+		const struct asker a = {.client = w->client};
+		if (job->state == JOB_CANCELED)
+			answer(d, &a, json_pack("{s:I, s:s}", "job", (json_int_t)job->id, "state",
+			                        job_state_name(job->state)));
+		else
+			answer_no(d, &a, ANSWER_NO, "job %llu ended by itself before: it is %s",
+			          (unsigned long long)job->id, job_state_name(job->state));
+		wait_over(d, w);
+	}
+}
+
+void request_accepted(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct waiter *w, *tmp;
+	DL_FOREACH_SAFE(d->requests.waiters, w, tmp) {
+		if (w->user != u || w->path == NULL || strcmp(w->path, job->path) != 0)
+			continue;
+		const struct asker a = {.client = w->client};
+		answer(d, &a, json_pack("{s:o}", "job", shape_job(job, u->name)));
+		wait_over(d, w);
+	}
+}
+
+void request_tick(struct daemon *d)
+{
+	struct waiter *w, *tmp;
+	DL_FOREACH_SAFE(d->requests.waiters, w, tmp) {
+		bool late = w->until_ms <= d->steady_ms;
+		if (!late && control_alive(d->control, w->client))
+			continue;
+		const struct asker a = {.client = w->client};
+		if (late && w->job != 0)
+			answer_no(d, &a, ANSWER_NO, "job %llu has not ended yet",
+			          (unsigned long long)w->job);
+		else if (late)
+			answer_no(d, &a, ANSWER_NO,
+			          "the file is in incoming but not yet accepted; 'spoolctl explain' "
+			          "says what it waits for");
+		wait_over(d, w);
+	}
+}
+
+uint64_t request_next(const struct daemon *d)
+{
+	const struct waiter *w;
+	uint64_t next = UINT64_MAX;
+	DL_FOREACH(d->requests.waiters, w)
+		next = due_min(next, w->until_ms);
+	return next;
+}
+
+void requests_clear(struct daemon *d)
+{
+	struct waiter *w, *tmp;
+	DL_FOREACH_SAFE(d->requests.waiters, w, tmp)
+		wait_over(d, w);
+}

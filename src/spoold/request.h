@@ -1,0 +1,41 @@
+/* Requests of spoolctl: who may ask what, and the answers. The protocol is
+ * in io/control.h. */
+#pragma once
+
+#include "core/job.h"
+#include "io/control.h"
+#include "spoold/user.h"
+
+struct daemon;
+
+/* A client that is answered when something has happened. */
+struct waiter {
+	uint64_t client;
+	uint64_t job;      /* until this job is final; 0: */
+	struct user *user; /* until this upload is a job */
+	char *path;
+	uint64_t until_ms; /* steady */
+	struct waiter *prev, *next;
+};
+
+struct requests {
+	struct waiter *waiters;
+};
+
+enum {
+	/* A `submitted` whose upload does not become a job (a marker is missing,
+	 * say) is answered after this time; it stays where it is. */
+	REQUEST_SUBMITTED_MS = 20000,
+	/* So is a cancel whose handler does not end: its grace time is at most an
+	 * hour, and nobody waits longer at a terminal. */
+	REQUEST_CANCEL_MS = 3600 * 1000,
+};
+
+void request_read_all(struct daemon *d);
+/* Something final happened to a job / an upload became a job: answers those
+ * who wait. */
+void request_job_ended(struct daemon *d, const struct job *job);
+void request_accepted(struct daemon *d, const struct user *u, const struct job *job);
+void request_tick(struct daemon *d);
+uint64_t request_next(const struct daemon *d);
+void requests_clear(struct daemon *d);

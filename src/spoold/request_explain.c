@@ -1,0 +1,376 @@
+#include "base/clock.h"
+#include "base/escape.h"
+#include "core/name.h"
+#include "core/shape.h"
+#include "io/index_json.h"
+#include "spoold/request_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT = 512 };
+
+struct explanation {
+	char because[TEXT];
+	char next[TEXT]; /* "" = null */
+};
+
+static void say(char *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(char *out, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(out, TEXT, format, args);
+	va_end(args);
+}
+
+/* How many of the user's pending jobs go first; counted to a thousand. */
+static unsigned jobs_ahead(struct daemon *d, const struct job *job)
+{
+	struct job other = {0};
+	uint64_t after = 0;
+	unsigned n = 0;
+	while (n < 1000 && index_next_in_line(d->index, job->user, after, &other) == 0) {
+		after = other.seq;
+		bool here = other.seq >= job->seq;
+		job_clear(&other);
+		if (here)
+			break;
+		n++;
+	}
+	return n;
+}
+
+static bool behind_running(struct daemon *d, const struct user *u, unsigned ahead,
+                           struct explanation *e)
+{
+	const struct running *first = NULL;
+	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
+		if (r->user == u && (first == NULL || r->job < first->job))
+			first = r;
+	if (first == NULL)
+		return false;
+	char *shown = escape_str(first->name);
+	if (ahead == 0)
+		say(e->because, "it waits behind %s (job %" PRIu64 "), which is being processed",
+		    shown == NULL ? "?" : shown, first->job);
+	else
+		say(e->because,
+		    "it waits behind %s (job %" PRIu64 "), which is being processed, and %u more job%s "
+		    "of %s", shown == NULL ? "?" : shown, first->job, ahead, ahead == 1 ? "" : "s",
+		    u->name);
+	say(e->next, "it starts when its turn comes");
+	free(shown);
+	return true;
+}
+
+static void behind_line(struct daemon *d, const struct job *job, unsigned ahead,
+                        struct explanation *e)
+{
+	struct job head = {0};
+	if (index_next_in_line(d->index, job->user, 0, &head) < 0)
+		return;
+	char *shown = escape_str(head.path);
+	char others[64] = "";
+	if (ahead > 1)
+		snprintf(others, sizeof others, " and %u more", ahead - 1);
+	say(e->because, "it waits behind %s (job %" PRIu64 ")%s in the line of its user",
+	    shown == NULL ? "?" : shown, head.id, others);
+	say(e->next, "see 'spoolctl explain %" PRIu64 "' for what the first of them waits for", head.id);
+	free(shown);
+	job_clear(&head);
+}
+
+static void explain_backoff(const struct job *job, struct explanation *e)
+{
+	char when[CLOCK_RFC3339_SIZE];
+	say(e->because, "attempt %u ended: %.300s; it is tried again at %s", job->attempt,
+	    job->error == NULL ? "interrupted" : job->error,
+	    clock_rfc3339(job->not_before_ms, when));
+	say(e->next, "attempt %u", job->attempt + 1);
+}
+
+static void explain_head(struct daemon *d, const struct user *u, struct explanation *e)
+{
+	struct user_row row = {0};
+	switch (sched_explain(d->sched, u->number, d->wall_ms)) {
+	case SCHED_STOPPED:
+		say(e->because, "no job starts at present");
+		say(e->next, "'spoolctl start' lets them");
+		break;
+	case SCHED_HELD:
+		if (index_get_user(d->index, u->name, &row) == 0)
+			say(e->because, "the line of %s is held%s%s", u->name,
+			    row.held_reason == NULL ? "" : ": ",
+			    row.held_reason == NULL ? "" : row.held_reason);
+		say(e->next, "'spoolctl release --user %s' lets it go on", u->name);
+		user_row_clear(&row);
+		break;
+	case SCHED_BLOCKED:
+		if (d->unmounted)
+			say(e->because, "the spool is not mounted");
+		else
+			say(e->because, "a worker of an earlier spoold still runs a job of %s", u->name);
+		say(e->next, "it goes on by itself when that is over");
+		break;
+	default:
+		say(e->because, "it is the next of %s and waits for a free worker (%u of %u are busy)",
+		    u->name, pool_busy(d->pool), d->config->max_concurrent);
+		say(e->next, "it starts as soon as one is free; users take turns");
+	}
+}
+
+static void explain_pending(struct daemon *d, const struct user *u, const struct job *job,
+                            struct explanation *e)
+{
+	unsigned ahead = job->yields ? 0 : jobs_ahead(d, job);
+	enum sched_reason reason = sched_explain(d->sched, u->number, d->wall_ms);
+	bool spool_wide = reason == SCHED_STOPPED || reason == SCHED_HELD || reason == SCHED_BLOCKED;
+	if (job->not_before_ms > d->wall_ms)
+		explain_backoff(job, e);
+	else if (spool_wide && ahead == 0)
+		explain_head(d, u, e);
+	else if (reason == SCHED_LIMIT && behind_running(d, u, ahead, e))
+		return;
+	else if (ahead > 0)
+		behind_line(d, job, ahead, e);
+	else
+		explain_head(d, u, e);
+}
+
+static void explain_active(const struct daemon *d, const struct user *u, const struct job *job,
+                           struct explanation *e)
+{
+	const struct running *r = dispatch_find(d, job->id);
+	if (r == NULL)
+		say(e->because, "a worker of an earlier spoold runs it");
+	else if (r->cancel)
+		say(e->because, "it is being ended: %s", r->cancel_text == NULL ? "" : r->cancel_text);
+	else if (job->state == JOB_QUEUED)
+		say(e->because, "it was claimed and is being started (attempt %u)", job->attempt);
+	else
+		say(e->because, "its handler runs (attempt %u)%s%s", job->attempt,
+		    r->message == NULL ? "" : ": ", r->message == NULL ? "" : r->message);
+	say(e->next, "'spoolctl status %s' shows how far it is", u->name);
+}
+
+static void explain_live(struct daemon *d, const struct user *u, const struct job *job,
+                         struct explanation *e)
+{
+	int error = dispatch_unmoved(d, job->id);
+	if (job->state == JOB_PENDING)
+		explain_pending(d, u, job, e);
+	else if (job_state_is_active(job->state))
+		explain_active(d, u, job, e);
+	else if (error != 0) {
+		say(e->because, "it is %s, but its file could not be moved to %s: %s",
+		    job_state_name(job->state), place_name(job->place), strerror(-error));
+		say(e->next, "it is tried again every few seconds");
+	}
+}
+
+static void explain_job(struct daemon *d, const struct asker *a, const struct user *u,
+                        const struct job *job)
+{
+	json_t *object = NULL;
+	struct explanation e = {0};
+	int r = index_json_explain(d->index, job->id, d->wall_ms, &object);
+	if (r < 0) {
+		answer_no(d, a, ANSWER_NO, "job %" PRIu64 " cannot be read: %s", job->id, strerror(-r));
+		return;
+	}
+	explain_live(d, u, job, &e);
+	if (e.because[0] != '\0') {
+		json_object_set_new(object, "because", shape_text(e.because));
+		json_object_set_new(object, "next", e.next[0] == '\0' ? json_null() : shape_text(e.next));
+	}
+	answer(d, a, object);
+}
+
+static void answer_file(struct daemon *d, const struct asker *a, const char *path,
+                        const char *state, const struct explanation *e)
+{
+	json_t *next = e->next[0] == '\0' ? json_null() : shape_text(e->next);
+	answer(d, a, json_pack("{s:o, s:n, s:s, s:o, s:o}", "path", shape_name(path), "job", "state",
+	                       state, "because", shape_text(e->because), "next", next));
+}
+
+static void explain_arriving(const struct user *u, const struct upload_entry *entry,
+                             struct explanation *e)
+{
+	double settle_s = (double)u->settings->settle.settle_ms / 1000;
+	if (entry->state != UPLOAD_ARRIVING) {
+		say(e->because, "it is complete and is being made durable");
+		say(e->next, "it becomes a job in a moment");
+	} else if (u->scan_running) {
+		say(e->because, "the backlog in incoming is being sorted in first; it is older");
+		say(e->next, "it is looked at right after");
+	} else if (entry->waits_for == SETTLE_WRITER) {
+		say(e->because, "a process still has it open for writing");
+		say(e->next, "it becomes a job when that closed it and %g s passed without a change",
+		    settle_s);
+	} else if (entry->waits_for == SETTLE_CONVENTION &&
+	           u->settings->settle.completion == COMPLETION_MARKER) {
+		say(e->because, "its marker is missing (completion \"marker\")");
+		say(e->next, "it becomes a job when a file of its name with \"%s\" appended arrives",
+		    u->settings->marker_suffix);
+	} else if (entry->waits_for == SETTLE_CONVENTION) {
+		say(e->because, "it did not arrive by a rename (completion \"rename\")");
+		say(e->next, "upload it under an ignored name (.part, say) and rename it");
+	} else {
+		say(e->because, "it changed a moment ago");
+		say(e->next, "it becomes a job when %g s passed without a change", settle_s);
+	}
+}
+
+/* A file in incoming that is no job. */
+static void explain_upload(struct daemon *d, const struct asker *a, const struct user *u,
+                           const char *outside, const char *path)
+{
+	struct explanation e = {0};
+	struct file_ident ident;
+	enum entry_kind kind;
+	const struct upload_entry *entry = intake_find(u, path);
+	int r = tree_look(d->tree, u->name, path, &ident, &kind);
+	if (r < 0) {
+		say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
+		    strerror(-r));
+		answer_file(d, a, outside, "unknown", &e);
+	} else if (kind == ENTRY_DIRECTORY) {
+		say(e.because, "it is a directory: the files in it become jobs, one each");
+		answer_file(d, a, outside, "directory", &e);
+	} else if (kind != ENTRY_FILE) {
+		say(e.because, "it %s: only plain files with one name become jobs",
+		    entry_kind_problem(kind));
+		say(e.next, "it is left alone; remove it or put a plain file in its place");
+		answer_file(d, a, outside, "refused", &e);
+	} else if (name_matches(name_base(path), (const char *const *)u->settings->ignore)) {
+		say(e.because, "its name matches one of the patterns of spool.ignore");
+		say(e.next, "it becomes a job when it is renamed to a name that does not");
+		answer_file(d, a, outside, "ignored", &e);
+	} else if (entry != NULL) {
+		explain_arriving(u, entry, &e);
+		answer_file(d, a, outside, "arriving", &e);
+	} else {
+		say(e.because, "it was not noticed yet");
+		say(e.next, "it is looked at now");
+		intake_look(d, user_by_number(d, u->number), path, WATCH_CHANGED);
+		answer_file(d, a, outside, "arriving", &e);
+	}
+}
+
+static bool find_live(struct daemon *d, const struct user *u, const char *path, struct job *job)
+{
+	if (index_find_path(d->index, u->number, path, job) < 0)
+		return false;
+	if (!job_state_is_final(job->state) && job->place == PLACE_INCOMING)
+		return true;
+	/* A job of that name is elsewhere: another file may be here by now. */
+	struct file_ident ident;
+	enum entry_kind kind;
+	if (tree_look(d->tree, u->name, path, &ident, &kind) == -ENOENT)
+		return true;
+	job_clear(job);
+	return false;
+}
+
+/* The job whose file got this name in done or failed. */
+static bool find_final(struct daemon *d, const struct user *u, enum place place, const char *path,
+                       struct job *job)
+{
+	static const enum job_state states[] = {JOB_DONE, JOB_FAILED, JOB_CANCELED};
+	if (index_find_path(d->index, u->number, path, job) == 0) {
+		if (job->place == place && job->final_name == NULL)
+			return true;
+		job_clear(job);
+	}
+	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+		uint64_t before_ms = UINT64_MAX, before_id = UINT64_MAX;
+		for (int n = 0; n < 10000; n++) {
+			if (index_prev_final(d->index, u->number, states[i], before_ms, before_id, job) < 0)
+				break;
+			const char *name = job->final_name != NULL ? job->final_name : job->path;
+			if (job->place == place && strcmp(name, path) == 0)
+				return true;
+			before_ms = job->finished_ms;
+			before_id = job->id;
+			job_clear(job);
+		}
+	}
+	return false;
+}
+
+static bool find_job(struct daemon *d, const struct user *u, enum place place, const char *path,
+                     struct job *job)
+{
+	switch (place) {
+	case PLACE_INCOMING: return find_live(d, u, path, job);
+	case PLACE_PROCESSING:
+		return index_get_job(d->index, strtoull(path, NULL, 10), job) == 0;
+	case PLACE_DONE:
+	case PLACE_FAILED: return find_final(d, u, place, path, job);
+	default: return false;
+	}
+}
+
+static void explain_place(struct daemon *d, const struct asker *a, const char *outside,
+                          const struct user *u, enum place place, const char *path)
+{
+	struct job job = {0};
+	if (find_job(d, u, place, path, &job)) {
+		explain_job(d, a, u, &job);
+	} else if (place == PLACE_INCOMING) {
+		explain_upload(d, a, u, outside, path);
+	} else {
+		struct explanation e = {0};
+		say(e.because, "spoold did not put it into %s: it knows of no job with this file",
+		    place_name(place));
+		say(e.next, "it is left alone");
+		answer_file(d, a, outside, "unknown", &e);
+	}
+	job_clear(&job);
+}
+
+static void explain_path(struct daemon *d, const struct asker *a, const char *outside)
+{
+	char *name = NULL, *path = NULL;
+	enum place place;
+	int r = tree_locate(d->tree, outside, &name, &place, &path);
+	const struct user *u = r < 0 ? NULL : user_find(d, name);
+	if (r == -EXDEV)
+		answer_no(d, a, ANSWER_NO, "the file is not below this spool (%s)", tree_root(d->tree));
+	else if (r < 0)
+		answer_no(d, a, ANSWER_NO,
+		          "the file is below the spool, but in none of incoming, processing, done and "
+		          "failed of a user");
+	else if (u == NULL || u->number == 0 || !may(a, u->name))
+		answer_no(d, a, ANSWER_NO, "there is no such user in this spool, or it is not you");
+	else
+		explain_place(d, a, outside, u, place, path);
+	free(name);
+	free(path);
+}
+
+void request_explain(struct daemon *d, const struct asker *a)
+{
+	const char *escaped = json_string_value(json_object_get(a->body, "path"));
+	if (escaped == NULL) {
+		struct job job = {0};
+		struct user *u;
+		if (ask_job(d, a, &job, &u))
+			explain_job(d, a, u, &job);
+		job_clear(&job);
+		return;
+	}
+	char *outside = unescape_name(escaped);
+	if (outside == NULL)
+		answer_no(d, a, ANSWER_USAGE, "the path is not spelled in a way that can be read");
+	else
+		explain_path(d, a, outside);
+	free(outside);
+}

@@ -1,0 +1,361 @@
+#include "base/escape.h"
+#include "base/log.h"
+#include "core/name.h"
+#include "core/shape.h"
+#include "spoold/request_private.h"
+#include "spoold/result.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What an operator does to jobs, as one change. */
+struct steer {
+	struct change change;
+	uint64_t client;
+	enum job_event event;
+	struct user *user;     /* of the job; or whose line is meant */
+	char *by;              /* "canceled by alice" */
+	bool line;             /* hold or release the user's line */
+	size_t n;
+	uint64_t *jobs;
+	struct job *after;     /* n of them; id 0: it was not possible any more */
+	enum place *from;      /* where its file was */
+};
+
+static void steer_free(struct steer *s)
+{
+	for (size_t i = 0; s->after != NULL && i < s->n; i++)
+		job_clear(&s->after[i]);
+	free(s->after);
+	free(s->from);
+	free(s->jobs);
+	free(s->by);
+	free(s);
+}
+
+static int requeue(struct daemon *d, struct job *job)
+{
+	job->place = PLACE_PROCESSING;
+	job->failures = job->interruptions = 0;
+	job->spent_ms = 0;
+	job->finished_ms = 0;
+	job->not_before_ms = 0;
+	job->yields = false;
+	return index_new_seq(d->index, &job->seq);
+}
+
+static int steer_job(struct daemon *d, struct steer *s, struct job *job)
+{
+	int r = 0;
+	job_step(job, s->event);
+	if (s->event == JOB_EV_CANCEL) {
+		job->place = PLACE_FAILED;
+		job->finished_ms = d->wall_ms;
+		r = job_set_text(&job->error, s->by);
+	} else if (s->event == JOB_EV_REQUEUE) {
+		r = requeue(d, job);
+	}
+	return r < 0 ? r : index_put_job(d->index, job);
+}
+
+static int steer_one(struct daemon *d, struct steer *s, size_t i)
+{
+	struct job job = {0};
+	job_clear(&s->after[i]);
+	int r = index_get_job(d->index, s->jobs[i], &job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	bool possible = job_next_state(job.state, s->event) >= 0 &&
+	                !(s->event == JOB_EV_CANCEL && job_state_is_active(job.state)) &&
+	                !(s->event == JOB_EV_REQUEUE && job.place == PLACE_NOWHERE);
+	s->from[i] = job.place;
+	struct user *u = user_by_number(d, job.user);
+	if (possible) {
+		r = steer_job(d, s, &job);
+		if (r == 0)
+			r = job_copy(&job, &s->after[i]);
+	}
+	job_clear(&job);
+	if (u != NULL)
+		user_touch(d, u);
+	return r;
+}
+
+static int steer_apply(struct daemon *d, struct change *c)
+{
+	struct steer *s = (struct steer *)c;
+	if (s->line) {
+		user_touch(d, s->user);
+		return index_put_user_held(d->index, s->user->name, s->event == JOB_EV_HOLD, s->by);
+	}
+	for (size_t i = 0; i < s->n; i++) {
+		int r = steer_one(d, s, i);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Brings the file of a job that is to run again out of done or failed. A crash
+ * before is made good by recovery, which finds it pending but not in place. */
+static void take_back(struct daemon *d, const struct job *job, enum place from)
+{
+	struct user *u = user_by_number(d, job->user);
+	const char *name = job->final_name != NULL ? job->final_name : job->path;
+	if (u == NULL || (from != PLACE_DONE && from != PLACE_FAILED))
+		return;
+	int r = tree_take_back(d->tree, u->name, job->id, job->path, from, name);
+	if (r < 0)
+		log_warning("user %s: the file of job %" PRIu64 " cannot be taken back from %s yet: %s",
+		            u->name, job->id, place_name(from), strerror(-r));
+}
+
+static void act(struct daemon *d, struct steer *s, size_t i)
+{
+	const struct job *job = &s->after[i];
+	struct user *u = user_by_number(d, job->user);
+	if (job->id == 0 || u == NULL)
+		return;
+	if (s->event == JOB_EV_CANCEL)
+		result_ended(d, u, job, s->from[i]);
+	if (s->event == JOB_EV_REQUEUE)
+		take_back(d, job, s->from[i]);
+	log_info("user %s: job %" PRIu64 ": %s (%s)", u->name, job->id, job_event_name(s->event),
+	         s->by);
+}
+
+static void answer_steer(struct daemon *d, const struct steer *s)
+{
+	const struct asker a = {.client = s->client};
+	if (s->line) {
+		answer(d, &a, json_pack("{s:s}", "user", s->user->name));
+		return;
+	}
+	json_t *jobs = json_array();
+	for (size_t i = 0; i < s->n; i++)
+		if (s->after[i].id != 0)
+			json_array_append_new(jobs, json_integer((json_int_t)s->after[i].id));
+	bool none = json_array_size(jobs) == 0;
+	if (none && s->n > 0) {
+		json_decref(jobs);
+		answer_no(d, &a, ANSWER_NO, "its state changed meanwhile, or its file is gone: 'spoolctl "
+		          "show %" PRIu64 "' tells", s->jobs[0]);
+		return;
+	}
+	json_t *job = none ? json_null() : json_integer((json_int_t)s->jobs[0]);
+	answer(d, &a, json_pack("{s:o, s:o}", "jobs", jobs, "job", job));
+}
+
+static void steer_finish(struct daemon *d, struct change *c, int error)
+{
+	struct steer *s = (struct steer *)c;
+	const struct asker a = {.client = s->client};
+	if (error == 0) {
+		for (size_t i = 0; i < s->n; i++)
+			act(d, s, i);
+		answer_steer(d, s);
+	} else if (error != -ECANCELED) {
+		answer_no(d, &a, ANSWER_NO, "the index cannot be written: %s; nothing was changed",
+		          strerror(-error));
+	}
+	steer_free(s);
+}
+
+static char *by_whom(const char *what, const struct asker *a)
+{
+	char *text = NULL;
+	const char *who = a->user == NULL ? "an operator" : a->user;
+	return asprintf(&text, "%s by %s", what, who) < 0 ? NULL : text;
+}
+
+/* Takes ownership of `jobs`. */
+static void steer(struct daemon *d, const struct asker *a, enum job_event event, const char *what,
+                  struct user *line, uint64_t *jobs, size_t n)
+{
+	struct steer *s = calloc(1, sizeof *s);
+	if (s == NULL) {
+		free(jobs);
+		answer_no(d, a, ANSWER_NO, "spoold is out of memory");
+		return;
+	}
+	s->change = (struct change){.apply = steer_apply, .finish = steer_finish};
+	s->client = a->client;
+	s->event = event;
+	s->user = line;
+	s->line = line != NULL;
+	s->by = by_whom(what, a);
+	s->n = n;
+	s->jobs = jobs;
+	s->after = calloc(n + 1, sizeof *s->after);
+	s->from = calloc(n + 1, sizeof *s->from);
+	if (s->by == NULL || s->after == NULL || s->from == NULL) {
+		steer_free(s);
+		answer_no(d, a, ANSWER_NO, "spoold is out of memory");
+		return;
+	}
+	turn_add(d, &s->change);
+}
+
+static void steer_single(struct daemon *d, const struct asker *a, const struct job *job,
+                         enum job_event event, const char *what)
+{
+	uint64_t *jobs = malloc(sizeof *jobs);
+	if (jobs != NULL)
+		jobs[0] = job->id;
+	steer(d, a, event, what, NULL, jobs, jobs == NULL ? 0 : 1);
+}
+
+/* Where `job` cannot take the event, says so. */
+static bool possible(struct daemon *d, const struct asker *a, const struct job *job,
+                     enum job_event event, const char *verb, const char *states)
+{
+	if (job_next_state(job->state, event) >= 0)
+		return true;
+	answer_no(d, a, ANSWER_NO, "job %" PRIu64 " is %s: only %s jobs can be %s", job->id,
+	          job_state_name(job->state), states, verb);
+	return false;
+}
+
+static void hold_or_release(struct daemon *d, const struct asker *a, bool hold)
+{
+	enum job_event event = hold ? JOB_EV_HOLD : JOB_EV_RELEASE;
+	const char *what = hold ? "held" : "released";
+	struct user *u;
+	if (json_object_get(a->body, "job") == NULL) {
+		if (json_object_get(a->body, "user") == NULL)
+			answer_no(d, a, ANSWER_USAGE, "expected a job or a user");
+		else if (ask_user(d, a, &u))
+			steer(d, a, event, what, u, NULL, 0);
+		return;
+	}
+	struct job job = {0};
+	if (ask_job(d, a, &job, &u) &&
+	    possible(d, a, &job, event, what, hold ? "pending" : "held"))
+		steer_single(d, a, &job, event, what);
+	job_clear(&job);
+}
+
+void request_hold(struct daemon *d, const struct asker *a)
+{
+	hold_or_release(d, a, true);
+}
+
+void request_release(struct daemon *d, const struct asker *a)
+{
+	hold_or_release(d, a, false);
+}
+
+static void cancel_active(struct daemon *d, const struct asker *a, const struct user *u,
+                          const struct job *job)
+{
+	char *by = by_whom("canceled", a);
+	int r = by == NULL ? -ENOMEM : dispatch_cancel(d, job->id, by);
+	free(by);
+	if (r == -ESRCH)
+		r = tree_ask_cancel(d->tree, u->name, job->id);
+	if (r < 0)
+		answer_no(d, a, ANSWER_NO, "job %" PRIu64 " cannot be canceled: %s", job->id,
+		          strerror(-r));
+	else
+		wait_for_job(d, a, job->id);
+}
+
+void request_cancel(struct daemon *d, const struct asker *a)
+{
+	struct job job = {0};
+	struct user *u;
+	if (ask_job(d, a, &job, &u) &&
+	    possible(d, a, &job, JOB_EV_CANCEL, "canceled", "pending, held, queued and processing")) {
+		if (job_state_is_active(job.state))
+			cancel_active(d, a, u, &job);
+		else
+			steer_single(d, a, &job, JOB_EV_CANCEL, "canceled");
+	}
+	job_clear(&job);
+}
+
+/* Most jobs that one `retry --failed` takes: what is more is said. */
+enum { RETRY_MAX = 100000 };
+
+static int add_failed(struct daemon *d, const struct user *u, uint64_t **jobs, size_t *n)
+{
+	struct job job = {0};
+	uint64_t after_ms = 0, after_id = 0;
+	while (*n < RETRY_MAX && index_next_final(d->index, u->number, JOB_FAILED, after_ms, after_id,
+	                                          &job) == 0) {
+		after_ms = job.finished_ms;
+		after_id = job.id;
+		if ((*n & (*n + 1)) == 0 || *n == 0) {
+			uint64_t *more = reallocarray(*jobs, 2 * *n + 2, sizeof *more);
+			if (more == NULL) {
+				job_clear(&job);
+				return -ENOMEM;
+			}
+			*jobs = more;
+		}
+		if (job.place != PLACE_NOWHERE)
+			(*jobs)[(*n)++] = job.id;
+		job_clear(&job);
+	}
+	return 0;
+}
+
+static void retry_failed(struct daemon *d, const struct asker *a)
+{
+	struct user *only;
+	uint64_t *jobs = NULL;
+	size_t n = 0;
+	if (!ask_user(d, a, &only))
+		return;
+	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+		if (u->number != 0 && (only == NULL || only == u) && add_failed(d, u, &jobs, &n) < 0)
+			break;
+	steer(d, a, JOB_EV_REQUEUE, "put into the line again", NULL, jobs, n);
+}
+
+void request_retry(struct daemon *d, const struct asker *a)
+{
+	if (json_is_true(json_object_get(a->body, "failed"))) {
+		retry_failed(d, a);
+		return;
+	}
+	struct job job = {0};
+	struct user *u;
+	if (ask_job(d, a, &job, &u) &&
+	    possible(d, a, &job, JOB_EV_REQUEUE, "put into the line again",
+	             "done, failed and canceled")) {
+		if (job.place == PLACE_NOWHERE)
+			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " is gone; upload it again",
+			          job.id);
+		else
+			steer_single(d, a, &job, JOB_EV_REQUEUE, "put into the line again");
+	}
+	job_clear(&job);
+}
+
+void request_submitted(struct daemon *d, const struct asker *a)
+{
+	struct user *u;
+	const char *escaped = json_string_value(json_object_get(a->body, "name"));
+	char *path = escaped == NULL ? NULL : unescape_name(escaped);
+	if (path == NULL) {
+		answer_no(d, a, ANSWER_USAGE, "expected the name of the file that was put into incoming");
+	} else if (ask_user(d, a, &u) && u == NULL) {
+		answer_no(d, a, ANSWER_USAGE, "expected a user");
+	} else if (u != NULL) {
+		struct job job = {0};
+		/* Its event may have come before this request. */
+		if (index_find_path(d->index, u->number, path, &job) == 0 &&
+		    !job_state_is_final(job.state) && intake_find(u, path) == NULL) {
+			answer(d, a, json_pack("{s:o}", "job", shape_job(&job, u->name)));
+		} else {
+			intake_look(d, u, path, WATCH_RENAMED_IN);
+			wait_for_upload(d, a, u, path);
+		}
+		job_clear(&job);
+	}
+	free(path);
+}

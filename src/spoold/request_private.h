@@ -1,0 +1,47 @@
+/* What the request_*.c files share. */
+#pragma once
+
+#include "spoold/daemon.h"
+
+/* A request at hand: who asks, and what. */
+struct asker {
+	uint64_t client;
+	bool admin;        /* root, the daemon's own account, group "spool" */
+	char *user;        /* the account's name: its jobs are its own; or NULL */
+	const json_t *body;
+};
+
+/* Exit codes of spoolctl, sent along with a refusal. */
+enum { ANSWER_NO = 1, ANSWER_USAGE = 2 };
+
+typedef void request_fn(struct daemon *d, const struct asker *a);
+
+/* Answers: a refusal in words; an object that was built ({"ok": true} is
+ * added; the reference is stolen, NULL = memory is out). */
+void answer_no(struct daemon *d, const struct asker *a, int exit_code, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+void answer(struct daemon *d, const struct asker *a, json_t *object);
+void answer_message(struct daemon *d, const struct asker *a, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* May this asker see and steer jobs of that user? */
+bool may(const struct asker *a, const char *user);
+/* The argument "user" as a user that the asker may steer. False: the refusal
+ * is sent. Without the argument *ret is NULL and that is fine for admins; for
+ * others it is their own. */
+bool ask_user(struct daemon *d, const struct asker *a, struct user **ret);
+/* The argument "job", read from the index, allowed to the asker. False: the
+ * refusal is sent. */
+bool ask_job(struct daemon *d, const struct asker *a, struct job *ret, struct user **ret_user);
+
+void wait_for_job(struct daemon *d, const struct asker *a, uint64_t job);
+void wait_for_upload(struct daemon *d, const struct asker *a, struct user *u, const char *path);
+
+/* request_show.c: answers without a change. */
+request_fn request_status, request_list, request_show, request_log;
+/* request_explain.c */
+request_fn request_explain;
+/* request_job.c: changes of jobs and lines. */
+request_fn request_retry, request_cancel, request_hold, request_release, request_submitted;
+/* request_spool.c: the whole spool. */
+request_fn request_start, request_stop, request_rescan, request_reload;

@@ -1,0 +1,223 @@
+#include "base/escape.h"
+#include "core/shape.h"
+#include "io/index_json.h"
+#include "spoold/request_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Bytes of a log in one answer: each may take six characters of JSON. */
+enum { LOG_CHUNK = 64 * 1024 };
+
+static json_t *daemon_status(const struct daemon *d)
+{
+	json_t *root = shape_name(tree_root(d->tree));
+	json_t *since = shape_time(d->since_ms);
+	json_t *object = json_pack(
+		"{s:b, s:i, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:i, s:i}", "running", 1, "pid",
+		(int)getpid(), "version", SPOOLD_VERSION, "since", since, "root", root, "starting",
+		(int)d->starting, "stopped", (int)!sched_running(d->sched), "stopping",
+		(int)d->stopping, "mounted", (int)!d->unmounted, "workers",
+		(int)d->config->max_concurrent, "active", (int)sched_active(d->sched));
+	if (object != NULL && d->turn.error != 0)
+		json_object_set_new(object, "problem",
+		                    json_sprintf("the index cannot be written: %s",
+		                                 strerror(-d->turn.error)));
+	else if (object != NULL && d->unmounted)
+		json_object_set_new(object, "problem",
+		                    json_string("the spool is not mounted: nothing is taken in "
+		                                "until it is back"));
+	return object;
+}
+
+/* What the index cannot know of a running job: how far its handler says it is. */
+static void add_progress(const struct daemon *d, json_t *running)
+{
+	uint64_t id = (uint64_t)json_integer_value(json_object_get(running, "job"));
+	const struct running *r = dispatch_find(d, id);
+	if (r == NULL)
+		return;
+	if (r->progress >= 0)
+		json_object_set_new(running, "progress", json_real(r->progress));
+	if (r->records != RECORDS_NONE)
+		json_object_set_new(running, "records", json_integer((json_int_t)r->records));
+	if (r->message != NULL)
+		json_object_set_new(running, "message", shape_text(r->message));
+}
+
+static const char *waits_for(const struct daemon *d, const struct user *u)
+{
+	switch (sched_explain(d->sched, u->number, d->wall_ms)) {
+	case SCHED_EMPTY: return NULL;
+	case SCHED_READY: return "a free worker";
+	case SCHED_HELD: return "release of the line";
+	case SCHED_BLOCKED: return d->unmounted ? "the spool to be mounted"
+	                                        : "a worker of an earlier spoold";
+	case SCHED_LIMIT: return "its running job";
+	case SCHED_BACKOFF: return "the time of its retry";
+	case SCHED_STOPPED: return "spoolctl start";
+	}
+	return NULL;
+}
+
+static json_t *user_status(struct daemon *d, const struct user *u)
+{
+	struct user_row row = {0};
+	json_t *object = NULL;
+	if (index_get_user(d->index, u->name, &row) < 0)
+		return NULL;
+	if (index_json_user(d->index, u->name, &row, d->wall_ms, &object) == 0) {
+		size_t i;
+		json_t *running;
+		json_array_foreach(json_object_get(object, "running"), i, running)
+			add_progress(d, running);
+		json_object_set_new(object, "watch", json_string(u->polled ? "poll" : "inotify"));
+		json_object_set_new(object, "arriving",
+		                    json_integer((json_int_t)intake_arriving(u)));
+		json_object_set_new(object, "refused", json_integer(u->uploads_refused));
+		const char *waits = row.count[JOB_PENDING] > 0 ? waits_for(d, u) : NULL;
+		json_object_set_new(object, "waits_for",
+		                    waits == NULL ? json_null() : json_string(waits));
+	}
+	user_row_clear(&row);
+	return object;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct user *const *x = a, *const *y = b;
+	return strcmp((*x)->name, (*y)->name);
+}
+
+/* All users that the asker may see, in order of names. */
+static struct user **visible(const struct daemon *d, const struct asker *a, size_t *ret_n)
+{
+	struct user **users = calloc(HASH_COUNT(d->users.by_name) + 1, sizeof *users);
+	size_t n = 0;
+	if (users == NULL)
+		return NULL;
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+		if (u->number != 0 && may(a, u->name))
+			users[n++] = u;
+	if (n > 1)
+		qsort(users, n, sizeof *users, by_name);
+	*ret_n = n;
+	return users;
+}
+
+void request_status(struct daemon *d, const struct asker *a)
+{
+	struct user *only = NULL;
+	size_t n = 0;
+	if (json_object_get(a->body, "user") != NULL && !ask_user(d, a, &only))
+		return;
+	struct user **users = visible(d, a, &n);
+	json_t *list = json_array();
+	for (size_t i = 0; users != NULL && i < n; i++) {
+		if (only != NULL && users[i] != only)
+			continue;
+		json_t *object = user_status(d, users[i]);
+		if (object != NULL)
+			json_array_append_new(list, object);
+	}
+	free(users);
+	answer(d, a, json_pack("{s:o, s:o}", "daemon", daemon_status(d), "users", list));
+}
+
+void request_list(struct daemon *d, const struct asker *a)
+{
+	struct user *u;
+	struct index_json_filter filter = {.any_state = true};
+	const char *state = json_string_value(json_object_get(a->body, "state"));
+	json_int_t limit = json_integer_value(json_object_get(a->body, "limit"));
+	if (!ask_user(d, a, &u))
+		return;
+	if (state != NULL) {
+		filter.any_state = false;
+		if (!job_state_parse(state, &filter.state)) {
+			answer_no(d, a, ANSWER_USAGE,
+			          "expected a state: pending, held, queued, processing, done, failed or "
+			          "canceled");
+			return;
+		}
+	}
+	filter.user = u == NULL ? NULL : u->name;
+	filter.limit = limit > 0 ? (size_t)limit : 0;
+	filter.after = json_string_value(json_object_get(a->body, "after"));
+	json_t *object = NULL;
+	int r = index_json_list(d->index, &filter, &object);
+	if (r < 0)
+		answer_no(d, a, ANSWER_NO, "the jobs cannot be listed: %s", strerror(-r));
+	else
+		answer(d, a, object);
+}
+
+void request_show(struct daemon *d, const struct asker *a)
+{
+	struct job job = {0};
+	struct user *u;
+	if (!ask_job(d, a, &job, &u))
+		return;
+	json_t *object = NULL;
+	int r = index_json_show(d->index, job.id, &object);
+	if (r < 0) {
+		answer_no(d, a, ANSWER_NO, "job %llu cannot be read: %s", (unsigned long long)job.id,
+		          strerror(-r));
+	} else {
+		const struct running *running = dispatch_find(d, job.id);
+		if (running != NULL && running->progress >= 0)
+			json_object_set_new(object, "progress", json_real(running->progress));
+		if (running != NULL && running->message != NULL)
+			json_object_set_new(object, "message", shape_text(running->message));
+		answer(d, a, json_pack("{s:o}", "job", object));
+	}
+	job_clear(&job);
+}
+
+/* Logs are bytes, JSON is characters: one each, U+0000 to U+00FF. */
+static json_t *latin1(const unsigned char *bytes, size_t n)
+{
+	char *text = malloc(2 * n + 1);
+	if (text == NULL)
+		return NULL;
+	size_t used = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (bytes[i] < 0x80) {
+			text[used++] = (char)bytes[i];
+		} else {
+			text[used++] = (char)(0xc0 | bytes[i] >> 6);
+			text[used++] = (char)(0x80 | (bytes[i] & 0x3f));
+		}
+	}
+	json_t *string = json_stringn(text, used);
+	free(text);
+	return string;
+}
+
+void request_log(struct daemon *d, const struct asker *a)
+{
+	static unsigned char chunk[LOG_CHUNK];
+	struct job job = {0};
+	struct user *u;
+	json_int_t offset = json_integer_value(json_object_get(a->body, "offset"));
+	size_t n = 0;
+	if (!ask_job(d, a, &job, &u))
+		return;
+	int r = tree_read_log(d->tree, u->name, &job, offset > 0 ? (uint64_t)offset : 0, chunk,
+	                      sizeof chunk, &n);
+	bool final = job_state_is_final(job.state);
+	if (r == -ENOENT && final)
+		answer_no(d, a, ANSWER_NO,
+		          "no log of job %llu is kept (handler.keep_logs says which are)",
+		          (unsigned long long)job.id);
+	else if (r < 0 && r != -ENOENT)
+		answer_no(d, a, ANSWER_NO, "the log of job %llu cannot be read: %s",
+		          (unsigned long long)job.id, strerror(-r));
+	else
+		answer(d, a, json_pack("{s:o, s:I, s:b}", "data", latin1(chunk, n), "next",
+		                       offset + (json_int_t)n, "final", (int)(final && n == 0)));
+	job_clear(&job);
+}

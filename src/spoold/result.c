@@ -1,0 +1,353 @@
+#include "spoold/result.h"
+
+#include "base/escape.h"
+#include "base/human.h"
+#include "base/log.h"
+#include "core/name.h"
+#include "spoold/daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An attempt that ended. */
+struct settlement {
+	struct change change;
+	struct user *user;
+	struct run_result result;
+	bool recovered;
+	enum place place;      /* of the file, where recovered */
+	char *canceled_by;     /* or NULL */
+	uint32_t random;       /* the same in every try of the turn */
+	struct job after;      /* id 0: nothing was to be done */
+};
+
+static int copy_text(const char *text, char **ret)
+{
+	*ret = text == NULL ? NULL : strdup(text);
+	return text != NULL && *ret == NULL ? -ENOMEM : 0;
+}
+
+static int result_copy(const struct run_result *result, struct run_result *ret)
+{
+	*ret = *result;
+	ret->error = ret->message = NULL;
+	if (copy_text(result->error, &ret->error) < 0 ||
+	    copy_text(result->message, &ret->message) < 0) {
+		run_result_clear(ret);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Steps a job that recovery found further than the index knew. */
+static void catch_up(struct job *job, const struct settlement *s)
+{
+	if (s->recovered && job->state == JOB_HELD)
+		job_step(job, JOB_EV_RELEASE);
+	if (s->recovered && job->state == JOB_PENDING) {
+		job_step(job, JOB_EV_CLAIM);
+		if (job->attempt < s->result.attempt)
+			job->attempt = s->result.attempt;
+		job->place = PLACE_PROCESSING;
+	}
+	if (job->state == JOB_QUEUED && s->result.started_ms != 0) {
+		job_step(job, JOB_EV_STARTED);
+		job->started_ms = s->result.started_ms;
+	}
+}
+
+static int put_attempt(struct daemon *d, const struct job *job, const struct settlement *s)
+{
+	const struct run_result *result = &s->result;
+	struct attempt attempt = {
+		.number = job->attempt,
+		.claimed_ms = job->claimed_ms,
+		.started_ms = result->started_ms,
+		.finished_ms = result->finished_ms,
+		.outcome = result->outcome,
+		.exit_code = result->exit_code,
+		.records = result->records,
+		.error = result->error,
+		.message = result->message,
+	};
+	return index_put_attempt(d->index, job->id, &attempt);
+}
+
+static bool is_permanent(const struct user *u, const struct job *job, int32_t exit_code)
+{
+	const struct handler *h = settings_handler(u->settings, name_base(job->path));
+	for (size_t i = 0; i < h->permanent_exit_codes_n; i++)
+		if (h->permanent_exit_codes[i] == exit_code)
+			return true;
+	return false;
+}
+
+static int wait_for_retry(struct daemon *d, struct job *job, const struct settlement *s)
+{
+	const struct retry_policy *policy = &s->user->settings->retry;
+	job_step(job, JOB_EV_RETRY);
+	job->failures++;
+	job->not_before_ms = d->wall_ms + retry_delay_ms(policy, job->failures, s->random);
+	if (policy->position == RETRY_FRONT)
+		return 0;
+	job->yields = true;
+	return index_new_seq(d->index, &job->seq);
+}
+
+/* A crash of the machine or of the daemon says nothing about the job; a worker
+ * that dies under it again and again may. */
+static void repeat(struct daemon *d, struct job *job, const struct settlement *s)
+{
+	bool crash = !d->stopping && job->state == JOB_PROCESSING;
+	job_step(job, JOB_EV_INTERRUPTED);
+	if (crash)
+		job->interruptions++;
+	if (crash && !s->recovered)
+		job->not_before_ms = d->wall_ms + retry_delay_ms(&s->user->settings->retry,
+		                                                 job->interruptions, s->random);
+	if (s->recovered)
+		job->place = s->place;
+}
+
+static void end_as(struct daemon *d, struct job *job, enum job_event event)
+{
+	if (event == JOB_EV_SUCCEEDED && job->state == JOB_QUEUED)
+		job_step(job, JOB_EV_STARTED);
+	job_step(job, event);
+	job->place = job_final_place(job->state);
+	job->finished_ms = d->wall_ms;
+}
+
+static int follow_verdict(struct daemon *d, struct job *job, struct settlement *s,
+                          enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_DONE: end_as(d, job, JOB_EV_SUCCEEDED); return 0;
+	case VERDICT_CANCEL: end_as(d, job, JOB_EV_CANCEL); return 0;
+	case VERDICT_RETRY: return wait_for_retry(d, job, s);
+	case VERDICT_REPEAT: repeat(d, job, s); return 0;
+	case VERDICT_HOLD:
+		repeat(d, job, s);
+		job_step(job, JOB_EV_HOLD);
+		return 0;
+	case VERDICT_FAIL:
+		job->failures++;
+		end_as(d, job, JOB_EV_FAIL);
+		if (s->user->settings->on_final_failure == FINAL_FAILURE_CONTINUE)
+			return 0;
+		return index_put_user_held(d->index, s->user->name, true,
+		                           "a job failed for good (on_final_failure: hold)");
+	}
+	return 0;
+}
+
+static int settle(struct daemon *d, struct settlement *s, struct job *job)
+{
+	const struct run_result *result = &s->result;
+	catch_up(job, s);
+	int r = put_attempt(d, job, s);
+	if (r < 0)
+		return r;
+	enum verdict verdict =
+		retry_judge(&s->user->settings->retry, job, result->outcome,
+	                    is_permanent(s->user, job, result->exit_code), result->ran_ms);
+	job->spent_ms += result->ran_ms;
+	job->exit_code = result->exit_code;
+	job->records = result->records;
+	const char *why = result->outcome == OUTCOME_CANCELED && s->canceled_by != NULL
+	                          ? s->canceled_by
+	                          : result->error;
+	r = job_set_text(&job->error, result->outcome == OUTCOME_SUCCEEDED ? NULL : why);
+	if (r == 0)
+		r = follow_verdict(d, job, s, verdict);
+	if (r == 0)
+		r = index_put_job(d->index, job);
+	return r;
+}
+
+static int settlement_apply(struct daemon *d, struct change *c)
+{
+	struct settlement *s = (struct settlement *)c;
+	struct job job = {0};
+	job_clear(&s->after);
+	int r = index_get_job(d->index, s->result.job, &job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (job_state_is_active(job.state) || (s->recovered && !job_state_is_final(job.state))) {
+		r = settle(d, s, &job);
+		if (r == 0)
+			r = job_copy(&job, &s->after);
+	}
+	job_clear(&job);
+	user_touch(d, s->user);
+	return r;
+}
+
+static void log_result(const struct user *u, const struct job *job, uint64_t ran_ms)
+{
+	char took[HUMAN_SIZE], records[48] = "";
+	char *shown = escape_str(job->path);
+	const char *name = shown == NULL ? "?" : shown;
+	if (job->records != RECORDS_NONE)
+		snprintf(records, sizeof records, ", %" PRIu64 " records", job->records);
+	human_duration(ran_ms, took);
+	if (job->state == JOB_DONE)
+		log_info("user %s: job %" PRIu64 " (%s) is done after %s%s", u->name, job->id, name,
+		         took, records);
+	else if (job_state_is_final(job->state))
+		log_warning("user %s: job %" PRIu64 " (%s) %s after %u attempt(s): %s", u->name,
+		            job->id, name, job->state == JOB_FAILED ? "failed" : "was canceled",
+		            job->attempt, job->error == NULL ? "no reason given" : job->error);
+	else
+		log_notice("user %s: job %" PRIu64 " (%s), attempt %u: %s; it is %s", u->name, job->id,
+		           name, job->attempt, job->error == NULL ? "interrupted" : job->error,
+		           job->state == JOB_HELD ? "held" : "to be repeated");
+	free(shown);
+}
+
+static void settlement_finish(struct daemon *d, struct change *c, int error)
+{
+	struct settlement *s = (struct settlement *)c;
+	if (error == 0) {
+		uint64_t id = s->result.job;
+		if (s->after.id != 0) {
+			log_result(s->user, &s->after, s->result.ran_ms);
+			if (job_state_is_final(s->after.state))
+				result_ended(d, s->user, &s->after,
+				             s->recovered ? PLACE_NOWHERE : PLACE_PROCESSING);
+		}
+		dispatch_forget(d, id);
+		pool_ack(d->pool, id);
+		user_unlock_idle(d, s->user);
+	}
+	run_result_clear(&s->result);
+	job_clear(&s->after);
+	free(s->canceled_by);
+	free(s);
+}
+
+static void add_settlement(struct daemon *d, struct user *u, const struct run_result *result,
+                           bool recovered, enum place place)
+{
+	struct settlement *s = calloc(1, sizeof *s);
+	if (s == NULL || result_copy(result, &s->result) < 0) {
+		/* The worker keeps its result; it is found when the daemon starts again. */
+		log_error("memory is out: the result of job %" PRIu64 " waits", result->job);
+		free(s);
+		return;
+	}
+	const struct running *r = dispatch_find(d, result->job);
+	s->change = (struct change){
+		.apply = settlement_apply, .finish = settlement_finish, .keep = true};
+	s->user = u;
+	s->recovered = recovered;
+	s->place = place;
+	s->random = (uint32_t)(d->wall_ms * UINT64_C(2654435761) + result->job * 40503);
+	if (r != NULL && r->cancel_text != NULL)
+		s->canceled_by = strdup(r->cancel_text);
+	turn_add(d, &s->change);
+}
+
+void dispatch_result(struct daemon *d, struct user *u, const struct run_result *result)
+{
+	add_settlement(d, u, result, false, PLACE_PROCESSING);
+}
+
+void result_recovered(struct daemon *d, struct user *u, const struct run_result *result,
+                      enum place place)
+{
+	add_settlement(d, u, result, true, place);
+}
+
+/* A claim that came to nothing. */
+struct unclaim {
+	struct change change;
+	struct user *user;
+	uint64_t job;
+	int error;
+	enum place place;
+	bool gone;
+	struct job after;
+};
+
+static int unclaim_job(struct daemon *d, struct unclaim *u, struct job *job)
+{
+	char text[200];
+	job_step(job, JOB_EV_INTERRUPTED);
+	job->attempt--;
+	job->place = u->place;
+	if (u->gone) {
+		job_step(job, JOB_EV_GONE);
+		job->place = PLACE_NOWHERE;
+		job->finished_ms = d->wall_ms;
+		return job_set_text(&job->error,
+		                    u->error == -ENOENT
+		                            ? "withdrawn: the file was taken out of incoming"
+		                            : "replaced or changed by its uploader before its turn");
+	}
+	job->not_before_ms = d->wall_ms + DISPATCH_CLAIM_RETRY_MS;
+	snprintf(text, sizeof text, "it could not be started: %s; tried again by itself",
+	         strerror(-u->error));
+	return job_set_text(&job->error, text);
+}
+
+static int unclaim_apply(struct daemon *d, struct change *c)
+{
+	struct unclaim *u = (struct unclaim *)c;
+	struct job job = {0};
+	job_clear(&u->after);
+	int r = index_get_job(d->index, u->job, &job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (job.state == JOB_QUEUED) {
+		r = unclaim_job(d, u, &job);
+		if (r == 0)
+			r = index_put_job(d->index, &job);
+		if (r == 0)
+			r = job_copy(&job, &u->after);
+	}
+	job_clear(&job);
+	user_touch(d, u->user);
+	return r;
+}
+
+static void unclaim_finish(struct daemon *d, struct change *c, int error)
+{
+	struct unclaim *u = (struct unclaim *)c;
+	if (error == 0 && u->after.id != 0) {
+		char *shown = escape_str(u->after.path);
+		log_notice("user %s: job %" PRIu64 " (%s): %s", u->user->name, u->job,
+		           shown == NULL ? "?" : shown, u->after.error);
+		free(shown);
+		tree_drop_job(d->tree, u->user->name, u->job, u->after.path);
+		if (u->gone) {
+			retention_note(d, u->after.finished_ms, u->user->settings->keep_failed_ms);
+			request_job_ended(d, &u->after);
+			intake_look(d, u->user, u->after.path, WATCH_CHANGED);
+		}
+		user_unlock_idle(d, u->user);
+	}
+	job_clear(&u->after);
+	free(u);
+}
+
+void result_unclaim(struct daemon *d, struct user *user, const struct job *job, int error,
+                    enum place place)
+{
+	struct unclaim *u = calloc(1, sizeof *u);
+	if (u == NULL) {
+		log_error("memory is out: job %" PRIu64 " waits for the next start", job->id);
+		return;
+	}
+	u->change = (struct change){.apply = unclaim_apply, .finish = unclaim_finish, .keep = true};
+	u->user = user;
+	u->job = job->id;
+	u->error = error;
+	u->place = place;
+	u->gone = (error == -ENOENT || error == -ESTALE || error == -ELOOP || error == -EINVAL) &&
+	          place == PLACE_INCOMING && daemon_mounted(d);
+	turn_add(d, &u->change);
+}

@@ -1,0 +1,119 @@
+#include "spoold/retention.h"
+
+#include "base/escape.h"
+#include "base/log.h"
+#include "spoold/daemon.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The files of these are gone; their history goes with the next commit. */
+struct removal {
+	struct change change;
+	size_t n;
+	uint64_t jobs[RETENTION_SLICE];
+};
+
+static int removal_apply(struct daemon *d, struct change *c)
+{
+	const struct removal *removal = (const struct removal *)c;
+	for (size_t i = 0; i < removal->n; i++) {
+		int r = index_remove_job(d->index, removal->jobs[i]);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	return 0;
+}
+
+static void removal_finish(struct daemon *d, struct change *c, int error)
+{
+	(void)d;
+	(void)error;
+	free(c);
+}
+
+void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms)
+{
+	if (keep_ms > 0)
+		d->retention.due_ms = due_min(d->retention.due_ms, finished_ms + keep_ms);
+}
+
+static bool purge_files(struct daemon *d, const struct user *u, const struct job *job)
+{
+	if (job->place != PLACE_DONE && job->place != PLACE_FAILED)
+		return true;
+	const char *name = job->final_name != NULL ? job->final_name : job->path;
+	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY
+	                                           : tree_purge(d->tree, u->name, job->place, name);
+	if (r == 0)
+		return true;
+	char *shown = escape_str(name);
+	log_warning("user %s: %s/%s is past its retention time but cannot be removed: %s", u->name,
+	            place_name(job->place), shown == NULL ? "?" : shown, strerror(-r));
+	free(shown);
+	return false;
+}
+
+/* One state of one user, oldest first. Returns false when the slice is full. */
+static bool purge_state(struct daemon *d, const struct user *u, enum job_state state,
+                        uint64_t keep_ms, struct removal *removal)
+{
+	struct job job = {0};
+	uint64_t after_ms = 0, after_id = 0;
+	while (keep_ms > 0 &&
+	       index_next_final(d->index, u->number, state, after_ms, after_id, &job) == 0) {
+		uint64_t due = job.finished_ms + keep_ms;
+		bool full = removal->n == RETENTION_SLICE;
+		if (due > d->wall_ms || full) {
+			d->retention.due_ms = due_min(d->retention.due_ms, due);
+			job_clear(&job);
+			return !full;
+		}
+		after_ms = job.finished_ms;
+		after_id = job.id;
+		if (purge_files(d, u, &job))
+			removal->jobs[removal->n++] = job.id;
+		else
+			d->retention.due_ms =
+				due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
+		job_clear(&job);
+	}
+	return true;
+}
+
+static bool purge_user(struct daemon *d, const struct user *u, struct removal *removal)
+{
+	const struct user_settings *s = u->settings;
+	return purge_state(d, u, JOB_DONE, s->keep_done_ms, removal) &&
+	       purge_state(d, u, JOB_FAILED, s->keep_failed_ms, removal) &&
+	       purge_state(d, u, JOB_CANCELED, s->keep_failed_ms, removal);
+}
+
+void retention_tick(struct daemon *d)
+{
+	if (d->wall_ms < d->retention.due_ms || turn_stalled(d) || !daemon_mounted(d))
+		return;
+	struct removal *removal = calloc(1, sizeof *removal);
+	if (removal == NULL)
+		return;
+	removal->change = (struct change){.apply = removal_apply, .finish = removal_finish, .keep = true};
+	d->retention.due_ms = UINT64_MAX;
+	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+		if (u->number != 0 && !purge_user(d, u, removal))
+			break;
+	if (removal->n > 0)
+		turn_add(d, &removal->change);
+	else
+		free(removal);
+}
+
+uint64_t retention_next(const struct daemon *d)
+{
+	if (d->retention.due_ms == UINT64_MAX || turn_stalled(d))
+		return UINT64_MAX;
+	if (d->retention.due_ms <= d->wall_ms)
+		return d->steady_ms;
+	/* Looked at once a minute at least: the wall clock may step. */
+	return d->steady_ms + due_min(d->retention.due_ms - d->wall_ms, 60000);
+}

@@ -1,0 +1,22 @@
+/* Retention: final files and their history, when their time is over. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct daemon;
+
+struct retention {
+	uint64_t due_ms; /* wall; the earliest end of a retention time that is known of */
+};
+
+enum {
+	RETENTION_SLICE = 256,        /* jobs per turn */
+	RETENTION_RETRY_MS = 60000,   /* a file that could not be removed */
+};
+
+/* A job became final, or settings changed: `finished_ms` + `keep_ms` may be
+ * the next due time. */
+void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms);
+void retention_tick(struct daemon *d);
+uint64_t retention_next(const struct daemon *d);

@@ -1,0 +1,253 @@
+#include "spoold/scan.h"
+
+#include "base/log.h"
+#include "spoold/accept.h"
+#include "spoold/daemon.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+struct scan_found {
+	int64_t ctime_ns;
+	char *path;
+};
+
+void scan_want(struct daemon *d, struct user *u)
+{
+	if (u->scan_wanted || u->number == 0)
+		return;
+	u->scan_wanted = true;
+	DL_APPEND2(d->scan.wanted, u, scan_prev, scan_next);
+}
+
+void scan_want_all(struct daemon *d)
+{
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+		scan_want(d, u);
+}
+
+static void forget_found(struct scan *s)
+{
+	for (size_t i = 0; i < s->found_n; i++)
+		free(s->found[i].path);
+	s->found_n = s->fed = 0;
+}
+
+void scan_clear(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	tree_scan_end(s->walk);
+	forget_found(s);
+	free(s->found);
+	*s = (struct scan){0};
+}
+
+static int compare_found(const void *a, const void *b)
+{
+	const struct scan_found *x = a, *y = b;
+	if (x->ctime_ns != y->ctime_ns)
+		return x->ctime_ns < y->ctime_ns ? -1 : 1;
+	return strcmp(x->path, y->path);
+}
+
+static void sort_found(struct scan *s)
+{
+	if (s->found_n > 1)
+		qsort(s->found, s->found_n, sizeof *s->found, compare_found);
+}
+
+/* Twice the portion is full: keeps the older half. The next walk finds the
+ * others again. */
+static void cut_found(struct scan *s)
+{
+	sort_found(s);
+	while (s->found_n > SCAN_PORTION)
+		free(s->found[--s->found_n].path);
+	s->more = true;
+}
+
+static int keep_found(struct scan *s, const char *path, int64_t ctime_ns)
+{
+	if (s->found_n == 2 * (size_t)SCAN_PORTION)
+		cut_found(s);
+	if (s->found_n == s->found_room) {
+		size_t room = s->found_room == 0 ? 256 : s->found_room * 2;
+		struct scan_found *found = reallocarray(s->found, room, sizeof *found);
+		if (found == NULL)
+			return -ENOMEM;
+		s->found = found;
+		s->found_room = room;
+	}
+	char *copy = strdup(path);
+	if (copy == NULL)
+		return -ENOMEM;
+	s->found[s->found_n++] = (struct scan_found){.ctime_ns = ctime_ns, .path = copy};
+	return 0;
+}
+
+static void end_scan(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	tree_scan_end(s->walk);
+	s->walk = NULL;
+	forget_found(s);
+	free(s->found);
+	s->found = NULL;
+	s->found_room = 0;
+	s->user->scan_running = false;
+	s->user = NULL;
+	s->phase = SCAN_IDLE;
+	s->done++;
+}
+
+static bool begin_walk(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	s->known = 0;
+	s->more = false;
+	forget_found(s);
+	int r = tree_scan_begin(d->tree, s->user->name, &s->walk);
+	if (r == 0) {
+		s->phase = SCAN_WALK;
+		return true;
+	}
+	if (r != -ENOENT)
+		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
+		            s->user->name, strerror(-r), s->user->name);
+	if (r == -ENOENT && daemon_mounted(d)) {
+		s->phase = SCAN_WITHDRAWN;
+		s->after_seq = 0;
+		return true;
+	}
+	end_scan(d);
+	return false;
+}
+
+static void begin(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	struct user *u = s->wanted;
+	DL_DELETE2(s->wanted, u, scan_prev, scan_next);
+	u->scan_wanted = false;
+	u->scan_running = true;
+	s->user = u;
+	begin_walk(d);
+}
+
+static void after_walk(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	tree_scan_end(s->walk);
+	s->walk = NULL;
+	if (s->found_n > SCAN_PORTION)
+		cut_found(s);
+	sort_found(s);
+	s->phase = SCAN_FEED;
+}
+
+static void walk_slice(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	const char *path;
+	struct file_ident ident;
+	enum entry_kind kind;
+	for (int n = 0; n < SCAN_SLICE; n++) {
+		int r = tree_scan_next(s->walk, &path, &ident, &kind);
+		if (r == -ENOENT) {
+			after_walk(d);
+			return;
+		}
+		if (r < 0) {
+			log_warning("user %s: reading incoming failed: %s; it is read again at the next "
+			            "rescan", s->user->name, strerror(-r));
+			end_scan(d);
+			return;
+		}
+		bool complete;
+		if (intake_seen(d, s->user, path, &ident, kind, &complete))
+			s->known++;
+		if (complete && keep_found(s, path, ident.ctime_ns) < 0)
+			s->more = true;
+	}
+}
+
+static void after_feed(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	struct user_row row = {0};
+	if (s->more) {
+		begin_walk(d);
+		return;
+	}
+	s->after_seq = 0;
+	s->phase = SCAN_WITHDRAWN;
+	/* As many files in place as jobs that wait: nothing was taken away. */
+	if (index_get_user(d->index, s->user->name, &row) == 0 &&
+	    row.count[JOB_PENDING] + row.count[JOB_HELD] <= s->known + s->found_n)
+		end_scan(d);
+	user_row_clear(&row);
+}
+
+static void feed_slice(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	while (s->fed < s->found_n && s->feeding < SCAN_FEEDING_MAX)
+		intake_take(d, s->user, s->found[s->fed++].path);
+	if (s->fed == s->found_n && s->feeding == 0)
+		after_feed(d);
+}
+
+static void check_withdrawn(struct daemon *d, const struct job *job)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	if (job->place != PLACE_INCOMING)
+		return;
+	if (tree_look(d->tree, d->scan.user->name, job->path, &ident, &kind) == -ENOENT)
+		intake_left(d, d->scan.user, job->path);
+}
+
+static void withdrawn_slice(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	struct job job = {0};
+	if (!daemon_mounted(d)) {
+		end_scan(d);
+		return;
+	}
+	for (int n = 0; n < SCAN_SLICE; n++) {
+		if (index_next_in_line(d->index, s->user->number, s->after_seq, &job) < 0) {
+			end_scan(d);
+			return;
+		}
+		s->after_seq = job.seq;
+		check_withdrawn(d, &job);
+		job_clear(&job);
+	}
+}
+
+bool scan_tick(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	if (turn_stalled(d))
+		return false;
+	if (s->phase == SCAN_IDLE && s->wanted != NULL)
+		begin(d);
+	switch (s->phase) {
+	case SCAN_IDLE: break;
+	case SCAN_WALK: walk_slice(d); break;
+	case SCAN_FEED:
+		feed_slice(d);
+		/* What was fed comes back by events of intake. */
+		return s->phase != SCAN_FEED || s->feeding == 0;
+	case SCAN_WITHDRAWN: withdrawn_slice(d); break;
+	}
+	return s->phase != SCAN_IDLE || s->wanted != NULL;
+}
+
+bool scan_idle(const struct daemon *d)
+{
+	return d->scan.phase == SCAN_IDLE && d->scan.wanted == NULL;
+}

@@ -1,0 +1,343 @@
+#include "spoold/user.h"
+
+#include "base/escape.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "core/name.h"
+#include "spoold/daemon.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct user *user_find(const struct daemon *d, const char *name)
+{
+	struct user *u = NULL;
+	HASH_FIND(hh, d->users.by_name, name, strlen(name), u);
+	return u;
+}
+
+struct user *user_by_number(const struct daemon *d, uint32_t number)
+{
+	struct user *u = NULL;
+	HASH_FIND(hh_number, d->users.by_number, &number, sizeof number, u);
+	return u;
+}
+
+static void user_free(struct user *u)
+{
+	fd_close(u->lock_fd);
+	free(u->name);
+	free(u);
+}
+
+/* A user that was met gets its number in the index, then joins. */
+struct join {
+	struct change change;
+	struct user *user;
+	struct user_row row;
+};
+
+static int join_apply(struct daemon *d, struct change *c)
+{
+	struct join *join = (struct join *)c;
+	user_row_clear(&join->row);
+	return index_add_user(d->index, join->user->name, &join->row);
+}
+
+static void join_finish(struct daemon *d, struct change *c, int error)
+{
+	struct join *join = (struct join *)c;
+	struct user *u = join->user;
+	if (error == 0) {
+		u->number = join->row.number;
+		HASH_ADD(hh_number, d->users.by_number, number, sizeof u->number, u);
+		user_touch(d, u);
+		user_watch(d, u);
+		recover_user(d, u);
+		scan_want(d, u);
+	}
+	user_row_clear(&join->row);
+	free(join);
+}
+
+static struct user *user_new(const struct daemon *d, const char *name)
+{
+	struct user *u = calloc(1, sizeof *u);
+	if (u == NULL)
+		return NULL;
+	u->lock_fd = -1;
+	u->settings = config_user(d->config, name);
+	u->name = strdup(name);
+	if (u->name == NULL) {
+		free(u);
+		return NULL;
+	}
+	return u;
+}
+
+static int join(struct daemon *d, const char *name)
+{
+	struct join *join = calloc(1, sizeof *join);
+	struct user *u = join == NULL ? NULL : user_new(d, name);
+	if (u == NULL) {
+		free(join);
+		return -ENOMEM;
+	}
+	HASH_ADD_KEYPTR(hh, d->users.by_name, u->name, strlen(u->name), u);
+	join->change = (struct change){.apply = join_apply, .finish = join_finish, .keep = true};
+	join->user = u;
+	turn_add(d, &join->change);
+	return 0;
+}
+
+static void make_directories(struct daemon *d, const char *name)
+{
+	unsigned made = 0;
+	int r = tree_make_user(d->tree, name, (uid_t)-1, (gid_t)-1, &made);
+	if (r < 0)
+		log_warning("user %s: its directories cannot be made (%s); try 'spoolctl user check %s'",
+		            name, strerror(-r), name);
+	else if (made > 0)
+		log_info("user %s: made %u missing director%s", name, made, made == 1 ? "y" : "ies");
+}
+
+int users_meet(struct daemon *d, const char *name)
+{
+	const char *problem = name_user_problem(name);
+	if (problem != NULL) {
+		char *shown = escape_str(name);
+		log_warning("the directory \"%s\" in the spool is no user: its name %s; rename it",
+		            shown == NULL ? "?" : shown, problem);
+		free(shown);
+		return 0;
+	}
+	struct user *u = user_find(d, name);
+	make_directories(d, name);
+	if (u == NULL)
+		return join(d, name);
+	/* Its directory may be a new one. */
+	if (u->number != 0) {
+		user_watch(d, u);
+		scan_want(d, u);
+	}
+	return 0;
+}
+
+static int meet_each(void *ctx, const char *name, const char *problem)
+{
+	struct daemon *d = ctx;
+	return problem != NULL || user_find(d, name) == NULL ? users_meet(d, name) : 0;
+}
+
+int users_discover(struct daemon *d)
+{
+	return tree_each_user(d->tree, meet_each, d);
+}
+
+void users_clear(struct daemon *d)
+{
+	struct user *u, *tmp;
+	HASH_CLEAR(hh_number, d->users.by_number);
+	HASH_ITER(hh, d->users.by_name, u, tmp) {
+		HASH_DEL(d->users.by_name, u);
+		user_free(u);
+	}
+	heap_clear(&d->users.polls);
+	heap_clear(&d->users.locks);
+}
+
+void users_configure(struct daemon *d)
+{
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
+		u->settings = config_user(d->config, u->name);
+		if (u->number == 0)
+			continue;
+		user_watch(d, u);
+		user_touch(d, u);
+	}
+}
+
+int user_lock(struct daemon *d, struct user *u)
+{
+	if (u->lock_fd >= 0)
+		return 0;
+	int fd = tree_lock_user(d->tree, u->name);
+	if (fd >= 0) {
+		u->lock_fd = fd;
+		u->lock_wanted = false;
+		heap_remove(&d->users.locks, &u->lock_retry);
+		return 0;
+	}
+	if (!u->lock_wanted)
+		log_notice("user %s: %s; its jobs wait for that", u->name,
+		           fd == -EAGAIN ? "an earlier worker still runs" : strerror(-fd));
+	u->lock_wanted = true;
+	u->reconciled = false;
+	user_touch(d, u);
+	int r = heap_put(&d->users.locks, &u->lock_retry, d->steady_ms + USER_LOCK_RETRY_MS);
+	return r < 0 ? r : fd;
+}
+
+void user_unlock_idle(struct daemon *d, struct user *u)
+{
+	struct user_row row = {0};
+	if (u->lock_fd < 0 || !u->reconciled || index_get_user(d->index, u->name, &row) < 0)
+		return;
+	if (row.count[JOB_QUEUED] + row.count[JOB_PROCESSING] == 0)
+		u->lock_fd = fd_close(u->lock_fd);
+	user_row_clear(&row);
+}
+
+void user_touch(struct daemon *d, struct user *u)
+{
+	if (u->refreshing || u->number == 0)
+		return;
+	u->refreshing = true;
+	u->touched_next = d->users.touched;
+	d->users.touched = u;
+}
+
+/* The job that is to run next: the head of the line, or a retry that let
+ * others go ahead and is due; whichever came first. */
+static int read_head(struct daemon *d, const struct user *u, struct sched_view *view)
+{
+	struct job head = {0}, delayed = {0};
+	int r = index_next_in_line(d->index, u->number, 0, &head);
+	if (r == 0) {
+		view->head_job = head.id;
+		view->head_not_before_ms = head.not_before_ms <= d->wall_ms ? 0 : head.not_before_ms;
+	} else if (r != -ENOENT) {
+		return r;
+	}
+	r = index_next_delayed(d->index, u->number, 0, 0, &delayed);
+	if (r == 0) {
+		bool due = delayed.not_before_ms <= d->wall_ms;
+		bool first = view->head_job == 0 || (due && delayed.seq < head.seq) ||
+		             view->head_not_before_ms > delayed.not_before_ms;
+		if (first) {
+			view->head_job = delayed.id;
+			view->head_not_before_ms = due ? 0 : delayed.not_before_ms;
+		}
+		job_clear(&delayed);
+	}
+	job_clear(&head);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int refresh(struct daemon *d, struct user *u)
+{
+	struct user_row row = {0};
+	int r = index_get_user(d->index, u->name, &row);
+	if (r < 0)
+		return r;
+	struct sched_view view = {
+		.active = (uint32_t)(row.count[JOB_QUEUED] + row.count[JOB_PROCESSING]),
+		.limit = u->settings->max_running,
+		.held = row.held,
+		.blocked = !u->reconciled || d->unmounted,
+	};
+	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);
+	user_row_clear(&row);
+	return r < 0 ? r : sched_set_user(d->sched, u->number, &view);
+}
+
+int users_refresh(struct daemon *d)
+{
+	while (d->users.touched != NULL) {
+		struct user *u = d->users.touched;
+		int r = refresh(d, u);
+		if (r < 0)
+			return r;
+		d->users.touched = u->touched_next;
+		u->refreshing = false;
+		if (index_in_transaction(d->index) && !u->in_turn) {
+			u->in_turn = true;
+			u->in_turn_next = d->users.in_turn;
+			d->users.in_turn = u;
+		}
+	}
+	return 0;
+}
+
+void users_turn_ended(struct daemon *d, bool taken_back)
+{
+	while (d->users.in_turn != NULL) {
+		struct user *u = d->users.in_turn;
+		d->users.in_turn = u->in_turn_next;
+		u->in_turn = false;
+		if (taken_back)
+			user_touch(d, u);
+	}
+}
+
+static void poll_instead(struct daemon *d, struct user *u)
+{
+	u->polled = true;
+	if (d->watch != NULL)
+		watch_forget(d->watch, u->number);
+	if (heap_put(&d->users.polls, &u->poll, d->steady_ms + d->config->poll_ms) < 0)
+		log_error("user %s: memory is out", u->name);
+}
+
+static bool wants_poll(const struct daemon *d, const struct user *u)
+{
+	if (d->watch == NULL || d->config->watch == WATCH_POLL)
+		return true;
+	return d->config->watch == WATCH_AUTO && tree_is_network(d->tree, u->name);
+}
+
+static void warn_no_watch(const struct user *u, int error)
+{
+	if (error == -ENOSPC)
+		log_warning("user %s: the system's limit of directory watches is reached; this and "
+		            "further directories are polled. Raise it with: sysctl "
+		            "fs.inotify.max_user_watches=1048576",
+		            u->name);
+	else
+		log_warning("user %s: incoming cannot be watched (%s); it is polled", u->name,
+		            strerror(-error));
+}
+
+void user_watch(struct daemon *d, struct user *u)
+{
+	if (wants_poll(d, u)) {
+		poll_instead(d, u);
+		return;
+	}
+	int fd = tree_open_incoming(d->tree, u->name, "");
+	int r = fd < 0 ? fd : watch_add(d->watch, fd, u->number, "");
+	fd_close(fd);
+	if (r < 0) {
+		if (!u->polled && !(r == -ENOSPC && d->users.warned_limit))
+			warn_no_watch(u, r);
+		d->users.warned_limit = d->users.warned_limit || r == -ENOSPC;
+		poll_instead(d, u);
+		return;
+	}
+	u->polled = false;
+	heap_remove(&d->users.polls, &u->poll);
+}
+
+void users_tick(struct daemon *d)
+{
+	struct heap_node *node;
+	while ((node = heap_first(&d->users.polls)) != NULL && node->key <= d->steady_ms) {
+		struct user *u = HEAP_ENTRY(node, struct user, poll);
+		heap_remove(&d->users.polls, node);
+		user_watch(d, u);
+		scan_want(d, u);
+	}
+	while ((node = heap_first(&d->users.locks)) != NULL && node->key <= d->steady_ms) {
+		struct user *u = HEAP_ENTRY(node, struct user, lock_retry);
+		heap_remove(&d->users.locks, node);
+		recover_user(d, u);
+	}
+}
+
+uint64_t users_next(const struct daemon *d)
+{
+	const struct heap_node *poll = heap_first(&d->users.polls);
+	const struct heap_node *lock = heap_first(&d->users.locks);
+	return due_min(poll == NULL ? UINT64_MAX : poll->key, lock == NULL ? UINT64_MAX : lock->key);
+}

@@ -1,0 +1,79 @@
+/* The users, as the daemon knows them: one small struct each, whatever their
+ * backlog. */
+#pragma once
+
+#include "base/heap.h"
+#include "io/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#ifndef HASH_NONFATAL_OOM
+#define HASH_NONFATAL_OOM 1
+#endif
+#include <uthash.h>
+
+struct daemon;
+struct upload_entry;
+
+struct user {
+	char *name;
+	uint32_t number;         /* the index's; 0 until it has one */
+	const struct user_settings *settings; /* the configuration's, renewed by a reload */
+	int lock_fd;             /* the worker lock, -1 = not held */
+	bool lock_wanted;        /* somebody else has it: in users.locks */
+	bool reconciled;         /* index and directories agree: jobs may start */
+	bool refreshing;         /* in users.touched */
+	bool polled;             /* not watched: scanned every poll_seconds */
+	bool scan_wanted, scan_running;
+	struct upload_entry *uploads; /* arriving, by path */
+	uint32_t uploads_refused;     /* of these: what can never be a job */
+	struct heap_node poll;   /* next scan of a polled user, steady ms */
+	struct heap_node lock_retry; /* when to try the lock again, steady ms */
+	bool in_turn;            /* in users.in_turn */
+	struct user *touched_next, *in_turn_next;
+	struct user *scan_prev, *scan_next;
+	UT_hash_handle hh, hh_number;
+};
+
+struct users {
+	struct user *by_name, *by_number;
+	struct heap polls, locks;
+	struct user *touched; /* views to be refreshed */
+	struct user *in_turn; /* views read within the transaction at hand */
+	bool warned_limit;    /* of watches: said once */
+};
+
+/* Another process holds the lock: try again this often. A worker of an earlier
+ * daemon may finish at any moment, and nothing tells when. */
+enum { USER_LOCK_RETRY_MS = 250 };
+
+struct user *user_find(const struct daemon *d, const char *name);
+struct user *user_by_number(const struct daemon *d, uint32_t number);
+
+/* Meets every user directory of the spool that is not known yet. */
+int users_discover(struct daemon *d);
+/* One directory, known or not; an illegal name is refused with a log line. */
+int users_meet(struct daemon *d, const char *name);
+void users_clear(struct daemon *d);
+/* After a reload: new settings for all. */
+void users_configure(struct daemon *d);
+
+/* Takes the user's worker lock, if it is not ours already. -EAGAIN: another
+ * process has it; it is tried again by itself (users_tick). */
+int user_lock(struct daemon *d, struct user *u);
+/* Lets it go where no job of this user is active any more. */
+void user_unlock_idle(struct daemon *d, struct user *u);
+
+/* Something about this user changed in the index: its view for the scheduler
+ * is read anew by users_refresh(). */
+void user_touch(struct daemon *d, struct user *u);
+int users_refresh(struct daemon *d);
+/* The transaction ended. Taken back: what was read in it is read again. */
+void users_turn_ended(struct daemon *d, bool taken_back);
+
+/* Sets (or gives up) the watch of the user's incoming. */
+void user_watch(struct daemon *d, struct user *u);
+
+/* Polls and lock retries that are due. */
+void users_tick(struct daemon *d);
+uint64_t users_next(const struct daemon *d);
