@@ -5,12 +5,14 @@
 uint64_t retry_delay_ms(const struct retry_policy *policy, uint32_t failures, uint32_t random)
 {
 	uint64_t delay = policy->delay_ms;
-	for (uint32_t n = 1; n < failures && delay < RETRY_DELAY_MAX_MS; n++)
+	for (uint32_t n = 1; n < failures && delay > 0 && delay < RETRY_DELAY_MAX_MS; n++)
 		delay *= 2;
 	if (delay > RETRY_DELAY_MAX_MS)
 		delay = RETRY_DELAY_MAX_MS;
-	uint64_t quarter = delay / 4;
-	return delay - quarter + random % (2 * quarter + 1);
+	uint64_t least = delay - delay / 4, most = delay + delay / 4;
+	if (most > RETRY_DELAY_MAX_MS)
+		most = RETRY_DELAY_MAX_MS;
+	return least + random % (most - least + 1);
 }
 
 static enum verdict judge_failure(const struct retry_policy *policy, const struct job *job,

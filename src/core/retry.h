@@ -15,7 +15,8 @@ struct retry_policy {
 	uint64_t max_total_ms;      /* all attempts together; 0 = no limit */
 };
 
-/* A retry never waits longer than this, however often it doubled: 1 hour. */
+/* A retry never waits longer than this, however often it doubled, jitter
+ * included: 1 hour. */
 #define RETRY_DELAY_MAX_MS UINT64_C(3600000)
 
 /* Delay before the attempt after `failures` failed ones: delay × 2^(failures-1),
