@@ -84,9 +84,9 @@ static enum row row_of(enum job_state state, enum place place)
 /* Whoever holds the lock may be about to change this file. */
 static bool lock_matters(enum remedy remedy)
 {
-	return remedy == REMEDY_INTERRUPTED || remedy == REMEDY_VANISHED ||
-	       remedy == REMEDY_CLAIM_AGAIN || remedy == REMEDY_MOVE_FINAL ||
-	       remedy == REMEDY_ADOPT || remedy == REMEDY_MOVE_BACK;
+	return remedy == REMEDY_INTERRUPTED || remedy == REMEDY_CLAIM_AGAIN ||
+	       remedy == REMEDY_MOVE_FINAL || remedy == REMEDY_MOVE_BACK ||
+	       remedy == REMEDY_ADOPT;
 }
 
 enum remedy reconcile_job(enum job_state state, enum place place, enum seen seen, bool lock_held)
@@ -96,7 +96,9 @@ enum remedy reconcile_job(enum job_state state, enum place place, enum seen seen
 	/* A held job does not come back into the line by a crash. */
 	if (state == JOB_HELD && remedy == REMEDY_INTERRUPTED)
 		remedy = REMEDY_PARK;
-	return lock_held && lock_matters(remedy) ? REMEDY_WAIT : remedy;
+	/* It may be what the lock's holder runs: then only a result ends it. */
+	bool may_run = job_state_is_active(state) && remedy != REMEDY_APPLY_RESULT;
+	return lock_held && (may_run || lock_matters(remedy)) ? REMEDY_WAIT : remedy;
 }
 
 enum remedy reconcile_file(enum seen seen, bool lock_held)
