@@ -24,6 +24,7 @@ struct sched {
 	struct sched_user *round; /* whose head may start, the next one first */
 	struct heap backoff;
 	uint32_t max_active, active;
+	uint64_t picked_wall_ms;  /* when sched_pick() was asked last */
 	bool running;
 };
 
@@ -117,7 +118,9 @@ static int file_user(struct sched *s, struct sched_user *u)
 		heap_remove(&s->backoff, &u->backoff);
 		return 0;
 	}
-	if (u->view.head_not_before_ms == 0) {
+	/* Who is in the round already keeps its turn when told again. */
+	bool ended = u->ready && u->view.head_not_before_ms <= s->picked_wall_ms;
+	if (u->view.head_not_before_ms == 0 || ended) {
 		heap_remove(&s->backoff, &u->backoff);
 		join_round(s, u);
 		return 0;
@@ -162,6 +165,7 @@ static void end_backoffs(struct sched *s, uint64_t now_wall_ms)
 size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *picks, size_t n)
 {
 	size_t picked = 0;
+	s->picked_wall_ms = now_wall_ms;
 	end_backoffs(s, now_wall_ms);
 	while (s->running && picked < n && s->active < s->max_active && s->round != NULL) {
 		struct sched_user *u = s->round;
@@ -202,7 +206,8 @@ enum sched_reason sched_explain(const struct sched *s, uint32_t user, uint64_t n
 		return SCHED_LIMIT;
 	if (u->view.head_job == 0)
 		return SCHED_EMPTY;
-	if (u->view.head_not_before_ms > now_wall_ms)
+	/* In the round it is over, though the wall clock may have stepped back. */
+	if (!u->ready && u->view.head_not_before_ms > now_wall_ms)
 		return SCHED_BACKOFF;
 	return SCHED_READY;
 }
