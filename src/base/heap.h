@@ -25,7 +25,8 @@ int heap_put(struct heap *heap, struct heap_node *node, uint64_t key);
 void heap_remove(struct heap *heap, struct heap_node *node);
 /* The smallest, or NULL. */
 struct heap_node *heap_first(const struct heap *heap);
-/* Frees the heap's own memory; nodes are the caller's. */
+/* Frees the heap's own memory; nodes are the caller's. Those still in it do
+ * not learn of it: they must not be put or removed again as they are. */
 void heap_clear(struct heap *heap);
 
 /* The struct around a node. */

@@ -33,7 +33,9 @@ struct settle_policy {
 enum { SETTLE_WRITER_POLL_MS = 1000 };
 
 /* `now_wall_ms` is compared with the kernel's ctime, for files that were
- * there before we were; a ctime in the future counts as "just changed". */
+ * there before we were; a ctime in the future counts as "just changed", each
+ * time it is asked: whoever is told to wait notes changed_steady_ms, or waits
+ * until the clock gets there. */
 enum settle_answer settle_judge(const struct settle_policy *policy, const struct upload *upload,
                                 enum writers writers, uint64_t now_steady_ms,
                                 uint64_t now_wall_ms, uint64_t *ret_due_steady_ms);
