@@ -317,6 +317,23 @@ Test(sched, promise_7_a_backoff_that_ended_has_ended_though_the_wall_clock_steps
 	sched_free(s);
 }
 
+Test(sched, ready_says_what_a_pick_would_do)
+{
+	struct sched *s = sched_with_limit(1);
+	cr_assert_not(sched_ready(s, 0));
+	set(s, ANNA, (struct sched_view){.head_job = 1, .limit = 1, .head_not_before_ms = 100});
+	cr_assert_not(sched_ready(s, 99));
+	cr_assert(sched_ready(s, 100));
+	set(s, BERT, ready(2));
+	cr_assert(sched_ready(s, 0));
+	sched_set_running(s, false);
+	cr_assert_not(sched_ready(s, 100));
+	sched_set_running(s, true);
+	cr_assert_eq(pick_one(s, 100), BERT);
+	cr_assert_not(sched_ready(s, 100), "the global limit is reached");
+	sched_free(s);
+}
+
 Test(sched, a_user_that_is_forgotten_is_not_picked_and_not_counted)
 {
 	struct sched *s = sched_with_limit(9);

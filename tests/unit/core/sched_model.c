@@ -217,6 +217,8 @@ static void pick(struct model *m)
 	size_t room = active < m->max_active ? m->max_active - active : 0;
 	size_t ready = m->running ? ready_users(m) : 0;
 	size_t expected = ready < room ? ready : room;
+	cr_assert_eq(sched_ready(m->sched, m->now_ms), expected > 0, "call %llu",
+	             (unsigned long long)m->call);
 	expected = expected < most ? expected : most;
 	size_t n = sched_pick(m->sched, m->now_ms, picks, most);
 	cr_assert_eq(n, expected, "call %llu: no worker idles while a job could start",
