@@ -49,10 +49,10 @@ static bool check_placeholders(struct config_loader *l, const struct config_node
 			continue;
 		const char *near = config_nearest(word, placeholders, PLACEHOLDERS);
 		good = false;
-		config_error(l, node->at, where, "%s is not a placeholder%s%s%s: there are {file}, "
+		config_error(l, node->at, where, "%s is not a placeholder; %s%s%sthere are {file}, "
 		             "{user}, {job}, {name} and {output}", config_quote(p, n, quoted),
-		             near != NULL ? ", did you mean \"" : "", near != NULL ? near : "",
-		             near != NULL ? "\"?" : "");
+		             near != NULL ? "did you mean \"" : "", near != NULL ? near : "",
+		             near != NULL ? "\"? " : "");
 	}
 	return good;
 }

@@ -252,8 +252,10 @@ static int take_word(struct scan *s)
 	bool fits = n < sizeof word;
 	if (key || !fits || (strcmp(word, "true") != 0 && strcmp(word, "false") != 0 &&
 	                     strcmp(word, "null") != 0 && !is_json_number(word))) {
-		config_error(s->l, s->at, NULL, "%s is no %s of JSON: put it in double quotes",
-		             config_quote(start, n, quoted), key ? "name" : "number or other value");
+		bool number = !key && !isalpha((unsigned char)*start) && *start != '_' && *start != '~';
+		config_error(s->l, s->at, NULL, "%s is no %s of JSON%s", config_quote(start, n, quoted),
+		             key ? "name" : number ? "number" : "value",
+		             number ? "" : ": put it in double quotes");
 		return -EINVAL;
 	}
 	value_done(s);

@@ -224,8 +224,7 @@ static int read_document(struct reader *r, struct config_node **ret)
 			return result;
 	}
 	if (root == NULL) {
-		config_error(r->l, CONFIG_NOWHERE, NULL,
-		             "is empty: {} would do, and means that all settings have their defaults");
+		config_empty(r->l);
 		return -EINVAL;
 	}
 	*ret = root;

@@ -84,10 +84,8 @@ static void read_routes(struct config_loader *l, const struct config_node *node,
 	}
 	for (const struct config_node *c = node->first; c != NULL; c = c->next, ret->n++) {
 		snprintf(item, sizeof item, "%.200s[%zu]", where, ret->n);
-		if (config_is_block(l, c, item) && c->kind == NODE_MAP)
+		if (config_is_block(l, c, item))
 			read_route(l, c, item, base, &ret->route[ret->n], &ret->named[ret->n]);
-		else if (c->kind == NODE_SCALAR)
-			config_error(l, c->at, item, "names nothing: remove it");
 		if (ret->route[ret->n].match == NULL)
 			ret->route[ret->n].match = config_strndup(l->memory, "", 0);
 	}

@@ -74,6 +74,8 @@ char *config_quote(const char *text, size_t n, char *out);
 /* Checks and prepares a text; notes what is wrong with it. -EINVAL, -ENOMEM. */
 int config_text_init(struct config_loader *l, const char *source, size_t size, bool json_allowed,
                      struct config_text *ret);
+/* Says that there is nothing in it. */
+void config_empty(struct config_loader *l);
 void config_text_clear(struct config_text *t);
 /* Appends one or more characters, all standing for the source at `at`. */
 int config_text_put(struct config_text *t, const char *bytes, size_t n, size_t at);

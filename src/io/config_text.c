@@ -133,6 +133,12 @@ static int yaml_prepare(struct config_loader *l, struct config_text *t, size_t s
 	return 0;
 }
 
+void config_empty(struct config_loader *l)
+{
+	config_error(l, CONFIG_NOWHERE, NULL,
+	             "is empty: {} would do, and means that all settings have their defaults");
+}
+
 int config_text_init(struct config_loader *l, const char *source, size_t size, bool json_allowed,
                      struct config_text *ret)
 {
@@ -151,9 +157,14 @@ int config_text_init(struct config_loader *l, const char *source, size_t size, b
 		size_t first = start;
 		while (first < size && strchr(" \t\r\n", source[first]) != NULL && source[first] != '\0')
 			first++;
+		if (first == size) {
+			config_empty(l);
+			r = -EINVAL;
+		}
 		t.json = json_allowed && first < size && source[first] == '{';
-		r = t.json ? config_json_prepare(l, &t, start) : yaml_prepare(l, &t, start);
 	}
+	if (r == 0)
+		r = t.json ? config_json_prepare(l, &t, start) : yaml_prepare(l, &t, start);
 	/* What libyaml says of the end of the text lies at the end of the source. */
 	if (r == 0)
 		r = config_text_put(&t, "\n", 1, size);
