@@ -149,9 +149,13 @@ static int apply_defaults(struct config_loader *l, struct config *config)
 	if (out == NULL)
 		return -ENOMEM;
 	print_defaults(out, SECTION_TOP);
-	int r = fclose(out) != 0 ? -ENOMEM : document_read(l, text, size, true, &d);
+	bool failed = ferror(out) != 0;
+	failed = fclose(out) != 0 || failed || text == NULL;
+	int r = failed ? -ENOMEM : document_read(l, text, size, true, &d);
 	if (r == 0)
 		apply_top(l, d.root, config);
+	if (l->out_of_memory)
+		r = -ENOMEM;
 	l->text = NULL;
 	document_clear(&d);
 	free(text);

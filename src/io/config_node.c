@@ -68,10 +68,12 @@ static int check_duplicates(struct reader *r, const struct config_node *map)
 		sorted[n++] = c;
 	qsort(sorted, n, sizeof *sorted, by_key);
 	for (size_t i = 1; i < n; i++) {
-		size_t line, column;
+		size_t line = 0, column;
 		if (strcmp(sorted[i - 1]->key, sorted[i]->key) != 0)
 			continue;
-		config_text_place(r->t, sorted[i - 1]->key_at, &line, &column);
+		/* Looking up a place costs time: no more than will be told. */
+		if (r->l->errors_n < CONFIG_REPORT_MAX)
+			config_text_place(r->t, sorted[i - 1]->key_at, &line, &column);
 		config_error(r->l, sorted[i]->key_at, NULL,
 		             "%s is here twice (before in line %zu): remove one of them",
 		             config_quote(sorted[i]->key, strlen(sorted[i]->key), quoted), line);

@@ -69,7 +69,8 @@ static char *make_line(const struct config_loader *l, size_t at, const char *whe
 	if (where != NULL && *where != '\0')
 		fprintf(out, "%s: ", where);
 	vfprintf(out, format, args);
-	if (fclose(out) != 0) {
+	bool failed = ferror(out) != 0;
+	if (fclose(out) != 0 || failed) {
 		free(line);
 		return NULL;
 	}

@@ -173,12 +173,13 @@ static void read_user(struct people *p, const struct config_node *node,
 		settings->routes = own.route;
 		settings->routes_n = own.n;
 	} else if (handler != NULL && p->routes.n > 0) {
+		bool told = p->handlers > HANDLERS_MAX;
 		p->handlers += p->routes.n;
-		if (p->handlers > HANDLERS_MAX)
+		if (p->handlers <= HANDLERS_MAX)
+			inherit_routes(p, settings);
+		else if (!told)
 			config_error(l, node->key_at, where, "too many users with a handler of their own and "
 			             "too many routes: more than 65536 combinations");
-		else
-			inherit_routes(p, settings);
 	}
 	config_check_user(l, settings, config_node_find(node, "max_concurrent_jobs_per_user"),
 	                  config_node_find(node, "max_processing_time_minutes"),

@@ -169,7 +169,8 @@ static json_t *show_routes(const struct user_settings *settings)
 	return list;
 }
 
-static int show_user(json_t *to, const struct config *config, const struct config_user *user)
+static int show_user(json_t *to, const struct config *config, const struct config_user *user,
+                     json_t *usual_routes)
 {
 	const struct user_settings *settings = &user->settings, *defaults = &config->defaults;
 	struct config_scope scope = scope_of(NULL, settings, &settings->handler);
@@ -180,18 +181,18 @@ static int show_user(json_t *to, const struct config *config, const struct confi
 		if (config_settings[i].per_user && config_settings[i].target == TARGET_USER)
 			r = add(block, &config_settings[i], &scope, &base);
 	json_t *handler = show_section(SECTION_HANDLER, &scope, &base);
-	json_t *routes = show_routes(settings), *before = show_routes(defaults);
-	if (handler == NULL || routes == NULL || before == NULL)
+	json_t *routes = settings->routes == defaults->routes ? json_incref(usual_routes)
+	                                                      : show_routes(settings);
+	if (handler == NULL || routes == NULL)
 		r = -ENOMEM;
 	if (r == 0 && json_object_size(handler) > 0)
 		r = json_object_set(block, "handler", handler);
-	if (r == 0 && !json_equal(routes, before))
+	if (r == 0 && !json_equal(routes, usual_routes))
 		r = json_object_set(block, "routes", routes);
 	if (r == 0)
 		r = json_object_set(to, user->name, block);
 	json_decref(handler);
 	json_decref(routes);
-	json_decref(before);
 	json_decref(block);
 	return r < 0 ? -ENOMEM : 0;
 }
@@ -200,15 +201,16 @@ static json_t *show_config(const struct config *config)
 {
 	struct config_scope scope = scope_of(config, &config->defaults, &config->defaults.handler);
 	json_t *all = show_section(SECTION_TOP, &scope, NULL);
-	json_t *users = json_object();
-	int r = all == NULL || users == NULL ? -ENOMEM : 0;
+	json_t *users = json_object(), *routes = show_routes(&config->defaults);
+	int r = all == NULL || users == NULL || routes == NULL ? -ENOMEM : 0;
 	for (size_t i = 0; r == 0 && i < config->users_n; i++)
-		r = show_user(users, config, &config->users[i]);
+		r = show_user(users, config, &config->users[i], routes);
 	if (r == 0)
-		r = json_object_set_new(all, "routes", show_routes(&config->defaults));
+		r = json_object_set(all, "routes", routes);
 	if (r == 0)
 		r = json_object_set(all, "users", users);
 	json_decref(users);
+	json_decref(routes);
 	if (r == 0)
 		return all;
 	json_decref(all);
@@ -246,7 +248,8 @@ char *config_fixed_changes(const struct config *old_config, const struct config 
 		json_decref(was);
 		json_decref(is);
 	}
-	if (fclose(out) == 0 && size > 0)
+	bool failed = ferror(out) != 0;
+	if (fclose(out) == 0 && !failed && size > 0)
 		return text;
 	free(text);
 	return NULL;

@@ -115,8 +115,8 @@ const struct config_setting config_settings[] = {
 	 .preset = "\"auto\"", .per_user = true,
 	 .help = "When an upload is complete. \"auto\": renamed in, or closed by its writer and "
 		 "unchanged for settle_seconds; an aborted transfer can look the same. \"rename\": "
-		 "only by a rename, so a broken transfer is never taken. \"marker\": when an empty "
-		 "file of its name plus marker_suffix arrives."},
+		 "only by a rename, so a broken transfer is never taken. \"marker\": when a file "
+		 "of its name plus marker_suffix arrives."},
 	{SECTION_SPOOL, "settle_seconds", SECONDS, .min = 0, .max = 86400,
 	 USER_FIELD(settle.settle_ms), .preset = "1", .per_user = true,
 	 .help = "How long a closed upload must stay unchanged with \"auto\". More is safer for "

@@ -127,6 +127,11 @@ void config_unknown_key(struct config_loader *l, const struct config_node *node,
 	const char *all[64] = {0};
 	size_t n = 0;
 	const char *noun = scope->where == NULL || *scope->where == '\0' ? "section" : "setting";
+	if (l->errors_n >= CONFIG_REPORT_MAX) {
+		/* Only counted: comparing words costs time. */
+		l->errors_n++;
+		return;
+	}
 	if (belongs_elsewhere(l, node, scope))
 		return;
 	config_quote(node->key, strlen(node->key), quoted);

@@ -96,19 +96,20 @@ static inline int parse_yaml(struct fixture *p, const char *text)
 	return parse_size(p, "config.yaml", text, strlen(text));
 }
 
-static inline void print_report(const struct fixture *p)
+/* Not by cr_log_warn(): Criterion then counts the run as failed. */
+static inline void print_report(const struct config_report *report)
 {
-	for (size_t i = 0; i < p->report.errors_n; i++)
-		cr_log_warn("error: %s", p->report.errors[i]);
-	for (size_t i = 0; i < p->report.warnings_n; i++)
-		cr_log_warn("warning: %s", p->report.warnings[i]);
+	for (size_t i = 0; i < report->errors_n; i++)
+		fprintf(stderr, "error: %s\n", report->errors[i]);
+	for (size_t i = 0; i < report->warnings_n; i++)
+		fprintf(stderr, "warning: %s\n", report->warnings[i]);
 }
 
 /* It loads, without warnings. */
 #define expect_good(p, text) \
 	do { \
 		int r_ = parse(p, text); \
-		print_report(p); \
+		print_report(&(p)->report); \
 		cr_assert_eq(r_, 0); \
 		cr_assert_eq((p)->report.warnings_n, 0); \
 	} while (0)
