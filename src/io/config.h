@@ -1,7 +1,11 @@
 /* The configuration: one file, JSON or YAML, one table of settings.
  *
  * A loaded configuration never changes; a reload loads another one. All paths
- * in it are absolute, all times milliseconds, all sizes bytes. */
+ * in it are absolute, all times milliseconds, all sizes bytes. Whatever it
+ * points to is owned by it and lives until config_free().
+ *
+ * Limits: 1 MiB, 32 levels, 65536 values. Values that the contract names but
+ * this version cannot do are refused (see config_table.c). */
 #pragma once
 
 #include "core/message.h"
@@ -37,6 +41,8 @@ struct user_settings {
 	struct settle_policy settle;
 	char *marker_suffix;
 	char **ignore;            /* NULL-terminated patterns */
+	bool single_job;          /* as configured; for decisions see max_running */
+	uint32_t max_jobs;        /* as configured */
 	uint32_t max_running;     /* effective: 1 with single_job_per_user; 0 = no limit */
 	uint64_t timeout_ms;      /* one attempt; 0 = none */
 	struct retry_policy retry;
@@ -55,29 +61,40 @@ struct config {
 	uint64_t poll_ms;
 	enum durability durability;
 	uint64_t interval_ms;     /* the safety rescan */
+	uint32_t max_jobs;        /* as configured; for decisions see max_concurrent */
 	uint32_t max_concurrent;  /* effective: CPUs where 0 was configured */
 	bool auto_start;
 	uint64_t stop_grace_ms;   /* how long SIGTERM lets attempts finish */
 	struct user_settings defaults;
-	struct config_user *users; /* opaque: overrides by name */
+	struct config_user *users; /* opaque: overrides, sorted by name */
+	size_t users_n;
+	struct config_memory *memory; /* opaque: what all of the above points to */
 };
 
-/* Everything that was wrong, one line each ("config.json:12:5: ..."), and
- * warnings apart. Both are owned; config_report_clear() frees them. */
+/* Everything that was wrong, one line each ("config.json:12:5: ..."), in the
+ * order of the file, and warnings apart. Beyond CONFIG_REPORT_MAX of them a
+ * last line says that there are more. config_load() and config_parse() fill it
+ * anew, also on success; config_report_clear() frees. */
+enum { CONFIG_REPORT_MAX = 200 };
 struct config_report {
 	char **errors, **warnings;
 	size_t errors_n, warnings_n;
 };
 void config_report_clear(struct config_report *report);
 
-/* Finds the file: `explicit` (may be NULL), $SPOOLD_CONFIG, ./config.json,
+/* Finds the file: `explicit_path` (may be NULL), $SPOOLD_CONFIG, ./config.json,
  * /etc/spoold/config.json. A new string, or -ENOENT where none of the last
- * two is there, -ENOMEM. */
+ * two is there, -ENOMEM. The first two need not exist: loading says so. */
 int config_find(const char *explicit_path, char **ret_path);
 
-/* Loads and checks. On -EINVAL (mistakes) and on file errors, `report` says
- * all of it and *ret is untouched. Warnings may come with success. */
+/* Loads and checks. On -EINVAL (mistakes) and on file errors (-ENOENT,
+ * -EACCES, -EISDIR, -EFBIG ...), `report` says all of it and *ret is
+ * untouched. Warnings may come with success. -ENOMEM. */
 int config_load(const char *path, struct config **ret, struct config_report *report);
+/* The same for a program that runs no handlers, perhaps under another account
+ * (spoolctl): whether handlers can be executed and accounts be switched to is
+ * not checked, since only the daemon can tell. */
+int config_load_client(const char *path, struct config **ret, struct config_report *report);
 /* The same from memory; `path` only names it and anchors relative paths. */
 int config_parse(const char *path, const char *text, size_t size, struct config **ret,
                  struct config_report *report);
@@ -90,8 +107,11 @@ const struct user_settings *config_user(const struct config *config, const char 
 /* The handler for a file (base name): first matching route, else the user's. */
 const struct handler *settings_handler(const struct user_settings *settings, const char *name);
 
-/* Prints the whole effective configuration as JSON; the schema; the settings
- * as a table for the manual page (roff) and for the README (markdown). */
+/* Prints the whole configuration as JSON, defaults filled in, paths absolute;
+ * users and their handlers with what differs. Parsing it gives the same
+ * configuration, but for a path that is not UTF-8: that is printed escaped.
+ * The schema; the settings as a table for the manual page (roff) and for the
+ * README (markdown). -ENOMEM, -EIO. */
 int config_print(const struct config *config, FILE *out);
 void config_print_schema(FILE *out);
 void config_print_roff(FILE *out);

@@ -1,0 +1,57 @@
+/* Settings that contradict each other, and paths that cannot be. */
+#include "io/config_private.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+void config_check_user(struct config_loader *l, const struct user_settings *settings,
+                       const struct config_node *jobs, const struct config_node *limit,
+                       const struct config_node *timeout, const char *where)
+{
+	char inner[CONFIG_WHERE_SIZE];
+	const struct config_node *node = limit != NULL ? limit : timeout;
+	if (jobs != NULL && settings->single_job && settings->max_jobs != 1)
+		config_warning(l, jobs->at, config_where(where, jobs->key, inner),
+		               "has no effect: single_job_per_user is true, so one job runs at a time; "
+		               "set that to false to run more");
+	if (node != NULL && settings->retry.max_total_ms > 0 &&
+	    settings->retry.max_total_ms < settings->timeout_ms)
+		config_warning(l, node->at, config_where(where, node->key, inner),
+		               "max_processing_time_minutes is less than job_timeout_minutes: no attempt "
+		               "can use its whole time");
+}
+
+static bool same_directory(const char *a, const char *b)
+{
+	struct stat x, y;
+	if (strcmp(a, b) == 0)
+		return true;
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static size_t place_of(const struct config_node *spool, const char *key)
+{
+	const struct config_node *node = config_node_find(spool, key);
+	if (node == NULL)
+		node = config_node_find(spool, "root");
+	return node != NULL ? node->at : spool != NULL ? spool->at : 0;
+}
+
+void config_check_paths(struct config_loader *l, const struct config *config,
+                        const struct config_node *spool)
+{
+	enum { SOCKET_MAX = sizeof ((struct sockaddr_un *)0)->sun_path - 1 };
+	if (same_directory(config->index, config->root))
+		config_error(l, place_of(spool, "index"), "spool.index", "is the same directory as "
+		             "spool.root: use a directory of its own, like .spoold/index in it");
+	if (same_directory(config->socket, config->root) ||
+	    same_directory(config->socket, config->index))
+		config_error(l, place_of(spool, "socket"), "spool.socket", "is the same path as spool.root "
+		             "or spool.index: use one of its own, like .spoold/control.sock in the root");
+	if (strlen(config->socket) > SOCKET_MAX)
+		config_error(l, place_of(spool, "socket"), "spool.socket", "its path has %zu bytes, but a "
+		             "socket can have %d: set spool.socket to a shorter path, like "
+		             "/run/spoold/control.sock", strlen(config->socket), (int)SOCKET_MAX);
+}

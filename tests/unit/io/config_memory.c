@@ -1,0 +1,113 @@
+/* Memory that runs out at any moment: loading says so, or copes, and leaks
+ * nothing. Allocation is wrapped below for the whole test program. */
+#include "config_helper.h"
+
+#include <errno.h>
+
+#ifndef __SANITIZE_ADDRESS__
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *old, size_t size);
+void __libc_free(void *memory);
+
+/* Allocations until one fails; < 0: none does. */
+static long countdown = -1;
+static bool counting;
+static long alive;
+
+static bool fails(void)
+{
+	if (!counting || countdown < 0)
+		return false;
+	if (countdown > 0) {
+		countdown--;
+		return false;
+	}
+	countdown = -1;
+	errno = ENOMEM;
+	return true;
+}
+
+void *malloc(size_t size)
+{
+	void *memory = fails() ? NULL : __libc_malloc(size);
+	alive += counting && memory != NULL;
+	return memory;
+}
+
+void *calloc(size_t n, size_t size)
+{
+	void *memory = fails() ? NULL : __libc_calloc(n, size);
+	alive += counting && memory != NULL;
+	return memory;
+}
+
+void *realloc(void *old, size_t size)
+{
+	void *memory = fails() ? NULL : __libc_realloc(old, size);
+	alive += counting && old == NULL && memory != NULL;
+	return memory;
+}
+
+void free(void *memory)
+{
+	alive -= counting && memory != NULL;
+	__libc_free(memory);
+}
+
+static const char *const text =
+	"{\"spool\": {\"ignore\": [\"\\ud83d\\ude00\", \"b\"]}, \"handler\": {\"command\": [\"/bin/sh\", \"{file}\"]},"
+	"\"scheduler_settings\": {\"max_concurrent_jobs_per_user\": 2},"
+	"\"routes\": [{\"match\": \"*\", \"handler\": {\"permanent_exit_codes\": [1]}}],"
+	"\"users\": {\"a\": {\"handler\": {\"keep_logs\": \"never\"}}, \"b\": {\"routes\": []}}}";
+
+/* Returns what config_parse() does when the n-th allocation fails. */
+static int parse_failing(const char *input, long n, bool *ret_reached)
+{
+	struct config *config = NULL;
+	struct config_report report = {0};
+	alive = 0;
+	countdown = n;
+	counting = true;
+	int r = config_parse("/srv/config.json", input, strlen(input), &config, &report);
+	*ret_reached = countdown < 0;
+	countdown = -1;
+	if (r == 0)
+		config_free(config);
+	/* A user name is then refused, with this reason. */
+	if (r == -EINVAL && report.errors_n > 0 && strstr(report.errors[0], "memory is out") != NULL)
+		r = -ENOMEM;
+	config_report_clear(&report);
+	counting = false;
+	return r;
+}
+
+static void fail_everywhere(const char *input, int usual)
+{
+	bool reached = true;
+	long n = 0;
+	/* Some memory is kept by libc on first use. */
+	parse_failing(input, -1, &reached);
+	for (reached = true; reached; n++) {
+		int r = parse_failing(input, n, &reached);
+		/* Escaping a value for a message can do without. */
+		cr_assert(r == -ENOMEM || r == usual, "allocation %ld: %d", n, r);
+		cr_assert_eq(alive, 0, "allocation %ld: %ld are left", n, alive);
+	}
+	cr_expect_gt(n, 100);
+}
+
+Test(config_memory, running_out_while_loading)
+{
+	fail_everywhere(text, 0);
+}
+
+Test(config_memory, running_out_while_noting_mistakes)
+{
+	fail_everywhere("{\"spool\": {\"watch\": 1, \"watc\": 2, \"index\": 3}, \"users\": {\".\": {}},"
+	                "\"handler\": {\"command\": [\"/none\", \"{x}\"], \"run_as\": \"nobody-at-all\"}}",
+	                -EINVAL);
+}
+
+#endif
