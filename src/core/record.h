@@ -19,8 +19,11 @@ struct user_row {
 
 void user_row_clear(struct user_row *row);
 
-/* Encoders return the number of bytes written into `out`, or -EMSGSIZE where
- * `size` is too small; RECORD_MAX is always enough. */
+/* Encoders return the number of bytes written into `out`; -EMSGSIZE where
+ * `size` is too small (RECORD_MAX is always enough); -EINVAL for what a decoder
+ * would refuse: no id, user or number, a path that is missing, empty or longer
+ * than JOB_PATH_MAX, a value outside its enumeration. Texts (error, message,
+ * held_reason) are cut to JOB_TEXT_MAX. A reason without `held` is left out. */
 enum { RECORD_MAX = 16384 };
 ssize_t record_put_job(const struct job *job, void *out, size_t size);
 ssize_t record_put_attempt(const struct attempt *attempt, void *out, size_t size);

@@ -44,6 +44,9 @@ int index_begin(struct index *ix);
 int index_commit(struct index *ix); /* ends the transaction also on failure */
 void index_abort(struct index *ix);
 bool index_in_transaction(const struct index *ix);
+/* Was the last -ENOSPC that of the map, not of the disk? Then abort, begin (the
+ * map is larger then) and repeat. Answered until that index_begin(). */
+bool index_map_was_full(const struct index *ix);
 /* Makes all commits durable (relaxed mode). May block for a disk write. */
 int index_sync(struct index *ix);
 

@@ -1,0 +1,358 @@
+#include "core/record.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* First byte of each record. */
+enum { KIND_JOB = 'J', KIND_ATTEMPT = 'A', KIND_USER = 'U' };
+
+/* Raise a record's own number when its layout changes; keep reading the older. */
+enum { JOB_VERSION = 1, ATTEMPT_VERSION = 1, USER_VERSION = 1 };
+
+/* Length of a string that is NULL, which is not the empty one. */
+enum { TEXT_NULL = 0xffff };
+
+_Static_assert(JOB_STATES == 7, "a state more or less is a new version of the user record");
+_Static_assert(RECORD_MAX > 2 * JOB_PATH_MAX + 2 * JOB_TEXT_MAX + 512, "the largest record fits");
+
+struct out {
+	unsigned char *at;
+	size_t left, used;
+	bool full;
+};
+
+struct in {
+	const unsigned char *at;
+	size_t left;
+	int error; /* the first one */
+};
+
+void user_row_clear(struct user_row *row)
+{
+	free(row->held_reason);
+	*row = (struct user_row){0};
+}
+
+static void put_bytes(struct out *out, const void *data, size_t size)
+{
+	if (out->full || size > out->left) {
+		out->full = true;
+		return;
+	}
+	if (size > 0)
+		memcpy(out->at, data, size);
+	out->at += size;
+	out->left -= size;
+	out->used += size;
+}
+
+static void put_number(struct out *out, uint64_t value, size_t width)
+{
+	unsigned char bytes[8];
+	for (size_t i = 0; i < width; i++)
+		bytes[i] = (unsigned char)(value >> (8 * i));
+	put_bytes(out, bytes, width);
+}
+
+static void put_u8(struct out *out, uint8_t value)
+{
+	put_number(out, value, 1);
+}
+
+static void put_u32(struct out *out, uint32_t value)
+{
+	put_number(out, value, 4);
+}
+
+static void put_u64(struct out *out, uint64_t value)
+{
+	put_number(out, value, 8);
+}
+
+static void put_text(struct out *out, const char *text, size_t max)
+{
+	if (text == NULL) {
+		put_number(out, TEXT_NULL, 2);
+		return;
+	}
+	size_t size = strnlen(text, max);
+	put_number(out, size, 2);
+	put_bytes(out, text, size);
+}
+
+static uint64_t get_number(struct in *in, size_t width)
+{
+	if (in->left < width) {
+		in->error = in->error < 0 ? in->error : -EBADMSG;
+		in->left = 0;
+		return 0;
+	}
+	uint64_t value = 0;
+	for (size_t i = 0; i < width; i++)
+		value |= (uint64_t)in->at[i] << (8 * i);
+	in->at += width;
+	in->left -= width;
+	return value;
+}
+
+static uint8_t get_u8(struct in *in)
+{
+	return (uint8_t)get_number(in, 1);
+}
+
+static uint32_t get_u32(struct in *in)
+{
+	return (uint32_t)get_number(in, 4);
+}
+
+static uint64_t get_u64(struct in *in)
+{
+	return get_number(in, 8);
+}
+
+/* An enumeration or a boolean: anything from `limit` on is damage. */
+static unsigned get_below(struct in *in, unsigned limit)
+{
+	unsigned value = get_u8(in);
+	if (value < limit)
+		return value;
+	in->error = in->error < 0 ? in->error : -EBADMSG;
+	return 0;
+}
+
+static char *get_text(struct in *in, size_t max)
+{
+	size_t size = get_number(in, 2);
+	if (in->error < 0 || size == TEXT_NULL)
+		return NULL;
+	if (size > max || size > in->left || memchr(in->at, '\0', size) != NULL) {
+		in->error = -EBADMSG;
+		return NULL;
+	}
+	char *text = strndup((const char *)in->at, size);
+	if (text == NULL)
+		in->error = -ENOMEM;
+	in->at += size;
+	in->left -= size;
+	return text;
+}
+
+static void put_head(struct out *out, uint8_t kind, uint8_t version)
+{
+	put_u8(out, kind);
+	put_u8(out, version);
+}
+
+static int get_head(struct in *in, uint8_t kind, uint8_t version)
+{
+	uint8_t found_kind = get_u8(in), found_version = get_u8(in);
+	if (in->error < 0 || found_kind != kind || found_version == 0)
+		return -EBADMSG;
+	return found_version > version ? -EPROTONOSUPPORT : 0;
+}
+
+static int get_end(const struct in *in)
+{
+	if (in->error < 0)
+		return in->error;
+	return in->left > 0 ? -EBADMSG : 0;
+}
+
+static ssize_t put_end(const struct out *out)
+{
+	return out->full ? -EMSGSIZE : (ssize_t)out->used;
+}
+
+static bool path_fits(const char *path)
+{
+	size_t size = strnlen(path, JOB_PATH_MAX + 1);
+	return size > 0 && size <= JOB_PATH_MAX;
+}
+
+static bool job_fits(const struct job *job)
+{
+	return job->id > 0 && job->user > 0 && job->state < JOB_STATES && job->place < PLACES &&
+	       job->path != NULL && path_fits(job->path) &&
+	       (job->final_name == NULL || path_fits(job->final_name));
+}
+
+static void put_ident(struct out *out, const struct file_ident *ident)
+{
+	put_u64(out, ident->dev);
+	put_u64(out, ident->ino);
+	put_u64(out, ident->size);
+	put_u64(out, (uint64_t)ident->ctime_ns);
+	put_u64(out, (uint64_t)ident->mtime_ns);
+	put_u32(out, ident->uid);
+	put_u32(out, ident->gid);
+}
+
+static void get_ident(struct in *in, struct file_ident *ret)
+{
+	ret->dev = get_u64(in);
+	ret->ino = get_u64(in);
+	ret->size = get_u64(in);
+	ret->ctime_ns = (int64_t)get_u64(in);
+	ret->mtime_ns = (int64_t)get_u64(in);
+	ret->uid = get_u32(in);
+	ret->gid = get_u32(in);
+}
+
+ssize_t record_put_job(const struct job *job, void *out, size_t size)
+{
+	struct out o = {.at = out, .left = size};
+	if (!job_fits(job))
+		return -EINVAL;
+	put_head(&o, KIND_JOB, JOB_VERSION);
+	put_u64(&o, job->id);
+	put_u32(&o, job->user);
+	put_u8(&o, (uint8_t)job->state);
+	put_u8(&o, (uint8_t)job->place);
+	put_u8(&o, job->yields);
+	put_u64(&o, job->seq);
+	put_ident(&o, &job->ident);
+	put_u64(&o, job->arrived_ms);
+	put_u64(&o, job->accepted_ms);
+	put_u64(&o, job->claimed_ms);
+	put_u64(&o, job->started_ms);
+	put_u64(&o, job->finished_ms);
+	put_u64(&o, job->not_before_ms);
+	put_u64(&o, job->spent_ms);
+	put_u32(&o, job->attempt);
+	put_u32(&o, job->failures);
+	put_u32(&o, job->interruptions);
+	put_u32(&o, (uint32_t)job->exit_code);
+	put_u64(&o, job->records);
+	put_text(&o, job->path, JOB_PATH_MAX);
+	put_text(&o, job->final_name, JOB_PATH_MAX);
+	put_text(&o, job->error, JOB_TEXT_MAX);
+	return put_end(&o);
+}
+
+static void get_job_fields(struct in *in, struct job *ret)
+{
+	ret->id = get_u64(in);
+	ret->user = get_u32(in);
+	ret->state = (enum job_state)get_below(in, JOB_STATES);
+	ret->place = (enum place)get_below(in, PLACES);
+	ret->yields = get_below(in, 2) != 0;
+	ret->seq = get_u64(in);
+	get_ident(in, &ret->ident);
+	ret->arrived_ms = get_u64(in);
+	ret->accepted_ms = get_u64(in);
+	ret->claimed_ms = get_u64(in);
+	ret->started_ms = get_u64(in);
+	ret->finished_ms = get_u64(in);
+	ret->not_before_ms = get_u64(in);
+	ret->spent_ms = get_u64(in);
+	ret->attempt = get_u32(in);
+	ret->failures = get_u32(in);
+	ret->interruptions = get_u32(in);
+	ret->exit_code = (int32_t)get_u32(in);
+	ret->records = get_u64(in);
+	ret->path = get_text(in, JOB_PATH_MAX);
+	ret->final_name = get_text(in, JOB_PATH_MAX);
+	ret->error = get_text(in, JOB_TEXT_MAX);
+}
+
+int record_get_job(const void *data, size_t size, struct job *ret)
+{
+	struct in in = {.at = data, .left = size};
+	struct job job = {0};
+	int r = get_head(&in, KIND_JOB, JOB_VERSION);
+	if (r < 0)
+		return r;
+	get_job_fields(&in, &job);
+	r = get_end(&in);
+	if (r == 0 && !job_fits(&job))
+		r = -EBADMSG;
+	if (r < 0) {
+		job_clear(&job);
+		return r;
+	}
+	*ret = job;
+	return 0;
+}
+
+ssize_t record_put_attempt(const struct attempt *attempt, void *out, size_t size)
+{
+	struct out o = {.at = out, .left = size};
+	if (attempt->number == 0 || attempt->outcome >= OUTCOMES)
+		return -EINVAL;
+	put_head(&o, KIND_ATTEMPT, ATTEMPT_VERSION);
+	put_u32(&o, attempt->number);
+	put_u64(&o, attempt->claimed_ms);
+	put_u64(&o, attempt->started_ms);
+	put_u64(&o, attempt->finished_ms);
+	put_u8(&o, (uint8_t)attempt->outcome);
+	put_u32(&o, (uint32_t)attempt->exit_code);
+	put_u64(&o, attempt->records);
+	put_text(&o, attempt->error, JOB_TEXT_MAX);
+	put_text(&o, attempt->message, JOB_TEXT_MAX);
+	return put_end(&o);
+}
+
+int record_get_attempt(const void *data, size_t size, struct attempt *ret)
+{
+	struct in in = {.at = data, .left = size};
+	struct attempt attempt = {0};
+	int r = get_head(&in, KIND_ATTEMPT, ATTEMPT_VERSION);
+	if (r < 0)
+		return r;
+	attempt.number = get_u32(&in);
+	attempt.claimed_ms = get_u64(&in);
+	attempt.started_ms = get_u64(&in);
+	attempt.finished_ms = get_u64(&in);
+	attempt.outcome = (enum outcome)get_below(&in, OUTCOMES);
+	attempt.exit_code = (int32_t)get_u32(&in);
+	attempt.records = get_u64(&in);
+	attempt.error = get_text(&in, JOB_TEXT_MAX);
+	attempt.message = get_text(&in, JOB_TEXT_MAX);
+	r = get_end(&in);
+	if (r == 0 && attempt.number == 0)
+		r = -EBADMSG;
+	if (r < 0) {
+		attempt_clear(&attempt);
+		return r;
+	}
+	*ret = attempt;
+	return 0;
+}
+
+ssize_t record_put_user(const struct user_row *row, void *out, size_t size)
+{
+	struct out o = {.at = out, .left = size};
+	if (row->number == 0)
+		return -EINVAL;
+	put_head(&o, KIND_USER, USER_VERSION);
+	put_u32(&o, row->number);
+	put_u8(&o, row->held);
+	for (int s = 0; s < JOB_STATES; s++)
+		put_u64(&o, row->count[s]);
+	put_text(&o, row->held ? row->held_reason : NULL, JOB_TEXT_MAX);
+	return put_end(&o);
+}
+
+int record_get_user(const void *data, size_t size, struct user_row *ret)
+{
+	struct in in = {.at = data, .left = size};
+	struct user_row row = {0};
+	int r = get_head(&in, KIND_USER, USER_VERSION);
+	if (r < 0)
+		return r;
+	row.number = get_u32(&in);
+	row.held = get_below(&in, 2) != 0;
+	for (int s = 0; s < JOB_STATES; s++)
+		row.count[s] = get_u64(&in);
+	row.held_reason = get_text(&in, JOB_TEXT_MAX);
+	r = get_end(&in);
+	if (r == 0 && (row.number == 0 || (!row.held && row.held_reason != NULL)))
+		r = -EBADMSG;
+	if (r < 0) {
+		user_row_clear(&row);
+		return r;
+	}
+	*ret = row;
+	return 0;
+}

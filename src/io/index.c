@@ -1,0 +1,182 @@
+#include "io/index_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+
+static void free_index(struct index *ix)
+{
+	ix_env_close(ix);
+	ix_dir_unlock(ix);
+	fd_close(ix->dirfd);
+	free(ix->dir);
+	free(ix);
+}
+
+static struct index *new_index(const char *dir, const struct index_options *options)
+{
+	struct index *ix = calloc(1, sizeof *ix);
+	if (ix == NULL)
+		return NULL;
+	ix->dirfd = ix->lock_fd = -1;
+	ix->read_only = options->read_only;
+	ix->relaxed = options->relaxed && !options->read_only;
+	ix->dir = strdup(dir);
+	if (ix->dir == NULL) {
+		free_index(ix);
+		return NULL;
+	}
+	return ix;
+}
+
+static int check_heads(struct index *ix)
+{
+	char problem[PROBLEM_MAX];
+	int fd = openat(ix->dirfd, INDEX_DATA, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	int r = ix_pages_heads(fd, problem);
+	fd_close(fd);
+	return r;
+}
+
+static int have_data(struct index *ix, const struct index_options *options)
+{
+	struct stat st;
+	if (fstatat(ix->dirfd, INDEX_DATA, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return S_ISREG(st.st_mode) ? 0 : -EBADMSG;
+	if (errno != ENOENT)
+		return -errno;
+	return options->create && !options->read_only ? ix_env_make(ix, options->spool_id) : -ENOENT;
+}
+
+static int open_to_write(struct index *ix, const struct index_options *options)
+{
+	int r = ix_dir_open(ix, options->create);
+	if (r == 0)
+		r = ix_dir_lock(ix);
+	if (r == 0)
+		r = ix_dir_reserve(ix);
+	if (r == 0)
+		r = have_data(ix, options);
+	if (r == 0)
+		r = check_heads(ix);
+	if (r == 0 && !ix_dir_is_clean(ix))
+		r = ix_probe(ix->dir, options->spool_id, true, true, NULL);
+	if (r == 0)
+		r = ix_env_open(ix, options->spool_id);
+	return r < 0 ? r : ix_dir_unmark(ix);
+}
+
+static int open_to_read(struct index *ix, const struct index_options *options)
+{
+	int r = ix_dir_open(ix, false);
+	if (r == 0)
+		r = have_data(ix, options);
+	if (r == 0)
+		r = check_heads(ix);
+	ix->unlocked = !ix_dir_may_register(ix);
+	if (r == 0)
+		r = ix_probe(ix->dir, options->spool_id, ix->unlocked, false, NULL);
+	return r < 0 ? r : ix_env_open(ix, options->spool_id);
+}
+
+int index_open(const char *dir, const struct index_options *options, struct index **ret)
+{
+	struct index *ix = new_index(dir, options);
+	if (ix == NULL)
+		return -ENOMEM;
+	int r = options->read_only ? open_to_read(ix, options) : open_to_write(ix, options);
+	if (r < 0) {
+		free_index(ix);
+		return r;
+	}
+	*ret = ix;
+	return 0;
+}
+
+void index_close(struct index *ix)
+{
+	if (ix == NULL)
+		return;
+	if (ix->write != NULL)
+		index_abort(ix);
+	bool clean = !ix->read_only && !ix->damaged && mdb_env_sync(ix->env, 1) == 0;
+	ix_env_close(ix);
+	/* Without the mark the next start only takes longer. */
+	if (clean)
+		ix_dir_mark_clean(ix);
+	free_index(ix);
+}
+
+int index_begin(struct index *ix)
+{
+	assert(ix->write == NULL);
+	if (ix->read_only)
+		return -EROFS;
+	int r = ix_env_grow(ix);
+	return r < 0 ? r : ix_error(ix, mdb_txn_begin(ix->env, NULL, 0, &ix->write));
+}
+
+int index_commit(struct index *ix)
+{
+	assert(ix->write != NULL);
+	int r = ix->spoilt;
+	if (r < 0) {
+		index_abort(ix);
+		return r;
+	}
+	MDB_txn *txn = ix->write;
+	ix->write = NULL;
+	return ix_error(ix, mdb_txn_commit(txn));
+}
+
+void index_abort(struct index *ix)
+{
+	assert(ix->write != NULL);
+	mdb_txn_abort(ix->write);
+	ix->write = NULL;
+	ix->spoilt = 0;
+}
+
+bool index_in_transaction(const struct index *ix)
+{
+	return ix->write != NULL;
+}
+
+bool index_map_was_full(const struct index *ix)
+{
+	return ix->map_full;
+}
+
+int index_sync(struct index *ix)
+{
+	return ix->read_only ? -EROFS : ix_error(ix, mdb_env_sync(ix->env, 1));
+}
+
+int index_totals(struct index *ix, struct index_totals *ret)
+{
+	MDB_txn *txn;
+	MDB_stat stat;
+	MDB_envinfo info;
+	int r = ix_view_begin(ix, &txn);
+	if (r < 0)
+		return r;
+	r = ix_error(ix, mdb_stat(txn, ix->table[TABLE_JOBS], &stat));
+	ix_view_end(ix, txn);
+	if (r == 0)
+		r = ix_error(ix, mdb_env_info(ix->env, &info));
+	if (r < 0)
+		return r;
+	*ret = (struct index_totals){
+		.jobs = stat.ms_entries,
+		.bytes_used = (info.me_last_pgno + 1) * (uint64_t)stat.ms_psize,
+		.bytes_map = info.me_mapsize,
+	};
+	return 0;
+}
