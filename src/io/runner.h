@@ -5,7 +5,11 @@
  * bounded log in the job's private directory; its report descriptor is read
  * while it runs. On its end, on timeout and on cancel the whole tree of
  * processes is ended. `local` is the one kind of runner today; what is above
- * sees no process ids. */
+ * sees no process ids.
+ *
+ * All children of the calling process are taken to be the handler's: they are
+ * reaped, and killed at its end. So one runner at a time, in a process made
+ * for it. */
 #pragma once
 
 #include "core/message.h"
@@ -29,12 +33,15 @@ void runner_cancel(struct runner *r, bool interrupt);
 /* An epoll descriptor: readable when runner_step() has something to do;
  * timeouts included. */
 int runner_fd(const struct runner *r);
-/* Does what is due and says what happened. */
+/* Wall clock; 0 where the handler could not be started. */
+uint64_t runner_started_ms(const struct runner *r);
+/* Does what is due and says what happened; after the end it says that again. */
 int runner_step(struct runner *r, struct runner_event *ret);
 /* Ends what is left, hard, and frees. */
 void runner_free(struct runner *r);
 
 /* Kills every process of this machine that carries `cookie` in its
  * environment (SPOOL_COOKIE): what an attempt left behind when both its
- * daemon and its worker were killed. Returns how many, or a negative errno. */
+ * daemon and its worker were killed. Waits until they are gone. Returns how
+ * many, or a negative errno; -EBUSY: some do not die (within 10 s). */
 int runner_kill_strays(const char *cookie);

@@ -1,0 +1,210 @@
+#include "base/proc.h"
+
+#include "base/fd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ENVIRON_MAX = 8 << 20 };
+
+struct seen {
+	pid_t pid, parent;
+	bool chosen;
+};
+
+struct walk {
+	const struct proc_tree *tree; /* or NULL: by `entry` */
+	const char *entry;
+	int sig;
+	int proc_fd;
+	struct seen *seen; /* ascending by pid, as /proc lists them */
+	size_t n, room;
+	int alive;
+};
+
+static int read_proc_file(int dir, const char *name, size_t limit, char **ret_data, size_t *ret_size)
+{
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int r = fd_read_all(fd, limit, ret_data, ret_size);
+	fd_close(fd);
+	return r;
+}
+
+/* "pid (name) state parent ...": the name may hold anything, ")" included. */
+static int read_stat(int dir, pid_t *ret_parent, char *ret_state)
+{
+	char *text;
+	size_t size;
+	int r = read_proc_file(dir, "stat", 8192, &text, &size);
+	if (r < 0)
+		return r;
+	char *end = strrchr(text, ')');
+	char state;
+	int parent;
+	r = end != NULL && sscanf(end + 1, " %c %d", &state, &parent) == 2 ? 0 : -EIO;
+	free(text);
+	if (r < 0)
+		return r;
+	*ret_parent = parent;
+	*ret_state = state;
+	return 0;
+}
+
+static bool has_entry(int dir, const char *entry)
+{
+	char *text;
+	size_t size, entry_n = strlen(entry);
+	if (read_proc_file(dir, "environ", ENVIRON_MAX, &text, &size) < 0)
+		return false;
+	bool found = false;
+	for (size_t at = 0; at < size && !found; at += strlen(text + at) + 1)
+		found = strlen(text + at) == entry_n && memcmp(text + at, entry, entry_n) == 0;
+	free(text);
+	return found;
+}
+
+static struct seen *find(const struct walk *w, pid_t pid)
+{
+	size_t low = 0, high = w->n;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (w->seen[middle].pid < pid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < w->n && w->seen[low].pid == pid ? &w->seen[low] : NULL;
+}
+
+static bool is_spared(const struct proc_tree *tree, pid_t pid)
+{
+	for (size_t i = 0; i < tree->spare_n; i++)
+		if (tree->spare[i] == pid)
+			return true;
+	return false;
+}
+
+static bool is_chosen(const struct walk *w, int dir, pid_t pid, pid_t parent)
+{
+	if (pid == getpid())
+		return false;
+	if (w->tree != NULL && is_spared(w->tree, pid))
+		return false;
+	if (w->tree != NULL && parent == w->tree->root)
+		return true;
+	const struct seen *above = find(w, parent);
+	if (above != NULL && above->chosen)
+		return true;
+	return w->tree == NULL && has_entry(dir, w->entry);
+}
+
+static void send_signal(int dir, pid_t pid, int sig)
+{
+	if (sig == 0 || syscall(SYS_pidfd_send_signal, dir, sig, NULL, 0) == 0)
+		return;
+	/* Kernels and checkers that do not take a /proc descriptor here. */
+	if (errno == ENOSYS || errno == EBADF || errno == EINVAL)
+		kill(pid, sig);
+}
+
+/* Looks at one process; returns whether it was chosen. */
+static bool look(struct walk *w, pid_t pid, pid_t *ret_parent)
+{
+	char name[16];
+	snprintf(name, sizeof name, "%d", pid);
+	int dir = openat(w->proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return false;
+	char state;
+	bool chosen = false;
+	if (read_stat(dir, ret_parent, &state) == 0 && is_chosen(w, dir, pid, *ret_parent)) {
+		chosen = true;
+		/* A zombie too: it may be a dead first thread with living others. */
+		send_signal(dir, pid, w->sig);
+		w->alive += state != 'Z' && state != 'X';
+	}
+	fd_close(dir);
+	return chosen;
+}
+
+static int remember(struct walk *w, struct seen seen)
+{
+	if (w->n == w->room) {
+		size_t room = w->room == 0 ? 256 : w->room * 2;
+		struct seen *more = realloc(w->seen, room * sizeof *more);
+		if (more == NULL)
+			return -ENOMEM;
+		w->seen = more;
+		w->room = room;
+	}
+	w->seen[w->n++] = seen;
+	return 0;
+}
+
+/* Children have higher numbers than their parents, but for where the numbers
+ * wrapped around: those are found here. */
+static void choose_wrapped(struct walk *w)
+{
+	bool again = true;
+	while (again) {
+		again = false;
+		for (size_t i = 0; i < w->n; i++) {
+			struct seen *s = &w->seen[i];
+			const struct seen *above = s->chosen ? NULL : find(w, s->parent);
+			if (above == NULL || !above->chosen)
+				continue;
+			s->chosen = look(w, s->pid, &s->parent);
+			again = again || s->chosen;
+			if (!s->chosen)
+				s->parent = 0;
+		}
+	}
+}
+
+static int walk(struct walk *w)
+{
+	DIR *proc = opendir("/proc");
+	if (proc == NULL)
+		return -errno;
+	w->proc_fd = dirfd(proc);
+	int r = 0;
+	struct dirent *entry;
+	while (r == 0 && (errno = 0, entry = readdir(proc)) != NULL) {
+		char *end;
+		long pid = strtol(entry->d_name, &end, 10);
+		if (pid <= 0 || *end != '\0')
+			continue;
+		struct seen seen = {.pid = (pid_t)pid};
+		seen.chosen = look(w, seen.pid, &seen.parent);
+		r = remember(w, seen);
+	}
+	if (r == 0 && errno != 0)
+		r = -errno;
+	if (r == 0)
+		choose_wrapped(w);
+	closedir(proc);
+	free(w->seen);
+	return r < 0 ? r : w->alive;
+}
+
+int proc_signal_tree(const struct proc_tree *tree, int sig)
+{
+	struct walk w = {.tree = tree, .sig = sig};
+	return walk(&w);
+}
+
+int proc_signal_marked(const char *entry, int sig)
+{
+	struct walk w = {.entry = entry, .sig = sig};
+	return walk(&w);
+}

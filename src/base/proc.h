@@ -1,0 +1,28 @@
+/* Trees of processes, as /proc shows them.
+ *
+ * A process is looked at and signaled through one descriptor of its /proc
+ * directory, so a number that was given to another process meanwhile is never
+ * hit. A walk is no snapshot: what forks or loses its parent during it may be
+ * missed, so whoever wants to end a tree repeats until nothing is found. */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Which processes a walk is about: all below `root` (not root itself), but
+ * for those in `spare` and all below them. */
+struct proc_tree {
+	pid_t root;
+	const pid_t *spare;
+	size_t spare_n;
+};
+
+/* Sends `sig` to all of them; 0 only counts. Returns how many there are that
+ * have not exited yet (zombies are not counted), or a negative errno where
+ * /proc cannot be read. */
+int proc_signal_tree(const struct proc_tree *tree, int sig);
+
+/* The same for every process of this machine that has `entry` ("NAME=value")
+ * in the environment it was started with, and for all below such a one. The
+ * caller itself is left out. */
+int proc_signal_marked(const char *entry, int sig);

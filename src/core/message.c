@@ -1,0 +1,257 @@
+#include "core/message.h"
+
+#include "core/message_private.h"
+#include "core/name.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* NAME_RESULT outlives the program that wrote it. */
+enum { RESULT_VERSION = 1 };
+
+static const struct field order_fields[] = {
+	{"job", FIELD_U64, offsetof(struct run_order, job)},
+	{"attempt", FIELD_U32, offsetof(struct run_order, attempt)},
+	{"user", FIELD_STRING, offsetof(struct run_order, user)},
+	{"name", FIELD_STRING, offsetof(struct run_order, name)},
+	{"dir", FIELD_STRING, offsetof(struct run_order, dir)},
+	{"command", FIELD_LIST, offsetof(struct run_order, command)},
+	{"run_as", FIELD_TEXT, offsetof(struct run_order, run_as)},
+	{"timeout_ms", FIELD_U64, offsetof(struct run_order, timeout_ms)},
+	{"kill_grace_ms", FIELD_U64, offsetof(struct run_order, kill_grace_ms)},
+	{"log_limit_bytes", FIELD_U64, offsetof(struct run_order, log_limit_bytes)},
+	{"ident_ino", FIELD_U64, offsetof(struct run_order, ident_ino)},
+	{"cookie", FIELD_STRING, offsetof(struct run_order, cookie)},
+	{"cpu_seconds", FIELD_U64, offsetof(struct run_order, limits.cpu_seconds)},
+	{"memory_bytes", FIELD_U64, offsetof(struct run_order, limits.memory_bytes)},
+	{"file_bytes", FIELD_U64, offsetof(struct run_order, limits.file_bytes)},
+	{"open_files", FIELD_U64, offsetof(struct run_order, limits.open_files)},
+	{"processes", FIELD_U64, offsetof(struct run_order, limits.processes)},
+};
+
+static const struct field progress_fields[] = {
+	{"job", FIELD_U64, offsetof(struct run_progress, job)},
+	{"progress", FIELD_FRACTION, offsetof(struct run_progress, progress)},
+	{"records", FIELD_RECORDS, offsetof(struct run_progress, records)},
+	{"message", FIELD_TEXT, offsetof(struct run_progress, message)},
+};
+
+static const struct field result_fields[] = {
+	{"job", FIELD_U64, offsetof(struct run_result, job)},
+	{"attempt", FIELD_U32, offsetof(struct run_result, attempt)},
+	{"outcome", FIELD_OUTCOME, offsetof(struct run_result, outcome)},
+	{"exit_code", FIELD_EXIT_CODE, offsetof(struct run_result, exit_code)},
+	{"started_ms", FIELD_U64, offsetof(struct run_result, started_ms)},
+	{"finished_ms", FIELD_U64, offsetof(struct run_result, finished_ms)},
+	{"ran_ms", FIELD_U64, offsetof(struct run_result, ran_ms)},
+	{"records", FIELD_RECORDS, offsetof(struct run_result, records)},
+	{"error", FIELD_TEXT, offsetof(struct run_result, error)},
+	{"message", FIELD_TEXT, offsetof(struct run_result, message)},
+};
+
+static const struct field cancel_fields[] = {
+	{"job", FIELD_U64, offsetof(struct message, job)},
+	{"interrupt", FIELD_BOOL, offsetof(struct message, interrupt)},
+};
+
+static const struct field ack_fields[] = {
+	{"job", FIELD_U64, offsetof(struct message, job)},
+};
+
+static const struct field started_fields[] = {
+	{"job", FIELD_U64, offsetof(struct message, job)},
+	{"started_ms", FIELD_U64, offsetof(struct message, started_ms)},
+};
+
+#define TABLE(t) t, sizeof t / sizeof *t
+
+static const struct shape {
+	const char *name;
+	const struct field *fields;
+	size_t n;
+	size_t base;
+} shapes[MESSAGE_TYPES] = {
+	[MESSAGE_RUN] = {"run", TABLE(order_fields), offsetof(struct message, order)},
+	[MESSAGE_CANCEL] = {"cancel", TABLE(cancel_fields), 0},
+	[MESSAGE_ACK] = {"ack", TABLE(ack_fields), 0},
+	[MESSAGE_QUIT] = {"quit", NULL, 0, 0},
+	[MESSAGE_STARTED] = {"started", TABLE(started_fields), 0},
+	[MESSAGE_PROGRESS] = {"progress", TABLE(progress_fields), offsetof(struct message, progress)},
+	[MESSAGE_RESULT] = {"result", TABLE(result_fields), offsetof(struct message, result)},
+};
+
+void run_order_clear(struct run_order *order)
+{
+	for (char **arg = order->command; arg != NULL && *arg != NULL; arg++)
+		free(*arg);
+	free(order->command);
+	free(order->user);
+	free(order->name);
+	free(order->dir);
+	free(order->run_as);
+	free(order->cookie);
+	*order = (struct run_order){0};
+}
+
+void run_result_clear(struct run_result *result)
+{
+	free(result->error);
+	free(result->message);
+	*result = (struct run_result){0};
+}
+
+void message_clear(struct message *message)
+{
+	run_order_clear(&message->order);
+	run_result_clear(&message->result);
+	free(message->progress.message);
+	*message = (struct message){0};
+}
+
+static int dump(json_t *object, char **ret_data, size_t *ret_size)
+{
+	char *data = json_dumps(object, JSON_COMPACT);
+	if (data == NULL)
+		return -ENOMEM;
+	size_t size = strlen(data);
+	if (size > MESSAGE_MAX) {
+		free(data);
+		return -EMSGSIZE;
+	}
+	*ret_data = data;
+	*ret_size = size;
+	return 0;
+}
+
+/* A name and a number, then what the table says. */
+static int encode(const char *key, json_t *value, const struct field *fields, size_t n,
+                  const void *base, char **ret_data, size_t *ret_size)
+{
+	json_t *object = json_object();
+	int r = json_object_set_new(object, key, value) < 0 ? -ENOMEM : 0;
+	if (r == 0)
+		r = fields_encode(object, fields, n, base);
+	if (r == 0)
+		r = dump(object, ret_data, ret_size);
+	json_decref(object);
+	return r;
+}
+
+int message_encode(const struct message *message, char **ret_data, size_t *ret_size)
+{
+	const struct shape *shape = &shapes[message->type];
+	return encode("type", json_string(shape->name), shape->fields, shape->n,
+	              (const char *)message + shape->base, ret_data, ret_size);
+}
+
+int run_result_encode(const struct run_result *result, char **ret_data, size_t *ret_size)
+{
+	return encode("version", json_integer(RESULT_VERSION), TABLE(result_fields), result,
+	              ret_data, ret_size);
+}
+
+static int parse(const char *data, size_t size, json_t **ret)
+{
+	json_error_t error;
+	if (size > MESSAGE_MAX)
+		return -EBADMSG;
+	json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
+	if (json == NULL)
+		return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
+	if (!json_is_object(json)) {
+		json_decref(json);
+		return -EBADMSG;
+	}
+	*ret = json;
+	return 0;
+}
+
+static bool is_base_name(const char *name)
+{
+	size_t n = strlen(name);
+	return n > 0 && n <= NAME_FILE_MAX && strchr(name, '/') == NULL &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static bool order_is_sound(const struct run_order *order)
+{
+	return order->job > 0 && order->attempt > 0 && name_user_problem(order->user) == NULL &&
+	       is_base_name(order->name) && order->dir[0] == '/' && order->command[0][0] != '\0' &&
+	       order->cookie[0] != '\0';
+}
+
+static bool result_is_sound(const struct run_result *result)
+{
+	return result->job > 0 && result->attempt > 0;
+}
+
+static bool message_is_sound(const struct message *message)
+{
+	switch (message->type) {
+	case MESSAGE_RUN:
+		return order_is_sound(&message->order);
+	case MESSAGE_PROGRESS:
+		return message->progress.job > 0;
+	case MESSAGE_RESULT:
+		return result_is_sound(&message->result);
+	case MESSAGE_QUIT:
+		return true;
+	default:
+		return message->job > 0;
+	}
+}
+
+static int find_type(const json_t *object, enum message_type *ret)
+{
+	const char *name = json_string_value(json_object_get(object, "type"));
+	for (enum message_type t = 0; name != NULL && t < MESSAGE_TYPES; t++) {
+		if (strcmp(shapes[t].name, name) == 0) {
+			*ret = t;
+			return 0;
+		}
+	}
+	return -EBADMSG;
+}
+
+int message_decode(const char *data, size_t size, struct message *ret)
+{
+	struct message message = {0};
+	json_t *object = NULL;
+	int r = parse(data, size, &object);
+	if (r == 0)
+		r = find_type(object, &message.type);
+	if (r == 0) {
+		const struct shape *shape = &shapes[message.type];
+		r = fields_decode(object, shape->fields, shape->n, (char *)&message + shape->base);
+	}
+	if (r == 0 && !message_is_sound(&message))
+		r = -EBADMSG;
+	json_decref(object);
+	if (r < 0) {
+		message_clear(&message);
+		return r;
+	}
+	*ret = message;
+	return 0;
+}
+
+int run_result_decode(const char *data, size_t size, struct run_result *ret)
+{
+	struct run_result result = {0};
+	json_t *object = NULL;
+	int r = parse(data, size, &object);
+	if (r == 0 && json_integer_value(json_object_get(object, "version")) != RESULT_VERSION)
+		r = -EBADMSG;
+	if (r == 0)
+		r = fields_decode(object, TABLE(result_fields), &result);
+	if (r == 0 && !result_is_sound(&result))
+		r = -EBADMSG;
+	json_decref(object);
+	if (r < 0) {
+		run_result_clear(&result);
+		return r;
+	}
+	*ret = result;
+	return 0;
+}

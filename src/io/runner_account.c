@@ -1,0 +1,148 @@
+#include "io/runner_private.h"
+
+#include "base/escape.h"
+#include "base/fd.h"
+#include "core/name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int find_groups(const struct passwd *pw, struct runner_account *account)
+{
+	for (int room = 32;; room *= 2) {
+		int n = room;
+		gid_t *groups = reallocarray(account->groups, (size_t)room, sizeof *groups);
+		if (groups == NULL)
+			return -ENOMEM;
+		account->groups = groups;
+		if (getgrouplist(pw->pw_name, pw->pw_gid, groups, &n) >= 0) {
+			account->groups_n = (size_t)n;
+			return 0;
+		}
+	}
+}
+
+static int as_ourselves(struct runner_account *ret)
+{
+	const struct passwd *pw = getpwuid(geteuid());
+	struct runner_account account = {.uid = geteuid(), .gid = getegid()};
+	account.home = strdup(pw == NULL || pw->pw_dir[0] != '/' ? "/" : pw->pw_dir);
+	if (account.home == NULL)
+		return -ENOMEM;
+	*ret = account;
+	return 0;
+}
+
+int runner_account_find(const char *run_as, struct runner_account *ret, char **ret_error)
+{
+	if (run_as == NULL || run_as[0] == '\0')
+		return as_ourselves(ret);
+	errno = 0;
+	const struct passwd *pw = getpwnam(run_as);
+	if (pw == NULL) {
+		int r = errno == 0 || errno == ENOENT ? -ESRCH : -errno;
+		char *name = runner_printable(run_as, strlen(run_as));
+		*ret_error = runner_text("cannot run as %s: %s", name == NULL ? "?" : name,
+		                         r == -ESRCH ? "there is no such account" : strerror(-r));
+		free(name);
+		return r;
+	}
+	if (pw->pw_uid == geteuid())
+		return as_ourselves(ret);
+	if (geteuid() != 0) {
+		*ret_error = runner_text("cannot run as %s: only root can change to another account; "
+		                         "start spoold as root or leave run_as empty", pw->pw_name);
+		return -EPERM;
+	}
+	struct runner_account account = {.change = true, .uid = pw->pw_uid, .gid = pw->pw_gid};
+	account.home = strdup(pw->pw_dir);
+	if (account.home == NULL || find_groups(pw, &account) < 0) {
+		runner_account_clear(&account);
+		return -ENOMEM;
+	}
+	*ret = account;
+	return 0;
+}
+
+void runner_account_clear(struct runner_account *account)
+{
+	free(account->groups);
+	free(account->home);
+	*account = (struct runner_account){0};
+}
+
+static char *file_problem(const char *name, const char *problem)
+{
+	char *shown = escape_str(name);
+	char *error = runner_text("the file %s %s", shown == NULL ? "?" : shown, problem);
+	free(shown);
+	return error;
+}
+
+/* Opens nothing but the name, so that no FIFO or device is touched. */
+static int check_file(int job_dirfd, const struct run_order *order, int *ret_fd, char **ret_error)
+{
+	struct stat st;
+	const char *problem = NULL;
+	int r = -ESTALE;
+	int fd = openat(job_dirfd, order->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		r = -errno;
+		problem = errno == ENOENT ? "is gone from the job's directory" : strerror(errno);
+	} else if (!S_ISREG(st.st_mode)) {
+		problem = "is not a plain file any more";
+	} else if (st.st_nlink != 1) {
+		problem = "has another name (a hard link), so it could change while it is processed";
+	} else if (st.st_ino != order->ident_ino) {
+		problem = "is not the one that was accepted";
+	}
+	if (problem == NULL) {
+		*ret_fd = fd;
+		return 0;
+	}
+	fd_close(fd);
+	*ret_error = file_problem(order->name, problem);
+	return r;
+}
+
+static int open_output(int job_dirfd, const struct run_order *order, int *ret_fd, char **ret_error)
+{
+	const char *name = name_output(order->name);
+	if (mkdirat(job_dirfd, name, 0750) < 0 && errno != EEXIST)
+		goto fail;
+	int fd = openat(job_dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		goto fail;
+	*ret_fd = fd;
+	return 0;
+fail:;
+	int r = -errno;
+	*ret_error = runner_text("the output directory \"%s\" cannot be made: %s", name, strerror(-r));
+	return r;
+}
+
+int runner_account_prepare(const struct runner_account *account, const struct run_order *order, int job_dirfd,
+                    char **ret_error)
+{
+	int file = -1, output = -1;
+	int r = check_file(job_dirfd, order, &file, ret_error);
+	if (r == 0)
+		r = open_output(job_dirfd, order, &output, ret_error);
+	if (r == 0 && account->change &&
+	    (fchown(job_dirfd, account->uid, account->gid) < 0 ||
+	     fchown(output, account->uid, account->gid) < 0 ||
+	     fchownat(file, "", account->uid, account->gid, AT_EMPTY_PATH) < 0)) {
+		r = -errno;
+		*ret_error = runner_text("the job's files cannot be given to the account %s: %s",
+		                         order->run_as, strerror(-r));
+	}
+	fd_close(output);
+	fd_close(file);
+	return r;
+}

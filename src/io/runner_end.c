@@ -1,0 +1,179 @@
+#include "io/runner_private.h"
+
+#include "base/clock.h"
+#include "base/human.h"
+#include "base/log.h"
+#include "base/proc.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { AGAIN_MS = 5, PATIENCE_MS = 5000, FREE_PATIENCE_MS = 10000 };
+
+void runner_reap(struct runner *r)
+{
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == r->pid && !r->exited) {
+			r->exited = true;
+			r->status = status;
+		} else if (r->phase == PHASE_KILLING && WIFSIGNALED(status) &&
+		           WTERMSIG(status) == SIGKILL) {
+			r->left_behind++;
+		}
+	}
+	r->alone = pid < 0 && errno == ECHILD;
+}
+
+static void signal_tree(const struct runner *r, int sig)
+{
+	struct proc_tree tree = {.root = getpid()};
+	if (proc_signal_tree(&tree, sig) >= 0)
+		return;
+	/* Without /proc: at least its session's first process group. */
+	kill(-r->pid, sig);
+	if (!r->exited)
+		kill(r->pid, sig);
+}
+
+void runner_begin_ending(struct runner *r, enum outcome reason)
+{
+	r->reason = reason;
+	runner_enter(r, PHASE_ENDING);
+	if (r->kill_grace_ms == 0) {
+		runner_enter(r, PHASE_KILLING);
+		return;
+	}
+	signal_tree(r, SIGTERM);
+	signal_tree(r, SIGCONT);
+}
+
+void runner_kill_more(struct runner *r)
+{
+	signal_tree(r, SIGKILL);
+	runner_reap(r);
+	if (!r->alone && !r->grumbled && clock_steady_ms() - r->phase_ms > PATIENCE_MS) {
+		r->grumbled = true;
+		log_warning("a process of the handler does not end although it was killed "
+		            "(a network mount that hangs?); waiting for it");
+		runner_log_note(&r->log, "waiting for a process that does not end although it was killed");
+	}
+}
+
+static char *exit_text(const struct runner *r)
+{
+	int code = WEXITSTATUS(r->status);
+	const struct last_line *last = &r->last_line;
+	if (r->report.now.message != NULL)
+		return runner_text("exit code %d: %s", code, r->report.now.message);
+	if (last->line_n == 0)
+		return runner_text("exit code %d", code);
+	char *line = runner_printable(last->line, last->line_n);
+	char *text = runner_text("exit code %d: %s", code, line == NULL ? "" : line);
+	free(line);
+	return text;
+}
+
+static void judge_exit(struct runner *r)
+{
+	struct run_result *result = &r->result;
+	if (WIFSIGNALED(r->status)) {
+		int sig = WTERMSIG(r->status);
+		result->outcome = OUTCOME_FAILED;
+		result->error = runner_text("killed by signal %d (%s)", sig, strsignal(sig));
+	} else if (WEXITSTATUS(r->status) != 0) {
+		result->outcome = OUTCOME_FAILED;
+		result->error = exit_text(r);
+	} else {
+		result->outcome = OUTCOME_SUCCEEDED;
+	}
+}
+
+static void judge(struct runner *r)
+{
+	struct run_result *result = &r->result;
+	char limit[HUMAN_SIZE];
+	result->exit_code = WIFSIGNALED(r->status) ? 128 + WTERMSIG(r->status) : WEXITSTATUS(r->status);
+	result->outcome = r->reason;
+	switch (r->reason) {
+	case OUTCOME_TIMED_OUT:
+		result->error = runner_text("took longer than %s", human_duration(r->timeout_ms, limit));
+		break;
+	case OUTCOME_CANCELED:
+		result->error = runner_text("canceled while it ran");
+		break;
+	case OUTCOME_INTERRUPTED:
+		result->error = runner_text("interrupted because spoold was stopped");
+		break;
+	default:
+		judge_exit(r);
+	}
+}
+
+static void note_left_behind(struct runner *r)
+{
+	if (r->left_behind == 0 || r->reason != OUTCOME_NONE)
+		return;
+	char note[80];
+	snprintf(note, sizeof note, "%u process%s left behind %s ended", r->left_behind,
+	         r->left_behind == 1 ? "" : "es", r->left_behind == 1 ? "was" : "were");
+	runner_log_note(&r->log, note);
+}
+
+void runner_finish(struct runner *r)
+{
+	struct run_result *result = &r->result;
+	runner_drain_pipe(r, &r->output);
+	runner_drain_pipe(r, &r->report_fd);
+	runner_last_line_end(&r->last_line);
+	runner_report_end(&r->report, &r->log);
+	note_left_behind(r);
+	judge(r);
+	if (r->reason != OUTCOME_NONE && result->error != NULL)
+		runner_log_note(&r->log, result->error);
+	runner_log_close(&r->log);
+	result->finished_ms = clock_wall_ms();
+	result->ran_ms = clock_steady_ms() - r->began_ms;
+	result->records = r->report.now.records;
+	if (r->report.now.message != NULL)
+		result->message = strdup(r->report.now.message);
+	runner_enter(r, PHASE_ENDED);
+}
+
+void runner_end_hard(struct runner *r)
+{
+	uint64_t give_up_ms = runner_later(clock_steady_ms(), FREE_PATIENCE_MS);
+	runner_reap(r);
+	while (!r->alone && clock_steady_ms() < give_up_ms) {
+		signal_tree(r, SIGKILL);
+		runner_reap(r);
+		if (!r->alone)
+			usleep(AGAIN_MS * 1000);
+	}
+}
+
+int runner_kill_strays(const char *cookie)
+{
+	char *entry;
+	int killed = 0;
+	if (asprintf(&entry, "SPOOL_COOKIE=%s", cookie) < 0)
+		return -ENOMEM;
+	uint64_t give_up_ms = runner_later(clock_steady_ms(), FREE_PATIENCE_MS);
+	int alive;
+	while ((alive = proc_signal_marked(entry, SIGKILL)) > 0) {
+		killed = alive > killed ? alive : killed;
+		if (clock_steady_ms() > give_up_ms) {
+			alive = -EBUSY;
+			break;
+		}
+		usleep(AGAIN_MS * 1000);
+	}
+	free(entry);
+	return alive < 0 ? alive : killed;
+}

@@ -1,0 +1,145 @@
+/* The parts of the runner. */
+#pragma once
+
+#include "io/runner.h"
+
+/* runner_text.c: what a handler says, made fit for people. */
+
+/* A new string of at most JOB_TEXT_MAX bytes in which bytes that would
+ * disturb a terminal are spelled "\xHH"; it ends with a whole character.
+ * NULL when memory is out. */
+char *runner_printable(const char *bytes, size_t n);
+char *runner_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Remembers the last line of a stream that is not blank. */
+struct last_line {
+	char line[JOB_TEXT_MAX], pending[JOB_TEXT_MAX];
+	size_t line_n, pending_n;
+};
+void runner_last_line_feed(struct last_line *l, const char *data, size_t n);
+/* Ends the stream: a line without its newline counts too. */
+void runner_last_line_end(struct last_line *l);
+
+/* runner_log.c: the bounded log of a job.
+ *
+ * Beyond the limit the first and the last half of an attempt are kept, with a
+ * line in between that says how much is left out. The text of earlier
+ * attempts is kept, cut to half the limit in the same way. While the handler
+ * runs the file may be half as large again. A log that cannot be written
+ * never disturbs the handler. */
+struct runner_log {
+	int fd;            /* -1: none, or writing failed */
+	uint64_t half;     /* bytes kept of the beginning, and of the end */
+	uint64_t middle;   /* where the beginning ends */
+	uint64_t note_n;   /* bytes of the line there; 0: nothing is left out */
+	uint64_t omitted;
+	uint64_t end;      /* of the file */
+};
+
+enum { LOG_LIMIT_MIN = 4096 };
+
+/* -errno where there can be no log; the others then do nothing. */
+int runner_log_open(struct runner_log *log, int job_dirfd, const struct run_order *order);
+void runner_log_write(struct runner_log *log, const char *data, size_t n);
+/* A line of our own: "== text ==". */
+void runner_log_note(struct runner_log *log, const char *text);
+void runner_log_close(struct runner_log *log);
+
+/* runner_report.c: what arrives on SPOOL_REPORT_FD. */
+enum { REPORT_LINE_MAX = 4096 };
+
+struct runner_report {
+	char line[REPORT_LINE_MAX];
+	size_t used;
+	bool too_long;     /* the rest of this line is skipped */
+	bool complained;
+	bool news;
+	struct run_progress now;
+};
+
+void runner_report_feed(struct runner_report *report, const char *data, size_t n, struct runner_log *log);
+void runner_report_end(struct runner_report *report, struct runner_log *log);
+
+/* runner_account.c: whose rights a handler has. */
+struct runner_account {
+	bool change;       /* else as this process */
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups;
+	size_t groups_n;
+	char *home;
+};
+
+/* These return 0, or a negative errno, with the reason in words in *ret_error
+ * (may stay NULL when memory is out). */
+int runner_account_find(const char *run_as, struct runner_account *ret, char **ret_error);
+void runner_account_clear(struct runner_account *account);
+/* Checks that the accepted file is what will be processed, makes the output
+ * directory, and gives both and the job's directory to the account. */
+int runner_account_prepare(const struct runner_account *account, const struct run_order *order, int job_dirfd,
+                    char **ret_error);
+
+/* runner_spawn.c */
+struct spawn {
+	const struct run_order *order;
+	const struct runner_account *account;
+	int job_dirfd;
+	int output;        /* write ends of the pipes */
+	int report;
+};
+int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, char **ret_error);
+
+/* runner_command.c: NULL-terminated lists of new strings; NULL when memory is out. */
+char **runner_command_expand(const struct run_order *order);
+char **runner_command_environment(const struct run_order *order, const char *home);
+void runner_command_free(char **list);
+
+enum phase {
+	PHASE_RUNNING,
+	PHASE_ENDING,  /* asked to end; the grace time runs */
+	PHASE_KILLING, /* until nothing of the tree is left */
+	PHASE_ENDED,
+};
+
+/* Clocks are steady but for those in `result`. */
+struct runner {
+	enum phase phase;
+	enum outcome reason;       /* why we ended it; NONE: it ended by itself */
+	int epoll, timer, pidfd, output, report_fd;
+	pid_t pid;
+	int status;                /* of waitpid() */
+	bool exited;               /* the handler's first process is reaped */
+	bool alone;                /* we have no child any more */
+	bool grumbled;             /* said that something does not die */
+	unsigned left_behind;
+	uint64_t timeout_ms, kill_grace_ms;
+	uint64_t began_ms;
+	uint64_t phase_ms;         /* when the phase began */
+	uint64_t report_due_ms;
+	struct runner_log log;
+	struct last_line last_line;
+	struct runner_report report;
+	struct run_result result;
+};
+
+#define NEVER UINT64_MAX
+uint64_t runner_later(uint64_t from, uint64_t by); /* never beyond NEVER */
+void runner_enter(struct runner *r, enum phase phase);
+
+/* runner_pipe.c */
+
+/* Takes what is there, in a few reads: the clock has a say too. Closes *fd at
+ * its end. */
+void runner_read_pipe(struct runner *r, int *fd, size_t limit);
+/* Takes what is in the pipe now and closes it. Its end is not waited for: a
+ * process that is none of ours may hold it. */
+void runner_drain_pipe(struct runner *r, int *fd);
+
+/* runner_end.c: the end of a handler and of all it started. */
+void runner_reap(struct runner *r);
+void runner_begin_ending(struct runner *r, enum outcome reason);
+void runner_kill_more(struct runner *r);
+/* Nothing is left: closes the log, makes the result. */
+void runner_finish(struct runner *r);
+/* Kills all and waits, but not for ever. */
+void runner_end_hard(struct runner *r);

@@ -1,0 +1,265 @@
+/* The handler is started by a child that borrows our memory until it execs
+ * (as vfork() does), so a start costs the same whatever we hold. All that
+ * takes memory or locks is done before; the child makes system calls only. */
+#include "io/runner_private.h"
+
+#include "base/escape.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { STACK_SIZE = 128 * 1024, REPORT_FD = 3, LIMITS = 6 };
+
+struct limit {
+	int resource;
+	uint64_t value;
+};
+
+/* What parent and child share. `step` and `error` are the child's answer. */
+struct launch {
+	char **argv, **envp;
+	const char *file; /* its absolute path */
+	const struct runner_account *account;
+	struct limit limits[LIMITS];
+	size_t limits_n;
+	int null_fd, output, report, job_dirfd;
+	pid_t parent;
+	const char *step; /* NULL: the exec itself */
+	int error;
+};
+
+static const char STEP_READ[] = "its account cannot read the file (do all directories above it "
+                                "let this account through?)";
+
+/* Lowered where it may not be raised: what is in force is stricter then. */
+static int set_limit(const struct limit *limit)
+{
+	struct rlimit now;
+	struct rlimit wanted = {.rlim_cur = limit->value, .rlim_max = limit->value};
+	if (limit->resource == RLIMIT_CPU)
+		wanted.rlim_max += 5; /* SIGXCPU first, SIGKILL later */
+	if (setrlimit((__rlimit_resource_t)limit->resource, &wanted) == 0)
+		return 0;
+	if (errno != EPERM || getrlimit((__rlimit_resource_t)limit->resource, &now) < 0)
+		return -1;
+	if (wanted.rlim_cur > now.rlim_max)
+		wanted.rlim_cur = now.rlim_max;
+	wanted.rlim_max = now.rlim_max;
+	return setrlimit((__rlimit_resource_t)limit->resource, &wanted);
+}
+
+static int set_limits(const struct launch *l)
+{
+	for (size_t i = 0; i < l->limits_n; i++)
+		if (set_limit(&l->limits[i]) < 0)
+			return -1;
+	return 0;
+}
+
+/* By bare system calls: the library would tell all threads of the process
+ * whose memory we borrow. */
+static int change_account(const struct runner_account *a)
+{
+	if (!a->change)
+		return 0;
+	return syscall(SYS_setgroups, a->groups_n, a->groups) < 0 ||
+	       syscall(SYS_setresgid, a->gid, a->gid, a->gid) < 0 ||
+	       syscall(SYS_setresuid, a->uid, a->uid, a->uid) < 0 ? -1 : 0;
+}
+
+static int set_descriptors(const struct launch *l)
+{
+	/* All of them are above REPORT_FD, see raise_fd(). */
+	if (dup2(l->null_fd, STDIN_FILENO) < 0 || dup2(l->output, STDOUT_FILENO) < 0 ||
+	    dup2(l->output, STDERR_FILENO) < 0 || dup2(l->report, REPORT_FD) < 0)
+		return -1;
+	return (int)syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);
+}
+
+static void reset_signals(void)
+{
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+}
+
+/* The parent may have died before we asked to die with it. */
+static int die_with(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return -1;
+	if (getppid() != parent)
+		raise(SIGKILL);
+	return 0;
+}
+
+__attribute__((no_sanitize("address,undefined"))) static int child(void *arg)
+{
+	struct launch *l = arg;
+	sigset_t none;
+	reset_signals();
+	umask(022);
+	l->step = "cannot start a session of its own";
+	if (setsid() < 0)
+		goto fail;
+	l->step = "cannot enter the job's directory";
+	if (fchdir(l->job_dirfd) < 0)
+		goto fail;
+	l->step = "cannot set its descriptors";
+	if (set_descriptors(l) < 0)
+		goto fail;
+	l->step = "cannot set its limits";
+	if (set_limits(l) < 0)
+		goto fail;
+	l->step = "cannot change to its account";
+	if (change_account(l->account) < 0)
+		goto fail;
+	l->step = "cannot tie its life to the worker's";
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || die_with(l->parent) < 0)
+		goto fail;
+	l->step = STEP_READ;
+	if (l->account->change && access(l->file, R_OK) < 0)
+		goto fail;
+	l->step = NULL;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execve(l->argv[0], l->argv, l->envp);
+fail:
+	l->error = errno;
+	_exit(127);
+}
+
+static void add_limit(struct launch *l, int resource, uint64_t value)
+{
+	l->limits[l->limits_n++] = (struct limit){resource, value};
+}
+
+static void plan_limits(struct launch *l, const struct run_limits *limits)
+{
+	/* Dumps would land in the job's directory. */
+	add_limit(l, RLIMIT_CORE, 0);
+	if (limits->cpu_seconds > 0)
+		add_limit(l, RLIMIT_CPU, limits->cpu_seconds);
+	if (limits->memory_bytes > 0)
+		add_limit(l, RLIMIT_AS, limits->memory_bytes);
+	if (limits->file_bytes > 0)
+		add_limit(l, RLIMIT_FSIZE, limits->file_bytes);
+	if (limits->open_files > 0)
+		add_limit(l, RLIMIT_NOFILE, limits->open_files);
+	if (limits->processes > 0)
+		add_limit(l, RLIMIT_NPROC, limits->processes);
+}
+
+/* A copy that is in nobody's way when 0 to REPORT_FD are set. */
+static int raise_fd(int fd, int *ret)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, REPORT_FD + 1);
+	if (copy < 0)
+		return -errno;
+	*ret = copy;
+	return 0;
+}
+
+static int open_null(int *ret)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int r = raise_fd(fd, ret);
+	fd_close(fd);
+	return r;
+}
+
+/* Returns when the child has execed or given up. */
+static int start(struct launch *l, pid_t *ret_pid)
+{
+	sigset_t all, before;
+	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (stack == MAP_FAILED)
+		return -errno;
+	l->parent = getpid();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid_t pid = clone(child, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, l);
+	int r = pid < 0 ? -errno : 0;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	munmap(stack, STACK_SIZE);
+	if (r == 0)
+		*ret_pid = pid;
+	return r;
+}
+
+/* What the bare errno leaves people to guess. */
+static const char *hint(const char *path, int error)
+{
+	struct stat st;
+	if (error == ENOENT && stat(path, &st) == 0)
+		return " (the interpreter its first line names is not there)";
+	if (error == ENOEXEC)
+		return " (a script needs a first line like #!/bin/sh)";
+	if (error == EACCES && stat(path, &st) == 0 && (st.st_mode & 0111) == 0)
+		return " (it is not executable: chmod +x)";
+	return "";
+}
+
+static char *describe(const struct launch *l)
+{
+	char *path = escape_str(l->argv[0]);
+	char *error = l->step == NULL
+		? runner_text("cannot run %s: %s%s", path == NULL ? "?" : path, strerror(l->error),
+	                      hint(l->argv[0], l->error))
+		: runner_text("cannot run %s: %s: %s", path == NULL ? "?" : path, l->step,
+	                      strerror(l->error));
+	free(path);
+	return error;
+}
+
+int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, char **ret_error)
+{
+	const struct run_order *order = spawn->order;
+	struct launch l = {.account = spawn->account, .null_fd = -1, .output = -1, .report = -1,
+	                   .job_dirfd = -1};
+	pid_t pid = -1;
+	l.argv = runner_command_expand(order);
+	l.envp = runner_command_environment(order, spawn->account->home);
+	int r = l.argv == NULL || l.envp == NULL ? -ENOMEM : 0;
+	if (r == 0)
+		l.file = l.envp[0] + strlen("SPOOL_FILE=");
+	if (r == 0)
+		r = open_null(&l.null_fd);
+	if (r == 0)
+		r = raise_fd(spawn->output, &l.output);
+	if (r == 0)
+		r = raise_fd(spawn->report, &l.report);
+	if (r == 0)
+		r = raise_fd(spawn->job_dirfd, &l.job_dirfd);
+	plan_limits(&l, &order->limits);
+	if (r == 0)
+		r = start(&l, &pid);
+	if (r == 0 && l.error != 0) {
+		waitpid(pid, NULL, 0);
+		r = -l.error;
+		*ret_error = describe(&l);
+	}
+	fd_close(l.null_fd);
+	fd_close(l.output);
+	fd_close(l.report);
+	fd_close(l.job_dirfd);
+	runner_command_free(l.argv);
+	runner_command_free(l.envp);
+	if (r == 0)
+		*ret_pid = pid;
+	return r;
+}
