@@ -59,6 +59,8 @@ void answer_put(struct control *c, struct client *cl, json_t *answer)
 	if (answer == NULL || json_dump_callback(answer, append, &sink, JSON_COMPACT) < 0 ||
 	    append("\n", 1, &sink) < 0) {
 		cl->out.end = cl->out.pos + before;
+		if (before == 0)
+			buffer_clear(&cl->out);
 		sink.left = sizeof too_large;
 		/* Without an answer the order would be lost: then rather end. */
 		if (append(too_large, sizeof too_large - 1, &sink) < 0)
