@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum { OPEN_RACES_MAX = 16 };
+
 int fd_close(int fd)
 {
 	int saved = errno;
@@ -75,7 +77,11 @@ int fd_write_all(int fd, const void *data, size_t size)
 
 static int write_synced(int dirfd, const char *name, const void *data, size_t size, mode_t mode)
 {
-	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	/* What a crash or somebody else left there may be a FIFO or a link to
+	 * another file: it is never opened. */
+	if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
+		return -errno;
+	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
 	int r = fd_write_all(fd, data, size);
@@ -103,17 +109,20 @@ int fd_write_file(int dirfd, const char *name, const void *data, size_t size, mo
 
 int fd_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 {
+	/* O_TMPFILE has the bit of O_DIRECTORY in it. */
+	bool creates = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
 	struct open_how how = {
 		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-		.mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0,
+		.mode = creates ? mode : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
-	for (;;) {
+	for (int races = 0;;) {
 		long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
 		if (fd >= 0)
 			return (int)fd;
-		/* EAGAIN: a rename somewhere raced with the look-up of "..". */
-		if (errno != EINTR && errno != EAGAIN)
+		/* EAGAIN: a rename somewhere raced with the look-up of ".."; or, with
+		 * O_NONBLOCK, somebody has a lease, and may keep it for a minute. */
+		if (errno != EINTR && (errno != EAGAIN || ++races > OPEN_RACES_MAX))
 			return -errno;
 	}
 }

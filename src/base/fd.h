@@ -14,15 +14,22 @@ int fd_close(int fd);
  * Errors: -EFBIG when it holds more than `limit` bytes, -ENOMEM, read errors. */
 int fd_read_all(int fd, size_t limit, char **ret_data, size_t *ret_size);
 
-/* Writes everything, over short writes and EINTR. */
+/* Writes everything, over short writes and EINTR. -EAGAIN from a descriptor
+ * that does not block: an unknown part was written. */
 int fd_write_all(int fd, const void *data, size_t size);
 
-/* Writes `data` durably as `name` in `dirfd`: aside, synced, renamed, and the
- * directory synced. */
+/* Writes `data` durably as `name` in `dirfd`: aside as `<name>.new` (replacing
+ * what is there), synced, renamed, and the directory synced. `dirfd` is neither
+ * AT_FDCWD nor opened with O_PATH. -ENAMETOOLONG, -EISDIR, -ENOSPC ...; `name`
+ * is as it was then, except after an error of the last sync. */
 int fd_write_file(int dirfd, const char *name, const void *data, size_t size, mode_t mode);
 
 /* openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
- * and O_CLOEXEC. Returns the descriptor, or a negative errno. */
+ * and O_CLOEXEC. `mode` counts only where a file is created. Returns the
+ * descriptor, or a negative errno: -EXDEV, -ELOOP where the path leads out or
+ * over a symlink; -EAGAIN with O_NONBLOCK where somebody has a lease on the
+ * file (without O_NONBLOCK the call waits for it, up to
+ * /proc/sys/fs/lease-break-time: do not open what users own that way). */
 int fd_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
 
 /* Sends one packet with up to FD_PASS_MAX descriptors on a SEQPACKET socket.

@@ -23,8 +23,8 @@ char *human_bytes(uint64_t bytes, char *out)
 char *human_duration(uint64_t ms, char *out)
 {
 	uint64_t s = ms / 1000;
-	if (ms < 9950)
-		snprintf(out, HUMAN_SIZE, "%.1f s", (double)ms / 1000);
+	if (s < 10)
+		snprintf(out, HUMAN_SIZE, "%u.%u s", (unsigned)s, (unsigned)(ms / 100 % 10));
 	else if (s < 60)
 		snprintf(out, HUMAN_SIZE, "%u s", (unsigned)s);
 	else if (s < 3600)

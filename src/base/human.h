@@ -9,5 +9,6 @@ enum { HUMAN_SIZE = 24 };
 /* "0 B", "812 B", "3.4 KiB", "1.2 GiB". `out` holds HUMAN_SIZE bytes. */
 char *human_bytes(uint64_t bytes, char *out);
 
-/* "0.4 s", "12 s", "3 min 05 s", "2 h 14 min", "5 d 03 h". */
+/* "0.4 s", "12 s", "3 min 05 s", "2 h 14 min", "5 d 03 h": what has passed, so
+ * never rounded up. */
 char *human_duration(uint64_t ms, char *out);

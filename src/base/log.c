@@ -1,16 +1,22 @@
 #include "base/log.h"
 
 #include "base/clock.h"
-#include "base/escape.h"
+#include "base/fd.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum {
+	LINE_SIZE = 4096,
+	HEAD_SIZE = 64,
+};
 
 static enum log_level level_shown = LOG_LEVEL_INFO;
 
@@ -44,13 +50,43 @@ static const char *level_word(enum log_level level)
 	return "";
 }
 
-/* Texts of ours pass unchanged but for control characters: names in them were
- * escaped by whoever put them there. */
+static bool is_control(const unsigned char *c)
+{
+	/* U+0080 to U+009F too: some terminals obey them. */
+	return *c < 0x20 || *c == 0x7f || (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0);
+}
+
 static void defuse(char *text)
 {
-	for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++)
-		if (*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
+		if (!is_control(c))
+			continue;
+		if (*c == 0xc2)
+			c[1] = '?';
+		*c = '?';
+	}
+}
+
+/* Ends a text that was cut in whole characters and with "...". */
+static void mark_cut(char *text, size_t size)
+{
+	char *end = text + size - sizeof "...";
+	while (end > text && ((unsigned char)*end & 0xc0) == 0x80)
+		end--;
+	memcpy(end, "...", sizeof "...");
+}
+
+static size_t put_head(enum log_level level, char *out, size_t size)
+{
+	int n;
+	if (is_journal()) {
+		n = snprintf(out, size, "<%d>", (int)level);
+	} else {
+		char when[CLOCK_RFC3339_SIZE];
+		clock_rfc3339(clock_wall_ms(), when);
+		n = snprintf(out, size, "%s %s", when, level_word(level));
+	}
+	return (size_t)n;
 }
 
 void log_line(enum log_level level, const char *format, ...)
@@ -58,18 +94,21 @@ void log_line(enum log_level level, const char *format, ...)
 	if (level > level_shown)
 		return;
 	int saved = errno;
-	char text[4096];
+	char line[LINE_SIZE];
+	/* One byte is kept back for the newline. */
+	size_t head = put_head(level, line, HEAD_SIZE), room = sizeof line - 1 - head;
+	char *text = line + head;
+	*text = '\0';
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
+	errno = saved;
+	int n = vsnprintf(text, room, format, args);
 	va_end(args);
+	if (n >= 0 && (size_t)n >= room)
+		mark_cut(text, room);
 	defuse(text);
-	if (is_journal()) {
-		dprintf(STDERR_FILENO, "<%d>%s\n", (int)level, text);
-	} else {
-		char when[CLOCK_RFC3339_SIZE];
-		dprintf(STDERR_FILENO, "%s %s%s\n", clock_rfc3339(clock_wall_ms(), when),
-		        level_word(level), text);
-	}
+	size_t size = head + strlen(text);
+	line[size] = '\n';
+	fd_write_all(STDERR_FILENO, line, size + 1);
 	errno = saved;
 }

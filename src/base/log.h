@@ -1,11 +1,14 @@
 /* Log lines on stderr, in the form journald understands.
  *
  * On a journal (JOURNAL_STREAM names our stderr) a line starts with its level
- * as "<N>"; elsewhere it starts with the time. Bytes that would disturb a
- * terminal are escaped (see escape.h). The level is the only mutable global
+ * as "<N>"; elsewhere it starts with the time. Names come escaped (see
+ * escape.h); any control character that is left becomes '?'. A line is one
+ * write(), so that lines of several processes do not mix, and is cut, with
+ * "..." at its end, at about 4000 bytes. The level is the only mutable global
  * in the program.
  *
- * Warnings: none of these functions changes errno. */
+ * Warnings: none of these functions changes errno. A line that cannot be
+ * written is lost. */
 #pragma once
 
 enum log_level {

@@ -35,31 +35,52 @@ struct control;
 
 enum {
 	CONTROL_CLIENTS_MAX = 256,      /* more are told "too many clients" */
+	CONTROL_RESERVED = 16,          /* places of those only for root and the daemon's user */
+	CONTROL_CLIENTS_PER_UID = 64,   /* of any other user */
 	CONTROL_LINE_MAX = 64 * 1024,   /* bytes of a request */
-	CONTROL_OUT_MAX = 4 * 1024 * 1024, /* bytes of answers a client may leave unread */
-	CONTROL_OUT_HARD_MAX = 256 * 1024 * 1024, /* bytes of one answer */
-	CONTROL_IDLE_MS = 60 * 1000,    /* a client that is silent within a line this long is dropped */
+	CONTROL_OUT_MAX = 4 * 1024 * 1024, /* bytes of answers a client may leave unread before it is heard again */
+	CONTROL_OUT_HARD_MAX = 256 * 1024 * 1024, /* bytes of one answer, and of all unread ones of a uid */
+	CONTROL_IDLE_MS = 60 * 1000,    /* a line must be whole this long after its first byte, and a
+	                                   client must take some of its answer within it; else it is dropped */
+	CONTROL_EVICT_MS = 10 * 60 * 1000, /* a client without a request this long makes room for another */
 };
 
 struct control_request {
 	uint64_t client;   /* for control_answer(); never reused */
-	uid_t uid;         /* the peer's */
+	uid_t uid;         /* the peer's, as it connected */
 	gid_t gid;
 	pid_t pid;
-	json_t *body;      /* an object; owned by the control until the next call */
+	json_t *body;      /* an object; owned by the control until the next control_next() */
+	const gid_t *groups; /* the peer's supplementary groups; owned likewise */
+	size_t group_count;
 };
 
-/* Listens at `path` (replacing a dead socket; -EADDRINUSE where one is alive;
- * -ENAMETOOLONG). `group`: members may connect beside root and the daemon's
- * user; everybody may connect, rights are the caller's business. */
+/* Listens at `path`, open to everybody: rights are the caller's business.
+ * A dead socket is replaced. The caller has the daemon's lock: two that start
+ * at once could replace each other's socket. -EADDRINUSE: somebody answers
+ * there; -EEXIST: there is something that is not a listening stream socket,
+ * and it is left alone; -ENAMETOOLONG: more than 107 bytes. Not to be called
+ * while another thread creates files (it needs the umask). */
 int control_new(const char *path, struct control **ret);
+/* Drops all clients; removes the socket where it is still ours. */
 void control_free(struct control *c);
+/* Readable while control_next() has something to do. */
 int control_fd(const struct control *c);
 
-/* The next request: 1, or 0 when there is none now. `now_steady_ms` is for
- * dropping idle clients. */
+/* The next request: 1, or 0 when there is none now. A client has one request
+ * at a time: its next is not read before this one is answered. A client that
+ * closes its socket gives up what was not delivered yet; one that only shuts
+ * down its sending side gets its answers.
+ *
+ * `now_steady_ms` is for dropping idle clients: call it now and then also when
+ * control_fd() is silent (once in some seconds will do). A call does a bounded
+ * amount of work: it may return 0 with control_fd() still readable. Callers
+ * that loop over it should stop after some requests and come back. */
 int control_next(struct control *c, uint64_t now_steady_ms, struct control_request *ret);
-/* Answers (steals the reference). A client that is gone is ignored. */
+/* Answers (steals the reference), once for each request. A client that is gone
+ * is ignored. An answer that is too large is replaced by an error. */
 void control_answer(struct control *c, uint64_t client, json_t *answer);
 /* Is the client still there? For answers that take long. */
 bool control_alive(const struct control *c, uint64_t client);
+/* Is the group the peer's own or one of its supplementary groups? */
+bool control_peer_in_group(const struct control_request *request, gid_t group);

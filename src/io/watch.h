@@ -1,7 +1,20 @@
 /* Hints: "look there". One inotify instance for all users.
  *
  * A hint proves nothing: each may be missing, doubled or stale. Whoever gets
- * one looks at the file. WATCH_OVERFLOW and WATCH_LOST mean: scan. */
+ * one looks at the file. WATCH_OVERFLOW and WATCH_LOST mean: scan.
+ *
+ * Caveats:
+ * - Writing gives no hint, only the creation, the close, a rename and a change
+ *   of attributes: a gigabyte in small writes would be a million wake-ups, and
+ *   how long a file has been unchanged is read off its ctime when it is due.
+ *   So truncate(2) of a closed file and stores into a mapping go unseen until
+ *   the next look.
+ * - A removed directory is only reported lost when nothing has it open any
+ *   more; its parent reports WATCH_LEFT at once.
+ * - A renamed directory is dropped with everything watched below it, for its
+ *   path is another one now: watch it again while scanning.
+ * - The kernel knows one watch per directory: where one is added under two
+ *   names or for two users (bind mounts), the later one gets the hints. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,11 +24,11 @@
 struct watch;
 
 enum watch_kind {
-	WATCH_CHANGED,   /* created, written, attributes: being worked on */
+	WATCH_CHANGED,   /* created, attributes: being worked on */
 	WATCH_CLOSED,    /* a writer closed it */
 	WATCH_RENAMED_IN,/* it has this name by a rename */
 	WATCH_LEFT,      /* this name is gone: removed or renamed away */
-	WATCH_DIRECTORY, /* a directory of this name came (created or moved in) */
+	WATCH_DIRECTORY, /* a directory of this name came (created or moved in), or its rights changed */
 	WATCH_OVERFLOW,  /* hints were lost, of anybody: scan all (no user, no name) */
 	WATCH_LOST,      /* this directory is no longer watched: removed, moved, unmounted */
 };
@@ -27,19 +40,20 @@ struct watch_hint {
 	const char *name;     /* base name; "" where the directory itself is meant */
 };
 
-/* -EMFILE: no inotify instance to be had. */
+/* -EMFILE: no inotify instance to be had. -ENOMEM. */
 int watch_new(struct watch **ret);
 void watch_free(struct watch *w);
 int watch_fd(const struct watch *w);
 
 /* Watches an open directory. `user` 0: the root (new users). `dir` is its
  * path below the user's incoming ("" = incoming itself). Watching it again is
- * no error. -ENOSPC: the system's limit of watches is reached. */
+ * no error. -ENOSPC: the system's limit of watches is reached; -ENOTDIR;
+ * -ENAMETOOLONG: `dir` exceeds JOB_PATH_MAX; -EACCES, -ENOMEM. Needs /proc. */
 int watch_add(struct watch *w, int dirfd, uint32_t user, const char *dir);
-/* Drops all watches of a user. */
+/* Drops all watches of a user. Hints of them that wait are dropped too. */
 void watch_forget(struct watch *w, uint32_t user);
 size_t watch_count(const struct watch *w);
 
 /* The next hint that is there. 1: *ret is filled, valid until the next call;
- * 0: no more now. */
+ * 0: no more now; a negative errno where inotify cannot be read. */
 int watch_next(struct watch *w, struct watch_hint *ret);
