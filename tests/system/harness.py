@@ -418,6 +418,18 @@ class Spool:
             os.rename(target, path)
         return path
 
+    def next_tick(self, path):
+        """Waits until the clock of the file system has moved on, so that the
+        next file does not share this one's ctime."""
+        before = os.stat(path).st_ctime_ns
+        probe = os.path.join(self.base, "staging", "tick")
+        while True:
+            with open(probe, "w") as file:
+                file.write("tick")
+            if os.stat(probe).st_ctime_ns > before:
+                return
+            time.sleep(0.002)
+
     def forget(self, user, name):
         """The test took the file away or overwrote it."""
         for key in [k for k in self.dropped if k[:2] == (user, os.fsencode(name))]:
