@@ -1,0 +1,373 @@
+"""When is an upload complete, and what becomes of it before it is?"""
+
+import hashlib
+import os
+import random
+import time
+
+from harness import GATE, SystemTest
+
+
+class Ways(SystemTest):
+    """One rule for every way in (FIELD: half a file is taken)."""
+
+    def test_copy(self):
+        """Section 5, auto: closed by its writer and unchanged for a while."""
+        spool = self.spool()
+        spool.drop("alice", "a.csv", os.urandom(300_000))
+        spool.wait_state("a.csv", "done")
+
+    def test_move(self):
+        """Section 5, auto: a rename is complete at once."""
+        spool = self.spool({"spool": {"settle_seconds": 30}})
+        begun = time.monotonic()
+        spool.drop("alice", "a.csv", how="mv")
+        spool.wait_state("a.csv", "done", limit=20)
+        self.assertLess(time.monotonic() - begun, 28)
+
+    def test_empty_file(self):
+        """An empty upload is an upload."""
+        spool = self.spool()
+        spool.drop("alice", "empty", b"")
+        spool.wait_state("empty", "done")
+        self.assertEqual(os.path.getsize(spool.path("alice", "done", "empty")), 0)
+
+    def test_subdirectory_keeps_its_path(self):
+        """Section 5: subdirectories are followed, the path is kept."""
+        spool = self.spool()
+        spool.drop("alice", "2026/july/report.csv")
+        spool.drop("alice", "2026/june/report.csv")
+        spool.wait_state("2026/july/report.csv", "done")
+        spool.wait_state("2026/june/report.csv", "done")
+        self.assertEqual(spool.files("alice", "done"),
+                         ["2026/july/report.csv", "2026/june/report.csv"])
+
+    def test_directory_moved_in(self):
+        """FACTS: mv of a directory tells nothing of its contents."""
+        spool = self.spool()
+        tree = os.path.join(spool.base, "staging", "batch")
+        os.makedirs(os.path.join(tree, "deep"))
+        for name in ("one.csv", "deep/two.csv"):
+            with open(os.path.join(tree, name), "wb") as file:
+                file.write(name.encode())
+            spool.expect("alice", "batch/" + name, name.encode())
+        os.rename(tree, spool.path("alice", "incoming", "batch"))
+        spool.wait_state("batch/one.csv", "done", limit=20)
+        spool.wait_state("batch/deep/two.csv", "done", limit=20)
+
+    def test_rename_from_ignored_name(self):
+        """Section 5: ignored while it is written, taken by its rename; also
+        with a settle time that would not be over yet."""
+        spool = self.spool({"spool": {"settle_seconds": 30}})
+        hidden = spool.path("alice", "incoming", ".report.csv.X1y2")
+        with open(hidden, "wb") as file:
+            file.write(b"whole")
+        spool.expect("alice", "report.csv", b"whole")
+        os.rename(hidden, spool.path("alice", "incoming", "report.csv"))
+        spool.wait_state("report.csv", "done", limit=20)
+
+    def test_new_user_directory_while_running(self):
+        """Section 5: the root is watched for new users."""
+        spool = self.spool()
+        spool.add_user("carol")
+        spool.drop("carol", "first.csv")
+        spool.wait_state("first.csv", "done", "carol", limit=20)
+        self.assertIn("carol", [u["user"] for u in spool.status()["users"]])
+
+    def test_names_taken_in_done_get_the_id(self):
+        """Section 3: report.csv, then report.<id>.csv; nothing is overwritten."""
+        spool = self.spool()
+        jobs = []
+        for version in ("first", "second", "third"):
+            spool.drop("alice", "report.csv", version.encode())
+            spool.wait_for(lambda: len(spool.files("alice", "done")) == len(jobs) + 1,
+                           what=f"the {version} report.csv in done")
+            jobs.append(spool.wait_state("report.csv", "done")["job"])
+        self.assertEqual(spool.files("alice", "done"), sorted(
+            ["report.csv", f"report.{jobs[1]}.csv", f"report.{jobs[2]}.csv"]))
+        self.assertEqual(len(set(jobs)), 3)
+
+    def test_names_without_extension_get_the_id_at_the_end(self):
+        """Section 3, for README."""
+        spool = self.spool()
+        spool.drop("alice", "README", b"one")
+        spool.wait_state("README", "done")
+        spool.drop("alice", "README", b"two")
+        spool.wait_for(lambda: len(spool.files("alice", "done")) == 2, what="both in done")
+        second = spool.wait_state("README", "done")["job"]
+        self.assertEqual(spool.files("alice", "done"), ["README", f"README.{second}"])
+
+    def test_files_there_before_the_start_come_in_order_of_their_time(self):
+        """Promise 3; FIELD: paperless queues existing files unchecked."""
+        spool = self.spool(start=False, handler=GATE)
+        spool.init()
+        names = [f"f{n:02}.csv" for n in range(12)]
+        random.Random(7).shuffle(names)
+        for name in names:
+            spool.next_tick(spool.drop("alice", name))
+        spool.open_gate()
+        spool.start()
+        spool.wait_for(lambda: len(spool.files("alice", "done")) == 12, what="all in done")
+        self.assertEqual(spool.journal.order("alice"), names)
+
+
+class Unfinished(SystemTest):
+    """Half a file is never taken."""
+
+    def test_slow_writer(self):
+        """Section 5: open for writing is arriving, however long it is silent;
+        it is taken after the close and the settle time."""
+        spool = self.spool()
+        path = spool.path("alice", "incoming", "slow.csv")
+        with open(path, "wb", buffering=0) as file:
+            file.write(b"first half,")
+            spool.wait_for(lambda: spool.user("alice")["arriving"] == 1, what="arriving: 1")
+            # A later file of another user proves that time for a mistake has passed.
+            spool.add_user("bob")
+            spool.drop("bob", "clock.csv")
+            spool.wait_state("clock.csv", "done", "bob")
+            time.sleep(1.0)
+            self.assertIsNone(spool.job("slow.csv"))
+            why = spool.explain_file("slow.csv")
+            self.assertEqual((why["state"], why["job"]), ("arriving", None))
+            self.assertSays("writ|open", why["because"])
+            file.write(b"second half")
+        closed = time.time_ns()
+        spool.expect("alice", "slow.csv", b"first half,second half")
+        spool.wait_state("slow.csv", "done")
+        start = spool.journal.starts("alice", "slow.csv")[0]
+        self.assertGreaterEqual(start.ns - closed, 0.15e9)
+        self.assertEqual(spool.user("alice")["arriving"], 0)
+
+    def test_others_overtake_a_slow_upload(self):
+        """Promise 3: the line is ordered by the moment of completion."""
+        spool = self.spool()
+        with open(spool.path("alice", "incoming", "slow.csv"), "wb") as file:
+            spool.wait_for(lambda: spool.user("alice")["arriving"] == 1, what="arriving: 1")
+            spool.drop("alice", "quick.csv")
+            spool.wait_state("quick.csv", "done")
+            file.write(b"done at last")
+        spool.expect("alice", "slow.csv", b"done at last")
+        spool.wait_state("slow.csv", "done")
+        self.assertEqual(spool.journal.order("alice"), ["quick.csv", "slow.csv"])
+
+    def test_growing_in_short_bursts(self):
+        """Section 5: closed and opened again before the settle time is over
+        (resumed uploads, SMB) is one upload, taken once and whole."""
+        spool = self.spool({"spool": {"settle_seconds": 2}})
+        path = spool.path("alice", "incoming", "bursts.csv")
+        for part in range(8):
+            with open(path, "ab") as file:
+                file.write(b"part %d\n" % part)
+            time.sleep(0.1)
+        spool.expect("alice", "bursts.csv", b"".join(b"part %d\n" % n for n in range(8)))
+        spool.wait_state("bursts.csv", "done")
+        self.assertEqual(len(spool.journal.starts("alice", "bursts.csv")), 1)
+        self.assertEqual(len(spool.jobs("alice")), 1)
+
+    def test_abandoned_upload_disappears(self):
+        """FIELD: an upload that its user takes back before it is complete is
+        no job and leaves nothing."""
+        spool = self.spool({"spool": {"settle_seconds": 60}})
+        path = spool.drop("alice", "oops.csv")
+        spool.wait_for(lambda: spool.user("alice")["arriving"] == 1, what="arriving: 1")
+        os.unlink(path)
+        spool.forget("alice", "oops.csv")
+        spool.wait_for(lambda: spool.user("alice")["arriving"] == 0, what="arriving: 0")
+        self.assertEqual(spool.jobs("alice"), [])
+
+    def test_ignored_patterns(self):
+        """Section 5: .*, *.part, *.filepart, *.tmp, *~ are never jobs, and
+        explain says so."""
+        spool = self.spool()
+        ignored = [".hidden", "a.part", "b.filepart", "c.tmp", "d~"]
+        for name in ignored:
+            with open(spool.path("alice", "incoming", name), "wb") as file:
+                file.write(b"not yet")
+        spool.drop("alice", "real.csv")
+        spool.wait_state("real.csv", "done")
+        spool.ctl("rescan")
+        spool.drop("alice", "real2.csv")
+        spool.wait_state("real2.csv", "done")
+        self.assertEqual(sorted(os.listdir(spool.path("alice"))), sorted(ignored))
+        for name in ignored:
+            self.assertSays("ignor", spool.explain_file(name)["because"])
+        self.assertEqual(len(spool.jobs("alice")), 2)
+
+
+class WhilePending(SystemTest):
+    """An accepted upload still belongs to its user until it is claimed."""
+
+    def held_line(self):
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "first.csv")
+        spool.wait_started("first.csv")
+        for name in ("second.csv", "third.csv"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "pending")
+        return spool
+
+    def finish(self, spool, *names):
+        spool.open_gate()
+        for name in names:
+            spool.wait_state(name, "done")
+
+    def test_overwritten_in_place(self):
+        """Section 5: a replaced pending file is a new upload at the end of the
+        line; the old job is canceled."""
+        spool = self.held_line()
+        old = spool.job("second.csv")["job"]
+        spool.drop("alice", "second.csv", b"a new and longer content", replace=True)
+        spool.wait_for(lambda: spool.show(old)["state"] == "canceled", what="the old to be canceled")
+        spool.wait_for(lambda: spool.job("second.csv")["job"] != old, what="the new to be a job")
+        self.finish(spool, "first.csv", "second.csv", "third.csv")
+        self.assertEqual(spool.journal.order("alice"), ["first.csv", "third.csv", "second.csv"])
+        self.assertEqual(len(spool.journal.starts("alice", "second.csv")), 1)
+        self.assertTrue(spool.show(old)["error"])
+
+    def test_replaced_by_rename(self):
+        """The same, where a rename replaces the file."""
+        spool = self.held_line()
+        old = spool.job("second.csv")["job"]
+        spool.drop("alice", "second.csv", b"another", how="mv", replace=True)
+        spool.wait_for(lambda: spool.show(old)["state"] == "canceled", what="the old to be canceled")
+        self.finish(spool, "first.csv", "second.csv", "third.csv")
+        self.assertEqual(spool.journal.order("alice"), ["first.csv", "third.csv", "second.csv"])
+
+    def test_deleted(self):
+        """Section 4: the uploader took it away: canceled, "withdrawn"."""
+        spool = self.held_line()
+        job = spool.job("second.csv")["job"]
+        spool.withdraw("alice", "second.csv")
+        self.assertEqual(spool.wait_state("second.csv", "canceled")["job"], job)
+        self.assertSays("withdr", spool.show(job)["error"])
+        self.finish(spool, "first.csv", "third.csv")
+        self.assertEqual(spool.journal.starts("alice", "second.csv"), [])
+
+    def test_renamed(self):
+        """A pending file that gets another name is withdrawn under the old
+        one and a new upload under the new one."""
+        spool = self.held_line()
+        os.rename(spool.path("alice", "incoming", "second.csv"),
+                  spool.path("alice", "incoming", "other.csv"))
+        spool.forget("alice", "second.csv")
+        spool.expect("alice", "other.csv", b"alice second.csv\n")
+        spool.wait_state("second.csv", "canceled")
+        self.finish(spool, "first.csv", "third.csv", "other.csv")
+
+    def test_mode_does_not_matter(self):
+        """FIELD (one SMB scan queued four times): a job once, whatever events
+        come; chmod after acceptance is no new upload."""
+        spool = self.held_line()
+        job = spool.job("second.csv")["job"]
+        os.chmod(spool.path("alice", "incoming", "second.csv"), 0o600)
+        spool.drop("alice", "fourth.csv")
+        spool.wait_state("fourth.csv", "pending")
+        self.assertEqual(spool.show(job)["state"], "pending")
+        self.finish(spool, "first.csv", "second.csv", "third.csv", "fourth.csv")
+        self.assertEqual(spool.job("second.csv")["job"], job)
+        self.assertEqual(len(spool.jobs("alice")), 4)
+
+    def test_read_by_somebody(self):
+        """FACTS: readers open and close an upload; that is no new upload."""
+        spool = self.held_line()
+        job = spool.job("second.csv")["job"]
+        for _ in range(5):
+            with open(spool.path("alice", "incoming", "second.csv"), "rb") as file:
+                file.read()
+        self.finish(spool, "first.csv", "second.csv", "third.csv")
+        self.assertEqual(spool.job("second.csv")["job"], job)
+        self.assertEqual(spool.journal.order("alice"), ["first.csv", "second.csv", "third.csv"])
+
+
+class Conventions(SystemTest):
+    """completion: rename, marker, checksum."""
+
+    def test_rename(self):
+        """Section 5: only what arrives by rename is taken."""
+        spool = self.spool({"spool": {"completion": "rename"}})
+        spool.drop("alice", "direct.csv")
+        with open(spool.path("alice", "incoming", "proper.csv.part"), "wb") as file:
+            file.write(b"proper")
+        spool.expect("alice", "proper.csv", b"proper")
+        os.rename(spool.path("alice", "incoming", "proper.csv.part"),
+                  spool.path("alice", "incoming", "proper.csv"))
+        spool.wait_state("proper.csv", "done")
+        spool.drop("alice", "moved.csv", how="mv")
+        spool.wait_state("moved.csv", "done")
+        self.assertIsNone(spool.job("direct.csv"))
+        self.assertEqual(spool.files("alice", "incoming"), ["direct.csv"])
+        why = spool.explain_file("direct.csv")
+        self.assertEqual(why["state"], "arriving")
+        self.assertSays("renam", why["because"] + str(why["next"]))
+
+    def test_marker(self):
+        """Section 5: complete when <name>.done arrives."""
+        spool = self.spool({"spool": {"completion": "marker"}})
+        spool.drop("alice", "a.csv")
+        spool.drop("alice", "b.csv")
+        with open(spool.path("alice", "incoming", "b.csv.done"), "wb"):
+            pass
+        spool.wait_state("b.csv", "done")
+        self.assertIsNone(spool.job("a.csv"))
+        self.assertSays("marker|a.csv.done", spool.explain_file("a.csv")["because"])
+        with open(spool.path("alice", "incoming", "a.csv.done"), "wb"):
+            pass
+        spool.wait_state("a.csv", "done")
+        self.assertEqual([j["name"] for j in spool.jobs("alice") if j["name"].endswith(".done")],
+                         [], "a marker is no job")
+
+    def test_marker_before_its_file(self):
+        """The marker may come first; the file must still be whole."""
+        spool = self.spool({"spool": {"completion": "marker"}})
+        with open(spool.path("alice", "incoming", "a.csv.done"), "wb"):
+            pass
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+
+    def test_checksum(self):
+        """Section 5: complete when <name>.sha256 arrives and matches."""
+        spool = self.spool({"spool": {"completion": "checksum"}})
+        data = os.urandom(100_000)
+        spool.drop("alice", "a.bin", data)
+        self.write_sum(spool, "a.bin", hashlib.sha256(data).hexdigest())
+        spool.wait_state("a.bin", "done")
+
+    def test_checksum_mismatch(self):
+        """Section 5: a mismatch goes to failed, with the reason."""
+        spool = self.spool({"spool": {"completion": "checksum"}})
+        spool.drop("alice", "torn.bin", b"half of it")
+        self.write_sum(spool, "torn.bin", hashlib.sha256(b"all of it").hexdigest())
+        job = spool.wait_state("torn.bin", "failed")
+        self.assertSays("checksum|sha256|match", job["error"])
+        self.assertEqual(spool.journal.starts("alice"), [])
+
+    def write_sum(self, spool, name, digest):
+        with open(spool.path("alice", "incoming", name + ".sha256"), "w") as file:
+            file.write(f"{digest}  {name}\n")
+
+    def test_per_user(self):
+        """Section 7: completion may differ per user."""
+        spool = self.spool({"users": {"bob": {"completion": "rename"}}}, users=("alice", "bob"))
+        spool.drop("bob", "direct.csv")
+        spool.drop("alice", "direct.csv")
+        spool.wait_state("direct.csv", "done")
+        spool.drop("bob", "moved.csv", how="mv")
+        spool.wait_state("moved.csv", "done", "bob")
+        self.assertIsNone(spool.job("direct.csv", "bob"))
+
+
+class Polling(SystemTest):
+    def test_polled_directories(self):
+        """FIELD (inotify is blind on network shares): with polling everything
+        works, later; and status says so."""
+        spool = self.spool({"spool": {"watch": "poll", "poll_seconds": 0.5}})
+        self.assertEqual(spool.user("alice")["watch"], "poll")
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done", limit=20)
+        spool.drop("alice", "deep/b.csv", how="mv")
+        spool.wait_state("deep/b.csv", "done", limit=20)
+
+    def test_inotify_is_shown(self):
+        """Section 5: how a directory is watched is shown in status."""
+        self.assertEqual(self.spool().user("alice")["watch"], "inotify")

@@ -1,0 +1,349 @@
+"""How a handler is started, watched and ended."""
+
+import os
+import pwd
+import re
+import time
+
+import procs
+from harness import GATE, OK, SystemTest, root_only
+
+# Copies what the kernel started the shell with, before the shell changes it.
+DUMP = """cat /proc/$$/environ >$BASE/environ
+cat /proc/$$/cmdline >$BASE/cmdline
+cat /proc/$$/status >$BASE/status
+cat /proc/$$/stat >$BASE/stat
+readlink /proc/$$/cwd >$BASE/cwd
+umask >$BASE/umask
+exit 0
+"""
+ENVIRONMENT = {"SPOOL_FILE", "SPOOL_NAME", "SPOOL_USER", "SPOOL_JOB", "SPOOL_ATTEMPT",
+               "SPOOL_OUTPUT_DIR", "SPOOL_REPORT_FD", "PATH", "HOME", "LANG"}
+
+
+def read(spool, name):
+    with open(os.path.join(spool.base, name), "rb") as file:
+        return file.read()
+
+
+class Start(SystemTest):
+    def test_arguments(self):
+        """Section 6: the placeholders are replaced inside the elements, and
+        no shell ever sees them."""
+        spool = self.spool({"handler": {"command": [
+            "handlers/main", "--in={file}", "{user}", "{job}:{name}", "{output}", "$HOME; id",
+            "{other}", ""]}}, handler=DUMP)
+        spool.drop("alice", "a b;id.csv")
+        job = spool.wait_state("a b;id.csv", "done")["job"]
+        directory = spool.path("alice", "processing", str(job))
+        argv = read(spool, "cmdline").split(b"\0")[:-1]
+        self.assertEqual(argv[:2], [b"/bin/bash", os.fsencode(spool.base) + b"/handlers/main"])
+        self.assertEqual(argv[2:], [
+            b"--in=" + directory + b"/a b;id.csv", b"alice", b"%d:a b;id.csv" % job,
+            directory + b"/output", b"$HOME; id", b"{other}", b""])
+
+    def test_environment(self):
+        """Section 6: exactly the contract's environment, and the cookie by
+        which strays are found."""
+        spool = self.spool(handler=DUMP)
+        spool.drop("alice", "deep/a.csv")
+        job = spool.wait_state("deep/a.csv", "done")["job"]
+        directory = spool.path("alice", "processing", str(job))
+        pairs = [v.split(b"=", 1) for v in read(spool, "environ").split(b"\0")[:-1]]
+        environment = {k.decode(): v for k, v in pairs}
+        self.assertEqual(len(pairs), len(environment), "each variable once")
+        self.assertEqual(set(environment) - {"SPOOL_COOKIE"}, ENVIRONMENT)
+        self.assertEqual(environment["SPOOL_FILE"], directory + b"/a.csv")
+        self.assertEqual(environment["SPOOL_NAME"], b"a.csv")
+        self.assertEqual(environment["SPOOL_USER"], b"alice")
+        self.assertEqual(environment["SPOOL_JOB"], b"%d" % job)
+        self.assertEqual(environment["SPOOL_ATTEMPT"], b"1")
+        self.assertEqual(environment["SPOOL_OUTPUT_DIR"], directory + b"/output")
+        self.assertRegex(environment["SPOOL_REPORT_FD"], rb"^\d+$")
+        self.assertEqual(read(spool, "cwd").strip(), directory)
+
+    def test_process_is_clean(self):
+        """Section 6: a session of its own, no signal blocked or ignored."""
+        spool = self.spool(handler=DUMP)
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        fields = read(spool, "stat").rsplit(b")", 1)[1].split()
+        pid = read(spool, "stat").split()[0]
+        self.assertEqual(fields[3], pid, "session leader")
+        status = dict(line.split(b":\t", 1) for line in read(spool, "status").splitlines()
+                      if b":\t" in line)
+        self.assertEqual(int(status[b"SigBlk"], 16), 0)
+        self.assertEqual(int(status[b"SigIgn"], 16), 0)
+
+    def test_descriptors(self):
+        """Section 6: stdin is /dev/null; output, report, nothing else: no
+        lock, socket or index leaks into a handler."""
+        spool = self.spool({"handler": {"command": ["ls", "-l", "/proc/self/fd"],
+                                        "keep_logs": "always"}})
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "done")["job"]
+        lines = re.findall(r" (\d+) -> (\S+)", spool.ctl("log", str(job)).out)
+        there = {int(fd): target for fd, target in lines}
+        self.assertEqual(there[0], "/dev/null")
+        own = [fd for fd, target in there.items() if target.startswith("/proc/")]  # ls's own
+        others = {fd: t for fd, t in there.items() if fd > 2 and fd not in own}
+        self.assertEqual(len(others), 1, f"the report descriptor alone: {there}")
+        self.assertRegex(list(others.values())[0], "^(pipe|socket):")
+        for target in there.values():
+            self.assertNotIn(".spoold", target)
+            self.assertNotIn(".lock", target)
+
+    def test_program_from_path(self):
+        """Section 7: a command without a slash is looked up in PATH."""
+        spool = self.spool({"handler": {"command": ["true"]}})
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+
+    def test_program_vanished_after_the_start(self):
+        """FIELD (permissions found too late): said in words, for uploader and
+        operator; the file is kept."""
+        spool = self.spool({"scheduler_settings": {"max_retries": 0}})
+        os.unlink(os.path.join(spool.base, "handlers", "main"))
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "failed")
+        self.assertSays("handlers/main|handler|start", job["error"])
+        with open(spool.path("alice", "failed", "a.csv.log")) as file:
+            self.assertTrue(file.read().strip())
+
+    @root_only
+    def test_run_as(self):
+        """Section 6: another account's credentials; the file's owner is put
+        back at the end."""
+        nobody = pwd.getpwnam("nobody")
+        spool = self.spool({"handler": {"run_as": "nobody"}}, start=False,
+                           handler='id >$BASE/staging/id\ncat "$SPOOL_FILE" >$BASE/staging/copy\n'
+                                   'echo x >"$SPOOL_OUTPUT_DIR/result"\nexit $?\n')
+        spool.start()
+        path = os.path.join(spool.base, "staging", "mine.csv")
+        with open(path, "wb") as file:
+            file.write(b"mine")
+        os.chown(path, 1, 1)
+        os.chmod(path, 0o600)
+        os.rename(path, spool.path("alice", "incoming", "mine.csv"))
+        spool.expect("alice", "mine.csv", b"mine")
+        spool.wait_state("mine.csv", "done")
+        told = read(spool, "staging/id").decode()
+        self.assertIn(f"uid={nobody.pw_uid}(", told)
+        self.assertIn(f"gid={nobody.pw_gid}(", told)
+        self.assertRegex(told, r"groups=[^,]*\n", "no group of the daemon's is left")
+        self.assertEqual(read(spool, "staging/copy"), b"mine")
+        self.assertEqual(os.stat(spool.path("alice", "done", "mine.csv")).st_uid, 1)
+
+    @root_only
+    def test_run_as_unknown_account(self):
+        """Section 7: it is checked at load."""
+        spool = self.spool({"handler": {"run_as": "no-such-account"}}, start=False)
+        result = spool.spoold("--check-config")
+        self.assertNotEqual(result.code, 0)
+        self.assertIn("no-such-account", result.err + result.out)
+
+
+class Output(SystemTest):
+    def test_log_is_bounded(self):
+        """Section 6: the log is bounded, the handler is not slowed by it."""
+        spool = self.spool({"handler": {"log_limit_kib": 4, "keep_logs": "always"}},
+                           handler="echo the beginning\nhead -c 3000000 /dev/zero | tr '\\0' x\n"
+                                   "echo\necho the end\nexit 0\n")
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        log = spool.path("alice", "done", "a.csv.log")
+        self.assertLess(os.path.getsize(log), 6 * 1024)
+        with open(log) as file:
+            self.assertIn("the beginning", file.read())
+
+    def test_logs_of_success_are_not_kept(self):
+        """Section 7: keep_logs failed."""
+        spool = self.spool(handler="echo hello\nexit 0\n")
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        self.assertEqual(spool.files("alice", "done"), ["a.csv"])
+
+    def test_output_files_are_kept(self):
+        """Section 3: done/<name>.output/."""
+        spool = self.spool(handler='mkdir "$SPOOL_OUTPUT_DIR/deep"\n'
+                                   'echo 42 >"$SPOOL_OUTPUT_DIR/deep/result"\nexit 0\n')
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        with open(spool.path("alice", "done", "a.csv.output/deep/result")) as file:
+            self.assertEqual(file.read(), "42\n")
+
+    def test_empty_output_leaves_nothing(self):
+        """Section 3: only what is kept is there."""
+        spool = self.spool(handler=OK)
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        self.assertEqual(os.listdir(spool.path("alice", "done")), ["a.csv"])
+
+    def test_names_of_our_own_files(self):
+        """Promise 1: uploads named like our own files lose nothing."""
+        spool = self.spool({"handler": {"keep_logs": "always"}}, handler="echo told\nexit 0\n")
+        spool.check_contents = False  # "log" is told from our logs below
+        names = ("log", "output", "a.csv", "a.csv.log", "a.csv.output")
+        for name in names:
+            spool.drop("alice", name, f"upload {name}".encode())
+        spool.wait_for(lambda: spool.user("alice")["done"] == len(names), what="all done")
+        contents = {}
+        for path in spool.files("alice", "done"):
+            with open(spool.path("alice", "done", path)) as file:
+                contents[file.read()] = path
+        for name in names:
+            self.assertIn(f"upload {name}", contents)
+
+    def test_garbage_on_the_report_descriptor(self):
+        """Section 6: what is no report is not believed, and harms nothing."""
+        spool = self.spool(handler="report progress=7\nreport records=-3\nreport nonsense\n"
+                                   "head -c 200000 /dev/urandom >&$SPOOL_REPORT_FD\n"
+                                   "report\nreport progress=0.25\ngate\n")
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        spool.wait_for(lambda: [r for r in spool.user("alice")["running"]
+                                if r["progress"] == 0.25], what="the last report")
+        spool.open_gate()
+        job = spool.wait_state("a.csv", "done")
+        self.assertIn(job["records"], (None, 0))
+
+    def test_log_while_running(self):
+        """Section 8: log shows what the handler said so far."""
+        spool = self.spool(handler="echo so far\n" + GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        job = spool.job("a.csv")["job"]
+        spool.wait_for(lambda: "so far" in spool.ctl("log", str(job), check=None).out,
+                       what="the log of the running job")
+
+    def test_handler_that_removes_its_file(self):
+        """Section 4: the job ends, and says what is so."""
+        spool = self.spool(handler='rm "$SPOOL_FILE"\nexit 0\n')
+        spool.drop("alice", "a.csv")
+        spool.drop("alice", "b.csv")
+        spool.forget("alice", "a.csv")
+        spool.forget("alice", "b.csv")
+        for name in ("a.csv", "b.csv"):
+            spool.wait_for(lambda: spool.job(name)["state"] in ("done", "failed"),
+                           what="its end")
+        self.assertEqual(os.listdir(spool.path("alice", "processing")), [])
+
+
+TREE = """echo $$ >>$BASE/staging/pids
+trap '' TERM HUP INT
+setsid bash -c 'trap "" TERM HUP; echo $$ >>'$BASE'/staging/pids; while :; do sleep 0.2; done' &
+bash -c 'setsid setsid bash -c "trap \\"\\" TERM; echo \\$\\$ >>'$BASE'/staging/pids; sleep 1000"' &
+%s
+"""
+
+
+class Timeouts(SystemTest):
+    def tree(self, spool):
+        try:
+            return [int(line) for line in read(spool, "staging/pids").split()]
+        except FileNotFoundError:
+            return []
+
+    def test_the_whole_tree_is_killed(self):
+        """FIELD (grandchildren left): on timeout SIGTERM, then SIGKILL, for
+        setsid grandchildren that ignore SIGTERM too."""
+        spool = self.spool({"scheduler_settings": {"job_timeout_minutes": 2 / 60,
+                                                   "max_retries": 0}},
+                           handler=TREE % "while :; do sleep 0.2; done")
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "failed")
+        self.assertSays("time", job["error"])
+        self.assertEqual(len(self.tree(spool)), 3)
+        self.assertEqual([p for p in self.tree(spool) if procs.alive(p)], [])
+        attempts = spool.show(job["job"])["attempts"]
+        self.assertEqual(len(attempts), 1)
+        with open(spool.path("alice", "failed", "a.csv.log")) as file:
+            self.assertSays("time", file.read())
+
+    def test_strays_do_not_outlive_success(self):
+        """Section 6: a worker leaves no stray descendants, also when the
+        handler itself succeeded; the lock is free then."""
+        spool = self.spool(handler=TREE % (
+            'while [ "$(wc -l <$BASE/staging/pids)" -lt 3 ]; do sleep 0.05; done\nexit 0'))
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        self.assertEqual([p for p in self.tree(spool) if procs.alive(p)], [])
+
+    def test_cancel_kills_the_whole_tree(self):
+        """The same for cancel."""
+        spool = self.spool(handler=TREE % "while :; do sleep 0.2; done")
+        spool.drop("alice", "a.csv")
+        spool.wait_for(lambda: len(self.tree(spool)) == 3, what="three processes")
+        spool.ctl("cancel", str(spool.job("a.csv")["job"]))
+        self.assertEqual([p for p in self.tree(spool) if procs.alive(p)], [])
+
+    def test_sigterm_comes_first(self):
+        """Section 6: a handler that obeys SIGTERM may end by itself."""
+        spool = self.spool({"scheduler_settings": {"job_timeout_minutes": 1 / 60,
+                                                   "max_retries": 0},
+                            "handler": {"kill_grace_seconds": 20}},
+                           handler="trap 'echo gave up; exit 1' TERM\n"
+                                   "while :; do sleep 0.1; done\n")
+        begun = time.monotonic()
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "failed", limit=18)
+        self.assertLess(time.monotonic() - begun, 19)
+        self.assertIn("gave up", spool.ctl("log", str(job["job"])).out)
+
+    def test_all_attempts_together(self):
+        """Section 7: max_processing_time_minutes limits all attempts of a job."""
+        spool = self.spool({"scheduler_settings": {"max_retries": 50},
+                            "job_processing": {"max_processing_time_minutes": 2 / 60}},
+                           handler="sleep 0.5\nexit 1\n")
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "failed")
+        self.assertLess(job["attempt"], 12)
+        self.assertGreater(job["attempt"], 1)
+
+    def test_killed_by_a_signal(self):
+        """Section 6: a handler that crashes is a failed attempt, said so."""
+        spool = self.spool({"scheduler_settings": {"max_retries": 0}}, handler="kill -SEGV $$\n")
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "failed")
+        self.assertEqual(job["exit_code"], 128 + 11)
+        self.assertSays("signal|segmentation|SEGV", job["error"])
+
+
+class Choice(SystemTest):
+    def test_routes(self):
+        """Section 7: the first route that matches the file name wins."""
+        spool = self.spool(start=False)
+        for name in ("csv", "any"):
+            spool.handler(f"echo {name} >>$BASE/staging/$SPOOL_NAME.took\nexit 0\n", name)
+        spool.configure({"routes": [
+            {"match": "*.csv", "handler": {"command": ["handlers/csv", "{file}"]}},
+            {"match": "x*", "handler": {"command": ["handlers/any", "{file}"]}}]})
+        spool.start()
+        for name in ("x.csv", "x.txt", "sub/y.csv", "other"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "done")
+        took = {name: read(spool, f"staging/{name}.took").decode().split()
+                for name in ("x.csv", "x.txt", "y.csv")}
+        self.assertEqual(took, {"x.csv": ["csv"], "x.txt": ["any"], "y.csv": ["csv"]})
+        self.assertFalse(os.path.exists(os.path.join(spool.base, "staging", "other.took")))
+
+    def test_handler_of_a_user(self):
+        """Section 7: users.<name>.handler, as a block."""
+        spool = self.spool(users=("alice", "bob"), start=False)
+        spool.handler("exit 65\n", "strict")
+        spool.configure({"users": {
+            "bob": {"handler": {"command": ["handlers/strict", "{file}"]}, "max_retries": 0}}})
+        spool.start()
+        spool.drop("alice", "a.csv")
+        spool.drop("bob", "a.csv")
+        spool.wait_state("a.csv", "done", "alice")
+        self.assertEqual(spool.wait_state("a.csv", "failed", "bob")["exit_code"], 65)
+
+    def test_settings_of_a_user(self):
+        """Section 7: any setting of a user by its plain name."""
+        spool = self.spool({"users": {"bob": {"max_retries": 0}}}, users=("alice", "bob"),
+                           handler="exit 1\n")
+        spool.drop("alice", "a.csv")
+        spool.drop("bob", "a.csv")
+        self.assertEqual(spool.wait_state("a.csv", "failed", "alice")["attempt"], 3)
+        self.assertEqual(spool.wait_state("a.csv", "failed", "bob")["attempt"], 1)
