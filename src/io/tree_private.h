@@ -36,3 +36,18 @@ int tree_rename_final(struct tree *t, const char *user, enum place to, int old_d
 /* Writes the head of <final>.log: plain words, readable by the uploader (gid).
  * An existing log keeps its content behind it. */
 int tree_write_reason(int dirfd, const char *log_name, const char *reason, gid_t gid);
+
+/* Removes a file or a whole directory of our own making. Symlinks are removed,
+ * not followed; mount points and what is nested too deep stay (-EXDEV,
+ * -ELOOP). 0 also when there was none. */
+int tree_remove(int dirfd, const char *name);
+
+/* Marks what is ours in done and failed: the last line of a kept log, and a
+ * file in a kept output directory. What an uploader named alike has no mark,
+ * and is never removed along with another job's file. */
+#define TREE_LOG_MARK "== spoold: end of the log =="
+#define TREE_OUTPUT_MARK ".spoold-output"
+bool tree_is_our_log(int dirfd, const char *name);
+bool tree_is_our_output(int dirfd, const char *name);
+/* Is this name in a private directory one of our own things? */
+bool tree_is_ours(const char *name, const char *base);
