@@ -63,7 +63,7 @@ static int open_aside(int dirfd, const char *name, char *out, size_t size)
 	uint64_t random;
 	if (getrandom(&random, sizeof random, 0) != sizeof random)
 		return -EIO;
-	snprintf(out, size, ".%.200s.%016llx.spoold-part", name, (unsigned long long)random);
+	snprintf(out, size, ".spoold-part.%.200s.%016llx", name, (unsigned long long)random);
 	int fd = openat(dirfd, out, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
 	return fd < 0 ? -errno : fd;
 }
