@@ -1,0 +1,238 @@
+#include "io/tree_private.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define MARKER ".spoold/marker"
+#define DAEMON_LOCK ".spoold/daemon.lock"
+
+static int read_marker(int rootfd, uint64_t *ret_id)
+{
+	char text[256];
+	int fd = fd_open_beneath(rootfd, MARKER, O_RDONLY, 0);
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR ? -ENODEV : fd;
+	ssize_t n = read(fd, text, sizeof text - 1);
+	fd_close(fd);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return sscanf(text, "spoold spool 1\nid %16" SCNx64, ret_id) == 1 ? 0 : -ENODEV;
+}
+
+static int open_root(const char *root)
+{
+	int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int tree_open(const char *root, struct tree **ret)
+{
+	struct stat st;
+	struct tree *t = calloc(1, sizeof *t);
+	if (t == NULL)
+		return -ENOMEM;
+	t->rootfd = open_root(root);
+	int r = t->rootfd < 0 ? t->rootfd : read_marker(t->rootfd, &t->id);
+	if (r == 0 && fstat(t->rootfd, &st) < 0)
+		r = -errno;
+	if (r == 0) {
+		t->dev = st.st_dev;
+		t->root = realpath(root, NULL);
+		r = t->root == NULL ? -errno : 0;
+	}
+	if (r < 0) {
+		tree_close(t);
+		return r;
+	}
+	*ret = t;
+	return 0;
+}
+
+void tree_close(struct tree *t)
+{
+	if (t == NULL)
+		return;
+	fd_close(t->rootfd);
+	free(t->root);
+	free(t);
+}
+
+/* mkdir -p for the root itself. */
+static int make_root(const char *root)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof path, "%s", root);
+	if (n < 0 || (size_t)n >= sizeof path)
+		return -ENAMETOOLONG;
+	for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		*slash = '/';
+	}
+	return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int write_marker(int rootfd)
+{
+	char text[256];
+	uint64_t id = 0;
+	if (mkdirat(rootfd, ".spoold", 0755) < 0 && errno != EEXIST)
+		return -errno;
+	int dirfd = fd_open_beneath(rootfd, ".spoold", O_RDONLY | O_DIRECTORY, 0);
+	if (dirfd < 0)
+		return dirfd;
+	int r = 0;
+	while (r == 0 && id == 0)
+		r = getrandom(&id, sizeof id, 0) == sizeof id ? 0 : -EIO;
+	int n = snprintf(text, sizeof text,
+	                 "spoold spool 1\nid %016" PRIx64 "\n"
+	                 "This file tells a mounted spool from an empty directory. Keep it.\n", id);
+	if (r == 0)
+		r = fd_write_file(dirfd, "marker", text, (size_t)n, 0644);
+	fd_close(dirfd);
+	if (r == 0 && fsync(rootfd) < 0)
+		r = -errno;
+	return r;
+}
+
+int tree_init(const char *root, bool *ret_existed)
+{
+	uint64_t id;
+	int r = make_root(root);
+	if (r < 0)
+		return r;
+	int rootfd = open_root(root);
+	if (rootfd < 0)
+		return rootfd;
+	r = read_marker(rootfd, &id);
+	bool existed = r == 0;
+	if (r == -ENODEV)
+		r = write_marker(rootfd);
+	fd_close(rootfd);
+	if (r == 0)
+		*ret_existed = existed;
+	return r;
+}
+
+uint64_t tree_id(const struct tree *t)
+{
+	return t->id;
+}
+
+const char *tree_root(const struct tree *t)
+{
+	return t->root;
+}
+
+bool tree_mounted(struct tree *t)
+{
+	struct stat st;
+	uint64_t id;
+	/* By the path: the descriptor we hold would go on showing what was there. */
+	int fd = open_root(t->root);
+	bool there = fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == t->dev &&
+	             read_marker(fd, &id) == 0 && id == t->id;
+	fd_close(fd);
+	return there;
+}
+
+static const struct {
+	unsigned long magic;
+	const char *name;
+} network_types[] = {
+	{0x6969, "nfs"},         {0x517b, "smb"},      {0xff534d42, "cifs"}, {0xfe534d42, "smb2"},
+	{0x65735546, "fuse"},    {0x01021997, "9p"},   {0x00c36400, "ceph"}, {0x5346414f, "afs"},
+	{0x6b414653, "kafs"},    {0x73757245, "coda"}, {0x564c, "ncp"},      {0x47504653, "gpfs"},
+	{0x0bd00bd0, "lustre"},
+};
+
+static const char *network_name(const struct statfs *fs)
+{
+	unsigned long type = (unsigned long)fs->f_type & 0xffffffffUL;
+	for (size_t i = 0; i < sizeof network_types / sizeof *network_types; i++)
+		if (network_types[i].magic == type)
+			return network_types[i].name;
+	return NULL;
+}
+
+bool tree_path_is_network(const char *path, const char **ret_type)
+{
+	char parent[PATH_MAX];
+	struct statfs fs;
+	snprintf(parent, sizeof parent, "%s", path);
+	/* What does not exist yet will lie where its parent lies. */
+	while (statfs(parent, &fs) < 0) {
+		char *slash = strrchr(parent, '/');
+		if (slash == NULL || slash == parent)
+			return false;
+		*slash = '\0';
+	}
+	const char *name = network_name(&fs);
+	if (name != NULL)
+		*ret_type = name;
+	return name != NULL;
+}
+
+bool tree_is_network(struct tree *t, const char *user)
+{
+	struct statfs fs;
+	int fd = user == NULL ? t->rootfd : tree_open_place(t, user, PLACE_INCOMING);
+	bool network = fd >= 0 && fstatfs(fd, &fs) == 0 && network_name(&fs) != NULL;
+	if (user != NULL)
+		fd_close(fd);
+	return network;
+}
+
+/* An OFD lock: it belongs to the open file, so it is passed on and inherited
+ * with the descriptor, and lives until the last copy is closed. */
+static int lock_file(int rootfd, const char *path)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = fd_open_beneath(rootfd, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600);
+	if (fd < 0)
+		return fd;
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		int r = errno == EACCES ? -EAGAIN : -errno;
+		fd_close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int tree_lock_daemon(struct tree *t)
+{
+	return lock_file(t->rootfd, DAEMON_LOCK);
+}
+
+int tree_lock_user(struct tree *t, const char *user)
+{
+	char path[300];
+	int n = snprintf(path, sizeof path, "%s/.lock", user);
+	if (n < 0 || (size_t)n >= sizeof path)
+		return -ENAMETOOLONG;
+	return lock_file(t->rootfd, path);
+}
+
+int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes)
+{
+	struct statvfs fs;
+	if (fstatvfs(t->rootfd, &fs) < 0)
+		return -errno;
+	*ret_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	*ret_inodes = fs.f_favail;
+	return 0;
+}

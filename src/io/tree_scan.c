@@ -1,0 +1,129 @@
+#include "io/tree_private.h"
+
+#include "base/escape.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SCAN_DEPTH_MAX = 32 };
+
+struct level {
+	DIR *dir;
+	size_t path_n; /* length of the path of this directory */
+};
+
+struct tree_scan {
+	char *user;
+	struct level levels[SCAN_DEPTH_MAX];
+	int depth;              /* levels open; the last one is being read */
+	bool enter;             /* the last entry was a directory: go into it */
+	char path[JOB_PATH_MAX + 1];
+};
+
+int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
+{
+	struct tree_scan *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		return -ENOMEM;
+	int fd = tree_open_place(t, user, PLACE_INCOMING);
+	int r = fd < 0 ? fd : 0;
+	if (r == 0) {
+		s->levels[0].dir = fdopendir(fd);
+		r = s->levels[0].dir == NULL ? -errno : 0;
+	}
+	if (r == 0) {
+		s->depth = 1;
+		s->user = strdup(user);
+		r = s->user == NULL ? -ENOMEM : 0;
+	} else {
+		fd_close(fd);
+	}
+	if (r < 0) {
+		tree_scan_end(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void tree_scan_end(struct tree_scan *s)
+{
+	if (s == NULL)
+		return;
+	while (s->depth > 0)
+		closedir(s->levels[--s->depth].dir);
+	free(s->user);
+	free(s);
+}
+
+/* Goes into the directory that was reported last; what cannot be entered is
+ * left out. */
+static void enter(struct tree_scan *s)
+{
+	const struct level *here = &s->levels[s->depth - 1];
+	const char *name = s->path + here->path_n + (here->path_n > 0 ? 1 : 0);
+	int r = -ELOOP;
+	s->enter = false;
+	if (s->depth < SCAN_DEPTH_MAX) {
+		int fd = fd_open_beneath(dirfd(here->dir), name, O_RDONLY | O_DIRECTORY, 0);
+		DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+		r = fd < 0 ? fd : dir == NULL ? -errno : 0;
+		if (r == 0)
+			s->levels[s->depth++] = (struct level){.dir = dir, .path_n = strlen(s->path)};
+		else
+			fd_close(fd);
+	}
+	if (r < 0 && r != -ENOENT && r != -ENOTDIR) {
+		char *shown = escape_str(s->path);
+		log_warning("user %s: the directory incoming/%s cannot be read: %s", s->user,
+		            shown == NULL ? "?" : shown,
+		            r == -ELOOP ? "it is nested too deep" : strerror(-r));
+		free(shown);
+	}
+}
+
+/* Writes the path of an entry; false where it would be too long to be a job. */
+static bool set_path(struct tree_scan *s, const char *name)
+{
+	size_t at = s->levels[s->depth - 1].path_n, n = strlen(name);
+	size_t slash = at > 0 ? 1 : 0;
+	if (at + slash + n > JOB_PATH_MAX)
+		return false;
+	if (slash > 0)
+		s->path[at] = '/';
+	memcpy(s->path + at + slash, name, n + 1);
+	return true;
+}
+
+int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
+                   enum entry_kind *ret_kind)
+{
+	if (s->enter)
+		enter(s);
+	while (s->depth > 0) {
+		DIR *dir = s->levels[s->depth - 1].dir;
+		errno = 0;
+		const struct dirent *e = readdir(dir);
+		if (e == NULL && errno != 0)
+			return -errno;
+		if (e == NULL) {
+			closedir(dir);
+			s->depth--;
+			continue;
+		}
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+		    !set_path(s, e->d_name) ||
+		    tree_ident_at(dirfd(dir), e->d_name, ret_ident, ret_kind) < 0)
+			continue;
+		s->enter = *ret_kind == ENTRY_DIRECTORY;
+		*ret_path = s->path;
+		return 0;
+	}
+	return -ENOENT;
+}
