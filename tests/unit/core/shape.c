@@ -1,7 +1,7 @@
 #include "core/shape.h"
 
 #include <criterion/criterion.h>
-#include <errno.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -197,6 +197,19 @@ Test(shape, a_clock_set_back_gives_no_negative_age)
 	job.started_ms = 5000;
 	json_t *o = shape_running(&job, 4000, NULL);
 	cr_assert_float_eq(json_real_value(json_object_get(o, "elapsed_seconds")), 0, 1e-9);
+	json_decref(o);
+}
+
+Test(shape, progress_that_is_no_number_is_not_passed_on)
+{
+	struct job job = sample();
+	struct run_progress progress = {.progress = NAN, .records = RECORDS_NONE};
+	json_t *o = shape_running(&job, 4000, &progress);
+	check_null(o, "progress");
+	json_decref(o);
+	progress.progress = INFINITY;
+	o = shape_running(&job, 4000, &progress);
+	cr_assert_float_eq(json_real_value(json_object_get(o, "progress")), 1, 1e-9);
 	json_decref(o);
 }
 
