@@ -1,0 +1,123 @@
+#include "base/table.h"
+
+#include <criterion/criterion.h>
+#include <locale.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void utf8_locale(void)
+{
+	cr_assert_not_null(setlocale(LC_CTYPE, "C.UTF-8"));
+}
+
+TestSuite(table, .init = utf8_locale);
+TestSuite(bar, .init = utf8_locale);
+
+static const struct table_column columns[] = {
+	{.title = "USER", .min = 4},
+	{.title = "WATCH", .drop = 1},
+	{.title = "PENDING", .right = true},
+	{.title = "NOTE"},
+};
+
+static struct table *sample(void)
+{
+	struct table *t = table_new(columns, 4);
+	cr_assert_not_null(t);
+	const char *alice[] = {"alice-the-first", "inotify", "12", NULL};
+	const char *bob[] = {"böb", "poll", "3", "held"};
+	const enum tint tints[] = {TINT_NONE, TINT_NONE, TINT_NONE, TINT_YELLOW};
+	cr_assert_eq(table_add(t, alice, NULL), 0);
+	cr_assert_eq(table_add_line(t, "  a line of its own"), 0);
+	cr_assert_eq(table_add(t, bob, tints), 0);
+	return t;
+}
+
+static void check(struct look look, const char *expected)
+{
+	struct table *t = sample();
+	char *text = NULL;
+	size_t n;
+	FILE *out = open_memstream(&text, &n);
+	cr_assert_eq(table_print(t, &look, out), 0);
+	fclose(out);
+	cr_assert_str_eq(text, expected);
+	free(text);
+	table_free(t);
+}
+
+Test(table, pipe_gets_everything_uncut_and_plain)
+{
+	check((struct look){.utf8 = true},
+	      "USER             WATCH    PENDING  NOTE\n"
+	      "alice-the-first  inotify       12\n"
+	      "  a line of its own\n"
+	      "böb              poll           3  held\n");
+}
+
+Test(table, narrow_terminal_cuts_the_cell_that_may_be_cut)
+{
+	check((struct look){.width = 35, .utf8 = true},
+	      "USER         WATCH    PENDING  NOTE\n"
+	      "alice…first  inotify       12\n"
+	      "  a line of its own\n"
+	      "böb          poll           3  held\n");
+}
+
+Test(table, too_narrow_for_cutting_drops_columns)
+{
+	check((struct look){.width = 20, .utf8 = false},
+	      "USER   PENDING  NOTE\n"
+	      "a...t       12\n"
+	      "  a line of its own\n"
+	      "böb          3  held\n");
+}
+
+Test(table, narrower_than_possible_is_still_printed)
+{
+	check((struct look){.width = 3, .utf8 = true},
+	      "USER  PENDING  NOTE\n"
+	      "al…t       12\n"
+	      "  a line of its own\n"
+	      "böb         3  held\n");
+}
+
+Test(table, colours_do_not_disturb_the_columns)
+{
+	check((struct look){.colored = true, .utf8 = true},
+	      "\033[2mUSER\033[0m             \033[2mWATCH\033[0m    \033[2mPENDING\033[0m"
+	      "  \033[2mNOTE\033[0m\n"
+	      "alice-the-first  inotify       12\n"
+	      "  a line of its own\n"
+	      "böb              poll           3  \033[33mheld\033[0m\n");
+}
+
+static void check_bar(double progress, unsigned width, bool utf8, const char *expected)
+{
+	char *bar = bar_draw(progress, width, utf8);
+	cr_assert_str_eq(bar, expected);
+	free(bar);
+}
+
+Test(bar, draws_eighths)
+{
+	check_bar(0, 6, true, "▕    ▏");
+	check_bar(0.5, 6, true, "▕██  ▏");
+	check_bar(0.53125, 6, true, "▕██▏ ▏");
+	check_bar(1, 6, true, "▕████▏");
+}
+
+Test(bar, draws_ascii)
+{
+	check_bar(0.49, 6, false, "[#   ]");
+	check_bar(1, 6, false, "[####]");
+}
+
+Test(bar, survives_nonsense)
+{
+	check_bar(-3, 6, false, "[    ]");
+	check_bar(7, 6, false, "[####]");
+	check_bar(NAN, 6, false, "[    ]");
+	check_bar(1, 0, false, "[#]");
+}
