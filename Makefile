@@ -7,14 +7,18 @@ VERSION := 0.1.0
 B ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
+LIBEXECDIR ?= $(PREFIX)/libexec
+MANDIR ?= $(PREFIX)/share/man
 
-CC ?= gcc
+CC := gcc
 PKGS := lmdb jansson libsystemd yaml-0.1
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
         -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef \
         -Wformat=2 -Wvla -Wnull-dereference -Werror
 OPT ?= -O2 -g
-CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DSPOOLD_VERSION='"$(VERSION)"' -Isrc
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DSPOOLD_VERSION='"$(VERSION)"' \
+            -DSPOOLD_LIBEXECDIR='"$(LIBEXECDIR)"' -Isrc
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fno-common -fstack-protector-strong $(SAN) $(CFLAGS)
 LIBS = $(shell pkg-config --libs $(PKGS)) -lpthread
 
@@ -26,39 +30,111 @@ obj_of = $(patsubst src/%.c,$(B)/obj/%.o,$(call src_of,$(1)))
 ARCHIVES := $(FLOORS:%=$(B)/lib%.a)
 # A program links its own floor and what lies below, top floor first.
 LINK = -L$(B) -lio -lcore -lbase $(LIBS)
+# Tests: one Criterion program per file, tests/unit/FLOOR/NAME.c.
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/*.c))
 
-.PHONY: all
-all: $(PROGRAMS:%=$(B)/%)
+.DELETE_ON_ERROR:
+.PHONY: build
+build: $(PROGRAMS:%=$(B)/%)
 
 $(B)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@echo "  CC    $@"
+	@$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 define ARCHIVE
 $(B)/lib$(1).a: $(call obj_of,$(1))
-	rm -f $$@ && $(AR) rcs $$@ $$^
+	@echo "  AR    $$@"
+	@rm -f $$@ && $(AR) rcs $$@ $$^
 endef
 $(foreach f,$(FLOORS),$(eval $(call ARCHIVE,$(f))))
 
 define PROGRAM
 $(B)/$(1): $(call obj_of,$(1)) $(ARCHIVES)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $$@ $(call obj_of,$(1)) $(LINK)
+	@echo "  LINK  $$@"
+	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $$@ $(call obj_of,$(1)) $(LINK)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call PROGRAM,$(p))))
 
-# Unit tests: one Criterion binary per file, tests/unit/FLOOR/NAME.c.
-UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/*.c))
-
 $(B)/unit/%: tests/unit/%.c $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS_ALL) -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LINK) -lcriterion
+	@echo "  TEST  $@"
+	@$(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS_ALL) -Wno-missing-prototypes -MMD -MP -MF $@.d \
+		-o $@ $< $(LDFLAGS) $(LINK) -lcriterion
 
-.PHONY: unit
-unit: $(UNIT)
-	@for t in $(UNIT); do echo "== $$t"; timeout 300 $$t || exit 1; done
+.PHONY: unit-programs
+unit-programs: $(UNIT)
+
+# What a fresh Debian 12 lacks is installed once, by name.
+BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \
+                  libyaml-dev uthash-dev
+TEST_PACKAGES := libcriterion-dev python3 cppcheck procps
+
+.PHONY: deps test-deps
+deps:
+	@packaging/install-missing $(BUILD_PACKAGES)
+test-deps:
+	@packaging/install-missing $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+.PHONY: demo
+demo: deps
+	@$(MAKE) --no-print-directory -j2 build
+	@SPOOLD_BUILD=$(B) packaging/demo
+
+.PHONY: run
+run: deps
+	@$(MAKE) --no-print-directory -j2 build
+	@$(B)/spoold --init
+	@echo "In another terminal:  cp some.csv spool/alice/incoming/ ; $(B)/spoolctl status --watch"
+	@exec $(B)/spoold
+
+.PHONY: test
+test: test-deps
+	@tests/run
+
+# The parts of the test, one by one.
+.PHONY: check unit system sanitized
+check: build
+	@tests/run floors analysis
+unit: unit-programs
+	@tests/run unit
+system: build
+	@tests/run system
+sanitized:
+	@tests/run sanitized
+
+.PHONY: install
+install: build
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR)/spoold \
+		$(DESTDIR)$(LIBEXECDIR)/spoold/handlers $(DESTDIR)$(MANDIR)/man1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(B)/spoold $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(B)/spoolctl $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(B)/spool-worker $(DESTDIR)$(LIBEXECDIR)/spoold/
+	install -m 755 packaging/handlers/* $(DESTDIR)$(LIBEXECDIR)/spoold/handlers/
+	install -m 644 packaging/man/*.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 644 packaging/completion/spoolctl.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/spoolctl
+
+.PHONY: schema
+schema: build
+	$(B)/spoold --print-schema > packaging/config.schema.json
 
 .PHONY: clean
 clean:
 	rm -rf build
+
+.PHONY: help
+help:
+	@echo "make demo       install what is missing, build, show the main job in half a minute"
+	@echo "make test       install what is missing, build, run all tests"
+	@echo "make run        the daemon in the foreground on ./spool"
+	@echo "make build      only build: build/spoold, build/spoolctl, build/spool-worker"
+	@echo "make check      structure and static analysis"
+	@echo "make unit       unit tests;  make system  tests with the real programs"
+	@echo "make sanitized  both with the address and undefined-behaviour sanitizers"
+	@echo "make install    to PREFIX ($(PREFIX)), below DESTDIR"
+	@echo "make schema     packaging/config.schema.json from the table of settings"
+	@echo "make clean"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

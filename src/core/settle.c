@@ -1,12 +1,5 @@
 #include "core/settle.h"
 
-/* A file we did not see arrive: a last change that was no write leaves ctime
- * and mtime apart, and what a rename leaves is that. */
-static bool looks_renamed(const struct upload *upload)
-{
-	return upload->changed_steady_ms == 0 && upload->ident.ctime_ns != upload->ident.mtime_ns;
-}
-
 static enum settle_answer judge_quiet(const struct settle_policy *policy,
                                       const struct upload *upload, uint64_t now_steady_ms,
                                       uint64_t now_wall_ms, uint64_t *ret_due_steady_ms)
@@ -35,8 +28,9 @@ enum settle_answer settle_judge(const struct settle_policy *policy, const struct
 		announced = upload->renamed_in;
 		break;
 	case COMPLETION_RENAME:
-		announced = upload->renamed_in || looks_renamed(upload);
-		if (!announced)
+		announced = upload->renamed_in;
+		/* What came unseen cannot be told apart: it must at least be quiet. */
+		if (!announced && !upload->found)
 			return SETTLE_CONVENTION;
 		break;
 	case COMPLETION_MARKER:

@@ -10,6 +10,7 @@ enum completion { COMPLETION_AUTO, COMPLETION_RENAME, COMPLETION_MARKER, COMPLET
 struct upload {
 	struct file_ident ident;     /* as last seen */
 	bool renamed_in;             /* its last event was a rename to this name */
+	bool found;                  /* a scan found it: how it came was not seen */
 	bool marker_seen;            /* its marker is there */
 	uint64_t changed_steady_ms;  /* last change that was seen; 0 = never seen changing */
 };

@@ -188,7 +188,7 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
 {
 	char name[32];
 	const char *base;
-	int processing;
+	int processing = -1;
 	*ret_kept = NULL;
 	int privfd = make_private(t, user, id, &processing);
 	if (privfd < 0)

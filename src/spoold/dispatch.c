@@ -311,7 +311,8 @@ static void on_gone(struct daemon *d, struct running *r)
 		.outcome = r->cancel ? OUTCOME_CANCELED : OUTCOME_INTERRUPTED,
 		.exit_code = EXIT_CODE_NONE,
 		.records = RECORDS_NONE,
-		.started_ms = r->started_ms,
+		/* It may have started its handler without coming to say so. */
+		.started_ms = r->started_ms != 0 ? r->started_ms : d->wall_ms,
 		.finished_ms = d->wall_ms,
 		.error = strdup("its worker ended unexpectedly"),
 	};

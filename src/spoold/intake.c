@@ -118,7 +118,8 @@ static void refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
 
 /* What a look or an event told about an upload that is not a job. */
 static void track(struct daemon *d, struct user *u, const char *path,
-                  const struct file_ident *ident, enum entry_kind kind, enum watch_kind hint)
+                  const struct file_ident *ident, enum entry_kind kind, enum watch_kind hint,
+                  bool by_scan)
 {
 	struct upload_entry *e = intake_find(u, path);
 	bool is_new = e == NULL;
@@ -139,6 +140,7 @@ static void track(struct daemon *d, struct user *u, const char *path,
 		e->state = UPLOAD_ARRIVING;
 	}
 	bool changed = is_new || !file_ident_same(&e->look.ident, ident);
+	e->look.found = by_scan && (is_new || e->look.found);
 	e->look.ident = *ident;
 	if (hint == WATCH_RENAMED_IN)
 		e->look.renamed_in = true;
@@ -183,6 +185,14 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 	return known;
 }
 
+/* Names of our own are never jobs, whatever the patterns say. */
+static bool is_ignored(const struct user *u, const char *path)
+{
+	const char *base = name_base(path);
+	return strncmp(base, ".spoold-", 8) == 0 ||
+	       name_matches(base, (const char *const *)u->settings->ignore);
+}
+
 static void enter_directory(struct daemon *d, struct user *u, const char *path)
 {
 	if (!u->polled && d->watch != NULL) {
@@ -202,10 +212,10 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		enter_directory(d, u, path);
 		return false;
 	}
-	if (name_matches(name_base(path), (const char *const *)u->settings->ignore))
+	if (is_ignored(u, path))
 		return false;
 	if (kind != ENTRY_FILE) {
-		track(d, u, path, ident, kind, WATCH_CHANGED);
+		track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
 	switch (known_to_index(d, u, path, ident)) {
@@ -218,16 +228,16 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 	const struct upload_entry *e = intake_find(u, path);
 	if (e != NULL) {
 		if (e->state == UPLOAD_REFUSED || !file_ident_same(&e->look.ident, ident))
-			track(d, u, path, ident, kind, WATCH_CHANGED);
+			track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
-	struct upload upload = {.ident = *ident, .marker_seen = accept_has_marker(d, u, path)};
+	struct upload upload = {.ident = *ident, .found = true, .marker_seen = accept_has_marker(d, u, path)};
 	uint64_t due;
 	if (settle_judge(&u->settings->settle, &upload, WRITERS_NONE, d->steady_ms, d->wall_ms,
 	                 &due) == SETTLE_COMPLETE)
 		*ret_complete = true;
 	else
-		track(d, u, path, ident, kind, WATCH_CHANGED);
+		track(d, u, path, ident, kind, WATCH_CHANGED, true);
 	return false;
 }
 
@@ -241,7 +251,7 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	struct upload_entry *e = add(d, u, path);
 	if (e == NULL)
 		return;
-	e->look = (struct upload){.ident = ident, .marker_seen = accept_has_marker(d, u, path)};
+	e->look = (struct upload){.ident = ident, .found = true, .marker_seen = accept_has_marker(d, u, path)};
 	e->from_scan = true;
 	d->scan.feeding++;
 	set_due(d, e, d->steady_ms);
@@ -287,7 +297,7 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	if (name_matches(name_base(path), (const char *const *)u->settings->ignore))
+	if (is_ignored(u, path))
 		return;
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
 	if (r == -ENOENT) {
@@ -312,7 +322,7 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		if (accept_is_marker(d, u, path))
 			return;
 	}
-	track(d, u, path, &ident, kind, hint);
+	track(d, u, path, &ident, kind, hint, false);
 }
 
 /* Reads "dir/name" of a hint; false where it is too long to exist. */
@@ -381,7 +391,7 @@ static void judge(struct daemon *d, struct upload_entry *e)
 		if (r < 0)
 			set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
 		else
-			track(d, u, e->path, &ident, kind, WATCH_CHANGED);
+			track(d, u, e->path, &ident, kind, WATCH_CHANGED, e->look.found);
 		return;
 	}
 	e->look.ident = ident;

@@ -193,7 +193,8 @@ static void interrupted(struct daemon *d, struct user *u, const struct job *job,
 		.outcome = OUTCOME_INTERRUPTED,
 		.exit_code = EXIT_CODE_NONE,
 		.records = RECORDS_NONE,
-		.started_ms = job->state == JOB_PROCESSING ? job->started_ms : 0,
+		/* A claim whose start is not in the index may have run all the same. */
+		.started_ms = job->state == JOB_PROCESSING ? job->started_ms : job->claimed_ms,
 		.finished_ms = d->wall_ms,
 	};
 	char text[] = "interrupted: the machine or spoold went down while it ran";
@@ -246,7 +247,8 @@ void recover_job(struct daemon *d, struct user *u, const struct job *job)
 	bool has_news = found.place == PLACE_PROCESSING && found.result &&
 	                read_news(d, u, job, &news);
 	enum seen seen = classify(job, &found, has_news);
-	enum remedy remedy = reconcile_job(job->state, job->place, seen, u->lock_fd < 0);
+	bool locked = user_lock(d, u) < 0;
+	enum remedy remedy = reconcile_job(job->state, job->place, seen, locked);
 	if (remedy != REMEDY_NOTHING) {
 		char *shown = escape_str(job->path);
 		log_notice("user %s: job %" PRIu64 " (%s) is %s in the index, its file is %s: %s", u->name,

@@ -147,6 +147,7 @@ static int follow_verdict(struct daemon *d, struct job *job, struct settlement *
 static int settle(struct daemon *d, struct settlement *s, struct job *job)
 {
 	const struct run_result *result = &s->result;
+	bool was_held = job->state == JOB_HELD;
 	catch_up(job, s);
 	int r = put_attempt(d, job, s);
 	if (r < 0)
@@ -163,6 +164,8 @@ static int settle(struct daemon *d, struct settlement *s, struct job *job)
 	r = job_set_text(&job->error, result->outcome == OUTCOME_SUCCEEDED ? NULL : why);
 	if (r == 0)
 		r = follow_verdict(d, job, s, verdict);
+	if (was_held && job->state == JOB_PENDING)
+		job_step(job, JOB_EV_HOLD);
 	if (r == 0)
 		r = index_put_job(d->index, job);
 	return r;
