@@ -38,7 +38,8 @@ bool config_is_block(struct config_loader *l, const struct config_node *node, co
 		return true;
 	if (node->kind != NODE_REFUSED)
 		config_error(l, node->at, where, "expected a block of settings%s, got %s",
-		             l->text->json ? " like {\"name\": value}" : "", config_describe(node, got));
+		             l->text->json ? " like {\"name\": value}" : "",
+		             config_describe(node, got));
 	return false;
 }
 
@@ -191,7 +192,8 @@ static char *in_root(struct config_loader *l, const struct config *config, const
 	if (path == NULL)
 		l->out_of_memory = true;
 	else
-		snprintf(path, size, "%s/%s", strcmp(config->root, "/") == 0 ? "" : config->root, name);
+		snprintf(path, size, "%s/%s", strcmp(config->root, "/") == 0 ? "" : config->root,
+		         name);
 	return path;
 }
 
@@ -210,7 +212,8 @@ static void apply(struct config_loader *l, const struct config_node *root, struc
 		config_preset_command(l, handler != NULL ? handler->at : root->at,
 		                      &config->defaults.handler.command);
 	const struct config_node *timeout = config_node_find(scheduler, "job_timeout_minutes");
-	const struct config_node *limit = config_node_find(processing, "max_processing_time_minutes");
+	const struct config_node *limit =
+		config_node_find(processing, "max_processing_time_minutes");
 	config_check_user(l, &config->defaults,
 	                  config_node_find(scheduler, "max_concurrent_jobs_per_user"), NULL, NULL,
 	                  "scheduler_settings");
@@ -287,7 +290,8 @@ static int load(const char *path, const char *text, size_t size, int r, bool cli
 	if (name == NULL)
 		return -ENOMEM;
 	if (r == -EFBIG)
-		config_error(&l, CONFIG_NOWHERE, NULL, "is larger than 1 MiB: is it a configuration?");
+		config_error(&l, CONFIG_NOWHERE, NULL,
+		             "is larger than 1 MiB: is it a configuration?");
 	else if (r == -EISDIR)
 		config_error(&l, CONFIG_NOWHERE, NULL, "is a directory: name the file in it");
 	else if (r < 0)

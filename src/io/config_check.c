@@ -14,13 +14,13 @@ void config_check_user(struct config_loader *l, const struct user_settings *sett
 	const struct config_node *node = limit != NULL ? limit : timeout;
 	if (jobs != NULL && settings->single_job && settings->max_jobs != 1)
 		config_warning(l, jobs->at, config_where(where, jobs->key, inner),
-		               "has no effect: single_job_per_user is true, so one job runs at a time; "
-		               "set that to false to run more");
+		               "has no effect: single_job_per_user is true, so one job runs at a "
+		               "time; set that to false to run more");
 	if (node != NULL && settings->retry.max_total_ms > 0 &&
 	    settings->retry.max_total_ms < settings->timeout_ms)
 		config_warning(l, node->at, config_where(where, node->key, inner),
-		               "max_processing_time_minutes is less than job_timeout_minutes: no attempt "
-		               "can use its whole time");
+		               "max_processing_time_minutes is less than job_timeout_minutes: no "
+		               "attempt can use its whole time");
 }
 
 static bool same_directory(const char *a, const char *b)
@@ -48,10 +48,12 @@ void config_check_paths(struct config_loader *l, const struct config *config,
 		             "spool.root: use a directory of its own, like .spoold/index in it");
 	if (same_directory(config->socket, config->root) ||
 	    same_directory(config->socket, config->index))
-		config_error(l, place_of(spool, "socket"), "spool.socket", "is the same path as spool.root "
-		             "or spool.index: use one of its own, like .spoold/control.sock in the root");
+		config_error(l, place_of(spool, "socket"), "spool.socket",
+		             "is the same path as spool.root or spool.index: use one of its own, "
+		             "like .spoold/control.sock in the root");
 	if (strlen(config->socket) > SOCKET_MAX)
-		config_error(l, place_of(spool, "socket"), "spool.socket", "its path has %zu bytes, but a "
-		             "socket can have %d: set spool.socket to a shorter path, like "
-		             "/run/spoold/control.sock", strlen(config->socket), (int)SOCKET_MAX);
+		config_error(l, place_of(spool, "socket"), "spool.socket",
+		             "its path has %zu bytes, but a socket can have %d: set spool.socket "
+		             "to a shorter path, like /run/spoold/control.sock",
+		             strlen(config->socket), (int)SOCKET_MAX);
 }

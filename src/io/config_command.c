@@ -42,7 +42,8 @@ static bool check_placeholders(struct config_loader *l, const struct config_node
 		size_t n = braced_word(p), i = 0;
 		if (n == 0)
 			continue;
-		snprintf(word, sizeof word, "%.*s", (int)(n < sizeof word ? n : sizeof word - 1), p);
+		snprintf(word, sizeof word, "%.*s", (int)(n < sizeof word ? n : sizeof word - 1),
+		         p);
 		while (i < PLACEHOLDERS && strcmp(word, placeholders[i]) != 0)
 			i++;
 		if (i < PLACEHOLDERS)
@@ -63,8 +64,8 @@ static const char *program_problem(const char *path, const char **ret_mend)
 	struct stat st;
 	if (stat(path, &st) < 0) {
 		*ret_mend = errno == EACCES ? "let spoold search the directories above it"
-		                            : "correct the path; it is relative to the directory of "
-		                              "this file";
+		                            : "correct the path; it is relative to the directory "
+		                              "of this file";
 		return errno == ENOENT || errno == ENOTDIR ? "does not exist" : strerror(errno);
 	}
 	*ret_mend = "name the program itself";
@@ -119,8 +120,10 @@ static char *resolve_program(struct config_loader *l, const struct config_node *
 		return config_strndup(l->memory, name, strlen(name));
 	if (path == NULL) {
 		config_quote(name, strlen(name), quoted);
-		config_error(l, node->at, where, "there is no program %s in PATH: install it, or write "
-		             "its path with a slash", quoted);
+		config_error(l, node->at, where,
+		             "there is no program %s in PATH: install it, or write "
+		             "its path with a slash",
+		             quoted);
 		return NULL;
 	}
 	const char *problem = l->client ? NULL : program_problem(path, &mend);
@@ -139,7 +142,8 @@ void config_store_command(struct config_loader *l, const struct config_setting *
 		return;
 	const struct config_node *program = node->first;
 	if (program == NULL || *program->text == '\0') {
-		config_error(l, node->at, where, "names no program: the first element is the program, "
+		config_error(l, node->at, where,
+		             "names no program: the first element is the program, "
 		             "like in [\"/usr/bin/wc\", \"{file}\"]");
 		return;
 	}
@@ -149,7 +153,8 @@ void config_store_command(struct config_loader *l, const struct config_setting *
 	for (const char *p = program->text; *p != '\0'; p++) {
 		if (braced_word(p) == 0)
 			continue;
-		config_error(l, program->at, where, "the program cannot have a placeholder in its path, "
+		config_error(l, program->at, where,
+		             "the program cannot have a placeholder in its path, "
 		             "only its arguments: it is checked here and now");
 		return;
 	}
@@ -173,9 +178,11 @@ void config_preset_command(struct config_loader *l, size_t at, char ***ret)
 	command[1] = file;
 	if (!l->client && program_problem(command[0], &mend) != NULL) {
 		char here[CONFIG_QUOTE_SIZE], there[CONFIG_QUOTE_SIZE];
-		config_error(l, at, "handler.command", "is not set, and its default is neither %s nor %s: "
-		             "set handler.command to the program that is to process the files, like "
-		             "[\"/usr/bin/wc\", \"{file}\"]", config_quote(beside, strlen(beside), here),
+		config_error(l, at, "handler.command",
+		             "is not set, and its default is neither %s nor %s: set "
+		             "handler.command to the program that is to process the files, like "
+		             "[\"/usr/bin/wc\", \"{file}\"]",
+		             config_quote(beside, strlen(beside), here),
 		             config_quote(installed, strlen(installed), there));
 		return;
 	}
@@ -200,13 +207,17 @@ void config_store_account(struct config_loader *l, const struct config_node *nod
 	uid_t uid = 0;
 	config_quote(node->text, strlen(node->text), quoted);
 	if (checked && !per_user && !find_account(node->text, &uid)) {
-		config_error(l, node->at, where, "there is no account %s on this system: create it, or use "
-		             "\"\" for the account of spoold or \"{user}\" for that of the user", quoted);
+		config_error(l, node->at, where,
+		             "there is no account %s on this system: create it, or use "
+		             "\"\" for the account of spoold or \"{user}\" for that of the user",
+		             quoted);
 		return;
 	}
 	if (checked && geteuid() != 0 && (per_user || uid != geteuid())) {
-		config_error(l, node->at, where, "spoold does not run as root and cannot switch to %s: "
-		             "start it as root, or set this to \"\"", quoted);
+		config_error(l, node->at, where,
+		             "spoold does not run as root and cannot switch to %s: "
+		             "start it as root, or set this to \"\"",
+		             quoted);
 		return;
 	}
 	char *name = config_strndup(l->memory, node->text, strlen(node->text));

@@ -85,7 +85,8 @@ static void print_markdown_setting(FILE *out, const struct config_setting *s)
 void config_print_markdown(FILE *out)
 {
 	for (enum config_section i = SECTION_SPOOL; i < SECTIONS; i++) {
-		fprintf(out, "%s### `%s`\n\n", i > SECTION_SPOOL ? "\n" : "", config_sections[i].path);
+		fprintf(out, "%s### `%s`\n\n", i > SECTION_SPOOL ? "\n" : "",
+		        config_sections[i].path);
 		put_markdown(out, config_sections[i].help);
 		fputs("\n\n| setting | default | values | meaning | per user |\n"
 		      "| --- | --- | --- | --- | --- |\n", out);

@@ -49,7 +49,8 @@ static bool wants_value(const struct scan *s)
 
 static bool is_word(char c)
 {
-	return isalnum((unsigned char)c) || c == '-' || c == '+' || c == '.' || c == '_' || c == '~';
+	return isalnum((unsigned char)c) || c == '-' || c == '+' || c == '.' || c == '_' ||
+	       c == '~';
 }
 
 /* Says why the next character cannot stand where it stands. */
@@ -67,8 +68,9 @@ static int refuse_token(const struct scan *s)
 	char c = peek(s, 0), quoted[CONFIG_QUOTE_SIZE];
 	uint32_t character;
 	if (c == '#' || (c == '/' && (peek(s, 1) == '/' || peek(s, 1) == '*')))
-		return refuse(s, s->at, "JSON has no comments: remove it, or write the file as YAML "
-		                        "and name it config.yaml");
+		return refuse(s, s->at,
+		              "JSON has no comments: remove it, or write the file as YAML "
+		              "and name it config.yaml");
 	if (c == '\'')
 		return refuse(s, s->at, "JSON has no single quotes: use double quotes");
 	if ((s->expect == EXPECT_KEY && c == '}') || (s->expect == EXPECT_VALUE && c == ']'))
@@ -113,8 +115,10 @@ static int take_close(struct scan *s)
 	if (complete && s->open[s->depth - 1].close != peek(s, 0)) {
 		size_t line, column;
 		config_text_place(s->t, s->open[s->depth - 1].at, &line, &column);
-		config_error(s->l, s->at, NULL, "the bracket of line %zu column %zu is to be closed "
-		             "first, with %c", line, column, s->open[s->depth - 1].close);
+		config_error(s->l, s->at, NULL,
+		             "the bracket of line %zu column %zu is to be closed "
+		             "first, with %c",
+		             line, column, s->open[s->depth - 1].close);
 		return -EINVAL;
 	}
 	if (!complete)
@@ -132,7 +136,8 @@ static int32_t hex4(const struct scan *s, size_t ahead)
 		char c = peek(s, ahead + i);
 		if (!isxdigit((unsigned char)c))
 			return -1;
-		int digit = isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
+		int digit =
+			isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
 		value = value << 4 | digit;
 	}
 	return value;
@@ -148,8 +153,9 @@ static int take_unicode(struct scan *s)
 		return put(s, 6);
 	int32_t low = peek(s, 6) == '\\' && peek(s, 7) == 'u' ? hex4(s, 8) : -1;
 	if (high > 0xdbff || low < 0xdc00 || low > 0xdfff)
-		return refuse(s, s->at, "is half of a surrogate pair: a character beyond \\uffff takes two "
-		                        "\\u after another, or is written as it is");
+		return refuse(s, s->at,
+		              "is half of a surrogate pair: a character beyond \\uffff takes two "
+		              "\\u after another, or is written as it is");
 	int32_t character = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
 	snprintf(spelled, sizeof spelled, "\\U%08x", (unsigned)character);
 	int r = config_text_put(s->t, spelled, strlen(spelled), s->at);
@@ -163,7 +169,8 @@ static int take_escape(struct scan *s)
 	if (c == 'u')
 		return take_unicode(s);
 	if (c == '\0' || strchr("\"\\/bfnrt", c) == NULL)
-		return refuse(s, s->at, "JSON knows no such escape: a backslash itself is written \\\\");
+		return refuse(s, s->at,
+		              "JSON knows no such escape: a backslash itself is written \\\\");
 	return put(s, 2);
 }
 
@@ -177,7 +184,8 @@ static int take_character(struct scan *s)
 	if (c == '\n' || c == '\r')
 		return refuse(s, s->at, "the text has no closing double quote on its line");
 	if (c < 0x20)
-		return refuse(s, s->at, "a control character in a text is written as \\t or \\u0000");
+		return refuse(s, s->at,
+		              "a control character in a text is written as \\t or \\u0000");
 	if (config_yaml_takes(c))
 		return put(s, n);
 	snprintf(spelled, sizeof spelled, "\\u%04x", c);
@@ -252,8 +260,10 @@ static int take_word(struct scan *s)
 	bool fits = n < sizeof word;
 	if (key || !fits || (strcmp(word, "true") != 0 && strcmp(word, "false") != 0 &&
 	                     strcmp(word, "null") != 0 && !is_json_number(word))) {
-		bool number = !key && !isalpha((unsigned char)*start) && *start != '_' && *start != '~';
-		config_error(s->l, s->at, NULL, "%s is no %s of JSON%s", config_quote(start, n, quoted),
+		bool number =
+			!key && !isalpha((unsigned char)*start) && *start != '_' && *start != '~';
+		config_error(s->l, s->at, NULL, "%s is no %s of JSON%s",
+		             config_quote(start, n, quoted),
 		             key ? "name" : number ? "number" : "value",
 		             number ? "" : ": put it in double quotes");
 		return -EINVAL;

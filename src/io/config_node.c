@@ -41,7 +41,8 @@ static void check_plainness(struct reader *r, size_t at, const yaml_char_t *anch
                             const yaml_char_t *tag)
 {
 	if (anchor != NULL)
-		config_error(r->l, at, NULL, "anchors (&name) are not allowed: write the value out");
+		config_error(r->l, at, NULL,
+		             "anchors (&name) are not allowed: write the value out");
 	if (tag != NULL)
 		config_error(r->l, at, NULL, "tags (!name) are not allowed: remove it");
 }
@@ -183,11 +184,13 @@ static int read_node(struct reader *r, const yaml_event_t *event, unsigned depth
 		break;
 	case YAML_MAPPING_START_EVENT:
 		node->kind = NODE_MAP;
-		check_plainness(r, at, event->data.mapping_start.anchor, event->data.mapping_start.tag);
+		check_plainness(r, at, event->data.mapping_start.anchor,
+		                event->data.mapping_start.tag);
 		result = read_map(r, depth, node);
 		break;
 	default: /* an alias: nothing else starts a node */
-		config_error(r->l, at, NULL, "aliases (*name) are not allowed: write the value out");
+		config_error(r->l, at, NULL,
+		             "aliases (*name) are not allowed: write the value out");
 		node->kind = NODE_REFUSED;
 	}
 	if (result == 0)

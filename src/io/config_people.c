@@ -41,7 +41,8 @@ static void read_route(struct config_loader *l, const struct config_node *node, 
 		if (strcmp(c->key, "match") != 0 && strcmp(c->key, "handler") != 0)
 			config_unknown_key(l, c, &known, &scope);
 	if (match == NULL)
-		config_error(l, node->at, where, "\"match\" is missing: the pattern for the name of the "
+		config_error(l, node->at, where,
+		             "\"match\" is missing: the pattern for the name of the "
 		             "file, like \"*.csv\"");
 	else if (match->kind != NODE_REFUSED &&
 	         (match->kind != NODE_SCALAR || *match->text == '\0' ||
@@ -53,7 +54,8 @@ static void read_route(struct config_loader *l, const struct config_node *node, 
 		route->match = config_strndup(l->memory, match->text, strlen(match->text));
 	route->handler = *base;
 	if (handler == NULL) {
-		config_error(l, node->at, where, "\"handler\" is missing: the block of settings that "
+		config_error(l, node->at, where,
+		             "\"handler\" is missing: the block of settings that "
 		             "differ for these files");
 		return;
 	}
@@ -178,7 +180,8 @@ static void read_user(struct people *p, const struct config_node *node,
 		if (p->handlers <= HANDLERS_MAX)
 			inherit_routes(p, settings);
 		else if (!told)
-			config_error(l, node->key_at, where, "too many users with a handler of their own and "
+			config_error(l, node->key_at, where,
+			             "too many users with a handler of their own and "
 			             "too many routes: more than 65536 combinations");
 	}
 	config_check_user(l, settings, config_node_find(node, "max_concurrent_jobs_per_user"),
@@ -239,8 +242,9 @@ const struct user_settings *config_user(const struct config *config, const char 
 {
 	struct config_user key = {.name = user};
 	const struct config_user *found =
-		config->users_n == 0 ? NULL
-		                     : bsearch(&key, config->users, config->users_n, sizeof key, by_name);
+		config->users_n == 0
+			? NULL
+			: bsearch(&key, config->users, config->users_n, sizeof key, by_name);
 	return found != NULL ? &found->settings : &config->defaults;
 }
 

@@ -33,11 +33,13 @@ static json_t *show_texts(char *const *texts)
 static json_t *show_exit_codes(const struct handler *handler)
 {
 	json_t *list = json_array();
-	for (size_t i = 0; list != NULL && i < handler->permanent_exit_codes_n; i++)
-		if (json_array_append_new(list, json_integer(handler->permanent_exit_codes[i])) < 0) {
+	for (size_t i = 0; list != NULL && i < handler->permanent_exit_codes_n; i++) {
+		json_t *code = json_integer(handler->permanent_exit_codes[i]);
+		if (json_array_append_new(list, code) < 0) {
 			json_decref(list);
 			return NULL;
 		}
+	}
 	return list;
 }
 
@@ -243,8 +245,8 @@ char *config_fixed_changes(const struct config *old_config, const struct config 
 			continue;
 		json_t *was = show(s, &before), *is = show(s, &after);
 		if (!json_equal(was, is))
-			fprintf(out, "%s%s.%s", ftell(out) > 0 ? ", " : "", config_sections[s->section].path,
-			        s->key);
+			fprintf(out, "%s%s.%s", ftell(out) > 0 ? ", " : "",
+			        config_sections[s->section].path, s->key);
 		json_decref(was);
 		json_decref(is);
 	}

@@ -109,7 +109,8 @@ char *config_describe(const struct config_node *node, char *out)
 	double number;
 	size_t n;
 	if (node->kind != NODE_SCALAR) {
-		snprintf(out, CONFIG_QUOTE_SIZE, "%s", node->kind == NODE_LIST ? "a list" : "a block");
+		snprintf(out, CONFIG_QUOTE_SIZE, "%s",
+		         node->kind == NODE_LIST ? "a list" : "a block");
 		return out;
 	}
 	if (node->plain && *node->text == '\0') {

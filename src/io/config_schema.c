@@ -122,7 +122,8 @@ static json_t *user(void)
 	}
 	with(properties, "handler", reference("handler"));
 	with(properties, "routes", reference("routes"));
-	return block("What differs for one user. Keys that are not named are as for all.", properties);
+	return block("What differs for one user. Keys that are not named are as for all.",
+	             properties);
 }
 
 static json_t *routes(void)
@@ -131,7 +132,8 @@ static json_t *routes(void)
 	with(properties, "match", with(pattern_text(), "description",
 	     json_string("A shell pattern for the name of the file.")));
 	with(properties, "handler", reference("handler"));
-	json_t *route = block("Keys that the handler does not name are those of the user's handler.",
+	json_t *route = block("Keys that the handler does not name are those of the user's "
+	                      "handler.",
 	                      properties);
 	with(route, "required", json_pack("[s, s]", "match", "handler"));
 	return with(list_of(route), "description",

@@ -28,9 +28,11 @@ void config_store_wrong(struct config_loader *l, const struct config_setting *s,
 		bare.plain = true;
 		enum config_scalar kind = config_scalar(node, &truth, &number);
 		enum config_scalar meant = config_scalar(&bare, &truth, &number);
-		if (kind == SCALAR_TEXT && wants_word && (meant == SCALAR_BOOL || meant == SCALAR_NUMBER))
+		if (kind == SCALAR_TEXT && wants_word &&
+		    (meant == SCALAR_BOOL || meant == SCALAR_NUMBER))
 			hint = " in quotes: write it without them";
-		else if ((kind == SCALAR_BOOL || kind == SCALAR_NUMBER) && !wants_word && !wants_list)
+		else if ((kind == SCALAR_BOOL || kind == SCALAR_NUMBER) && !wants_word &&
+		         !wants_list)
 			hint = ": a text is written in quotes";
 	}
 	config_error(l, node->at, where, "expected %s, got %s%s", config_expected(s, expected),
@@ -62,7 +64,8 @@ static void store_text(struct config_loader *l, const struct config_setting *s,
 	else if (strlen(node->text) > SUFFIX_MAX)
 		config_error(l, node->at, where, "is longer than %d bytes", SUFFIX_MAX);
 	else
-		store_text_pointer(l, config_strndup(l->memory, node->text, strlen(node->text)), field);
+		store_text_pointer(l, config_strndup(l->memory, node->text, strlen(node->text)),
+		                   field);
 }
 
 char *config_absolute(struct config_loader *l, const char *path)
@@ -167,8 +170,10 @@ static void refuse_choice(struct config_loader *l, const struct config_setting *
 	size_t n = 0;
 	for (const struct config_choice *c = s->choices; c->name != NULL; c++) {
 		if (c->not_yet && strcmp(c->name, node->text) == 0) {
-			config_error(l, node->at, where, "\"%s\" is planned, but this version of spoold "
-			             "cannot do it yet: use %s", c->name, config_expected(s, expected));
+			config_error(l, node->at, where,
+			             "\"%s\" is planned, but this version of spoold "
+			             "cannot do it yet: use %s",
+			             c->name, config_expected(s, expected));
 			return;
 		}
 		if (!c->not_yet && n < sizeof known / sizeof *known)
@@ -212,7 +217,8 @@ char **config_store_texts(struct config_loader *l, const struct config_setting *
 	size_t n = 0;
 	for (const struct config_node *c = node->first; c != NULL; c = c->next) {
 		if (is_text(c)) {
-			store_text_pointer(l, config_strndup(l->memory, c->text, strlen(c->text)), &texts[n]);
+			store_text_pointer(l, config_strndup(l->memory, c->text, strlen(c->text)),
+			                   &texts[n]);
 			n += texts[n] != NULL;
 			continue;
 		}
@@ -236,9 +242,10 @@ static void store_patterns(struct config_loader *l, const struct config_setting 
 		if (*c->text != '\0' && strchr(c->text, '/') == NULL)
 			continue;
 		good = false;
-		config_error(l, c->at, where, *c->text == '\0'
-		             ? "an empty pattern matches nothing: remove it"
-		             : "patterns are for the name of a file without its directory: remove the slash");
+		config_error(l, c->at, where,
+		             *c->text == '\0' ? "an empty pattern matches nothing: remove it"
+		                              : "patterns are for the name of a file without its "
+		                                "directory: remove the slash");
 	}
 	if (good)
 		memcpy(field, &patterns, sizeof patterns);
@@ -264,7 +271,8 @@ static void store_exit_codes(struct config_loader *l, const struct config_settin
 			codes[n++] = (int32_t)number;
 		else if (c->kind != NODE_REFUSED) {
 			char got[CONFIG_QUOTE_SIZE];
-			config_error(l, c->at, where, "expected a whole number from 1 to 255, got %s",
+			config_error(l, c->at, where,
+			             "expected a whole number from 1 to 255, got %s",
 			             config_describe(c, got));
 		}
 	}

@@ -107,10 +107,10 @@ const struct config_setting config_settings[] = {
 		 "seconds, so that less brings little."},
 	{SECTION_SPOOL, "durability", CHOICE(durability_choices), CONFIG_FIELD(durability),
 	 .preset = "\"full\"", .fixed = true,
-	 .help = "\"full\": a job that is shown as pending, and every result, survives a power cut. "
-		 "\"relaxed\": synced at least once a second, which is faster; a power cut can undo "
-		 "the last second: jobs are then found again as new uploads or run again, but no "
-		 "file is lost."},
+	 .help = "\"full\": a job that is shown as pending, and every result, survives a power "
+		 "cut. \"relaxed\": synced at least once a second, which is faster; a power cut "
+		 "can undo the last second: jobs are then found again as new uploads or run again, "
+		 "but no file is lost."},
 	{SECTION_SPOOL, "completion", CHOICE(completion_choices), USER_FIELD(settle.completion),
 	 .preset = "\"auto\"", .per_user = true,
 	 .help = "When an upload is complete. \"auto\": renamed in, or closed by its writer and "
@@ -136,8 +136,8 @@ const struct config_setting config_settings[] = {
 		 "start at once, not on this clock."},
 	{SECTION_SCHEDULER, "max_concurrent_jobs_per_user", WHOLE, .max = 1024, .zero = "no limit",
 	 USER_FIELD(max_jobs), .preset = "1", .per_user = true,
-	 .help = "How many jobs of one user run at a time. Counts only where single_job_per_user is "
-		 "false."},
+	 .help = "How many jobs of one user run at a time. Counts only where single_job_per_user "
+		 "is false."},
 	{SECTION_SCHEDULER, "max_concurrent_jobs", WHOLE, .max = 1024,
 	 .zero = "as many as there are CPUs", CONFIG_FIELD(max_jobs), .preset = "0",
 	 .help = "How many jobs run at a time, all users together. Each takes a worker process."},
@@ -197,7 +197,8 @@ const struct config_setting config_settings[] = {
 	 .preset_words = "the example count-records with {file}",
 	 .help = "The program and its arguments, each an element of its own; no shell is involved. "
 		 "A program with a slash is a path relative to this file, without one it is looked "
-		 "up in PATH. In arguments {file}, {user}, {job}, {name} and {output} are replaced."},
+		 "up in PATH. In arguments {file}, {user}, {job}, {name} and {output} are "
+		 "replaced."},
 	{SECTION_HANDLER, "mode", CHOICE(mode_choices), HANDLER_FIELD(mode),
 	 .preset = "\"per_file\"", .per_user = true,
 	 .help = "\"per_file\": one process per attempt."},
@@ -226,8 +227,8 @@ const struct config_setting config_settings[] = {
 
 	{SECTION_LIMITS, "cpu_seconds", .type = TYPE_AMOUNT, .unit = "seconds", .scale = 1,
 	 .max = 31536000, .zero = "no limit", HANDLER_FIELD(limits.cpu_seconds), .preset = "0",
-	 .per_user = true, .help = "CPU time. The system counts whole seconds; fractions are rounded "
-				   "up."},
+	 .per_user = true,
+	 .help = "CPU time. The system counts whole seconds; fractions are rounded up."},
 	{SECTION_LIMITS, "memory_mib", MIB, .max = 16777216, .zero = "no limit",
 	 HANDLER_FIELD(limits.memory_bytes), .preset = "0", .per_user = true,
 	 .help = "Address space, which is more than what is in use."},
@@ -250,7 +251,8 @@ _Static_assert(sizeof config_settings / sizeof *config_settings <= 64,
 const struct config_setting *config_setting_find(enum config_section section, const char *key)
 {
 	for (size_t i = 0; i < config_settings_n; i++)
-		if (config_settings[i].section == section && strcmp(config_settings[i].key, key) == 0)
+		if (config_settings[i].section == section &&
+		    strcmp(config_settings[i].key, key) == 0)
 			return &config_settings[i];
 	return NULL;
 }

@@ -109,7 +109,8 @@ static int check_utf8(struct config_loader *l, const struct config_text *t, size
 		if (length > 0)
 			continue;
 		config_error(l, at, NULL,
-		             "byte \\x%02x is not UTF-8 here: save the file with the encoding UTF-8",
+		             "byte \\x%02x is not UTF-8 here: save the file with the encoding "
+		             "UTF-8",
 		             (unsigned char)t->source[at]);
 		return -EINVAL;
 	}
@@ -147,7 +148,8 @@ int config_text_init(struct config_loader *l, const char *source, size_t size, b
 	l->text = &t;
 	int r = 0;
 	if (size > CONFIG_SIZE_MAX) {
-		config_error(l, CONFIG_NOWHERE, NULL, "is larger than 1 MiB: is it a configuration?");
+		config_error(l, CONFIG_NOWHERE, NULL,
+		             "is larger than 1 MiB: is it a configuration?");
 		r = -EINVAL;
 	}
 	size_t start = skip_byte_order_mark(source, size);
@@ -155,7 +157,8 @@ int config_text_init(struct config_loader *l, const char *source, size_t size, b
 		r = check_utf8(l, &t, start);
 	if (r == 0) {
 		size_t first = start;
-		while (first < size && strchr(" \t\r\n", source[first]) != NULL && source[first] != '\0')
+		while (first < size && strchr(" \t\r\n", source[first]) != NULL &&
+		       source[first] != '\0')
 			first++;
 		if (first == size) {
 			config_empty(l);

@@ -20,7 +20,8 @@ static size_t distance(const char *a, const char *b)
 	for (size_t i = 1; i <= n; i++) {
 		now[0] = i;
 		for (size_t j = 1; j <= m; j++) {
-			bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
+			bool same = tolower((unsigned char)a[i - 1]) ==
+			            tolower((unsigned char)b[j - 1]);
 			size_t best = last[j - 1] + !same;
 			if (last[j] + 1 < best)
 				best = last[j] + 1;
@@ -74,6 +75,17 @@ static const char *section_of(const char *key)
 	return s == NULL ? "" : config_sections[s->section].path;
 }
 
+static void refuse_section(struct config_loader *l, const struct config_node *node,
+                           enum config_section parent, const char *where)
+{
+	if (parent == SECTION_TOP)
+		config_error(l, node->key_at, where, "\"%s\" belongs at the top, not here",
+		             node->key);
+	else
+		config_error(l, node->key_at, where, "\"%s\" belongs in \"%s\", not here",
+		             node->key, config_sections[parent].path);
+}
+
 /* A key that is a setting, or a section, but not of this place. */
 static bool belongs_elsewhere(struct config_loader *l, const struct config_node *node,
                               const struct config_scope *scope)
@@ -82,31 +94,34 @@ static bool belongs_elsewhere(struct config_loader *l, const struct config_node 
 	if (s != NULL) {
 		const char *section = config_sections[s->section].path;
 		if (scope->config == NULL && !s->per_user)
-			config_error(l, node->key_at, scope->where, "\"%s\" is about the daemon as a whole: it "
-			             "belongs in \"%s\" and cannot differ between users", s->key, section);
+			config_error(l, node->key_at, scope->where,
+			             "\"%s\" is about the daemon as a whole: it "
+			             "belongs in \"%s\" and cannot differ between users",
+			             s->key, section);
 		else if (scope->config == NULL && s->section < SECTION_HANDLER)
-			config_error(l, node->key_at, scope->where, "\"%s\" is no setting of a handler: it "
-			             "belongs in \"%s\", or directly in the block of a user", s->key, section);
+			config_error(l, node->key_at, scope->where,
+			             "\"%s\" is no setting of a handler: it "
+			             "belongs in \"%s\", or directly in the block of a user",
+			             s->key, section);
 		else
-			config_error(l, node->key_at, scope->where, "\"%s\" belongs in \"%s\", not here", s->key,
-			             section);
+			config_error(l, node->key_at, scope->where,
+			             "\"%s\" belongs in \"%s\", not here", s->key, section);
 		return true;
 	}
 	for (size_t i = SECTION_SPOOL; i < SECTIONS; i++) {
 		if (strcmp(config_sections[i].name, node->key) != 0)
 			continue;
 		if (scope->config == NULL && config_sections[i].parent == SECTION_TOP)
-			config_error(l, node->key_at, scope->where, "the settings of a user stand here by "
-			             "their own names, without \"%s\" around them", node->key);
+			config_error(l, node->key_at, scope->where,
+			             "the settings of a user stand here by "
+			             "their own names, without \"%s\" around them",
+			             node->key);
 		else
-			config_error(l, node->key_at, scope->where, "\"%s\" belongs %s%s%s", node->key,
-			             config_sections[i].parent == SECTION_TOP ? "at the top" : "in \"",
-			             config_sections[config_sections[i].parent].path,
-			             config_sections[i].parent == SECTION_TOP ? ", not here" : "\", not here");
+			refuse_section(l, node, config_sections[i].parent, scope->where);
 		return true;
 	}
 	if (strcmp(node->key, "routes") == 0 || strcmp(node->key, "users") == 0) {
-		config_error(l, node->key_at, scope->where, "\"%s\" belongs at the top, not here", node->key);
+		refuse_section(l, node, SECTION_TOP, scope->where);
 		return true;
 	}
 	return false;
@@ -137,8 +152,8 @@ void config_unknown_key(struct config_loader *l, const struct config_node *node,
 	config_quote(node->key, strlen(node->key), quoted);
 	const char *near = config_nearest(node->key, known->key, known->n);
 	if (near != NULL) {
-		config_error(l, node->key_at, scope->where, "%s is not a %s here; did you mean \"%s\"?",
-		             quoted, noun, near);
+		config_error(l, node->key_at, scope->where,
+		             "%s is not a %s here; did you mean \"%s\"?", quoted, noun, near);
 		return;
 	}
 	for (size_t i = 0; i < config_settings_n && n < sizeof all / sizeof *all; i++)
@@ -146,11 +161,11 @@ void config_unknown_key(struct config_loader *l, const struct config_node *node,
 	near = config_nearest(node->key, all, n);
 	if (near != NULL) {
 		config_error(l, node->key_at, scope->where,
-		             "%s is not a %s here; did you mean \"%s\", which belongs in \"%s\"?", quoted,
-		             noun, near, section_of(near));
+		             "%s is not a %s here; did you mean \"%s\", which belongs in \"%s\"?",
+		             quoted, noun, near, section_of(near));
 		return;
 	}
 	list_known(known, list, sizeof list);
-	config_error(l, node->key_at, scope->where, "%s is not a %s here; there are: %s", quoted, noun,
-	             list);
+	config_error(l, node->key_at, scope->where, "%s is not a %s here; there are: %s", quoted,
+	             noun, list);
 }

@@ -92,34 +92,35 @@ Test(config, the_shipped_file_is_the_defaults_written_out)
 Test(config, yaml_says_the_same)
 {
 	cr_assert_eq(parse_yaml(&place, "# nothing\n{}\n"), 0);
-	cr_assert_eq(parse_yaml(&place, "---\nspool: # where\n  root: spool\n  ignore: ['.*', '*.part', "
-	                        "\"*.filepart\", '*.tmp', '*~']\nscheduler_settings:\n"
-	                        "  max_retries: 0x3\n  job_timeout_minutes: 3e1\n"
-	                        "job_processing: {single_job_per_user: True}\nroutes: []\nusers:\n"), 0);
+	cr_assert_eq(parse_yaml(&place, "---\nspool: # where\n  root: spool\n  ignore: ['.*', "
+	                                "'*.part', "
+	                                "\"*.filepart\", '*.tmp', '*~']\nscheduler_settings:\n"
+	                                "  max_retries: 0x3\n  job_timeout_minutes: 3e1\n"
+	                                "job_processing: {single_job_per_user: True}\nroutes: "
+	                                "[]\nusers:\n"),
+	             0);
 	cr_assert_eq(place.report.warnings_n, 0);
 	expect_defaults();
 }
 
 static const char *const every_key =
-	"{\"spool\": {\"root\": \"/srv/spool/\", \"index\": \"./db//index\", \"socket\": \"/run/s.sock\","
-	" \"watch\": \"poll\", \"poll_seconds\": 0.5, \"durability\": \"relaxed\","
-	" \"completion\": \"marker\", \"settle_seconds\": 0.25, \"marker_suffix\": \".ok\","
-	" \"ignore\": []},"
-	"\"scheduler_settings\": {\"interval_minutes\": 0.5, \"max_concurrent_jobs_per_user\": 0,"
-	" \"max_concurrent_jobs\": 7, \"job_timeout_minutes\": 1.5, \"retry_failed_jobs\": false,"
-	" \"max_retries\": 1000, \"retry_delay_seconds\": 0, \"cleanup_completed_jobs_days\": 0.5,"
-	" \"cleanup_failed_jobs_days\": 0, \"stop_grace_seconds\": 1},"
-	"\"job_processing\": {\"single_job_per_user\": false,"
-	" \"queue_priority\": \"first_in_first_out\", \"auto_start_processing\": false,"
-	" \"max_processing_time_minutes\": 0, \"retry_position\": \"back\","
-	" \"on_final_failure\": \"hold\", \"on_crash\": \"fail\"},"
-	"\"handler\": {\"command\": [\"sh\", \"-c\", \"{print $1}\", \"{file} {user}{job}\", \"{name}\","
-	" \"{output}\"], \"mode\": \"per_file\", \"run_as\": \"\","
-	" \"permanent_exit_codes\": [1, 2, 255], \"kill_grace_seconds\": 0, \"keep_logs\": \"always\","
-	" \"log_limit_kib\": 1.5, \"limits\": {\"cpu_seconds\": 0.5, \"memory_mib\": 1.5,"
-	" \"file_mib\": 2, \"open_files\": 64, \"processes\": 100}},"
-	"\"routes\": [{\"match\": \"*.csv\", \"handler\": {\"keep_logs\": \"never\"}}],"
-	"\"users\": {\"alice\": {\"completion\": \"rename\"}}}";
+	"{\"spool\": {\"root\": \"/srv/spool/\", \"index\": \"./db//index\", \"socket\": "
+        "\"/run/s.sock\", \"watch\": \"poll\", \"poll_seconds\": 0.5, \"durability\": \"relaxed\", "
+        "\"completion\": \"marker\", \"settle_seconds\": 0.25, \"marker_suffix\": \".ok\", "
+        "\"ignore\": []},\"scheduler_settings\": {\"interval_minutes\": 0.5, "
+        "\"max_concurrent_jobs_per_user\": 0, \"max_concurrent_jobs\": 7, \"job_timeout_minutes\": "
+        "1.5, \"retry_failed_jobs\": false, \"max_retries\": 1000, \"retry_delay_seconds\": 0, "
+        "\"cleanup_completed_jobs_days\": 0.5, \"cleanup_failed_jobs_days\": 0, "
+        "\"stop_grace_seconds\": 1},\"job_processing\": {\"single_job_per_user\": false, "
+        "\"queue_priority\": \"first_in_first_out\", \"auto_start_processing\": false, "
+        "\"max_processing_time_minutes\": 0, \"retry_position\": \"back\", \"on_final_failure\": "
+        "\"hold\", \"on_crash\": \"fail\"},\"handler\": {\"command\": [\"sh\", \"-c\", \"{print "
+        "$1}\", \"{file} {user}{job}\", \"{name}\", \"{output}\"], \"mode\": \"per_file\", "
+        "\"run_as\": \"\", \"permanent_exit_codes\": [1, 2, 255], \"kill_grace_seconds\": 0, "
+        "\"keep_logs\": \"always\", \"log_limit_kib\": 1.5, \"limits\": {\"cpu_seconds\": 0.5, "
+        "\"memory_mib\": 1.5, \"file_mib\": 2, \"open_files\": 64, \"processes\": "
+        "100}},\"routes\": [{\"match\": \"*.csv\", \"handler\": {\"keep_logs\": "
+        "\"never\"}}],\"users\": {\"alice\": {\"completion\": \"rename\"}}}";
 
 Test(config, every_key_arrives_where_it_belongs)
 {
@@ -186,10 +187,11 @@ Test(config, single_job_rules_over_the_number_and_says_so)
 	                           " {\"max_concurrent_jobs_per_user\": 3}}"), 0);
 	cr_expect_eq(place.config->defaults.max_running, 1);
 	cr_assert_eq(place.report.warnings_n, 1);
-	cr_expect_str_eq(place.report.warnings[0],
-	                 "config.json:2:35: scheduler_settings.max_concurrent_jobs_per_user: has no "
-	                 "effect: single_job_per_user is true, so one job runs at a time; set that to "
-	                 "false to run more");
+	cr_expect_str_eq(place.report.warnings[0], "config.json:2:35: "
+	                                           "scheduler_settings.max_concurrent_jobs_per_user: "
+	                                           "has no effect: single_job_per_user is true, so "
+	                                           "one job runs at a time; set that to false to "
+	                                           "run more");
 }
 
 Test(config, too_little_time_for_one_attempt_is_a_warning)
@@ -204,11 +206,11 @@ Test(config, too_little_time_for_one_attempt_is_a_warning)
 Test(config, a_user_overrides_by_plain_name)
 {
 	cr_assert_eq(parse(&place,
-		"{\"spool\": {\"settle_seconds\": 5}, \"users\": {"
-		"\"bob\": {\"single_job_per_user\": false, \"max_concurrent_jobs_per_user\": 4,"
-		" \"ignore\": [\"x\"], \"cleanup_failed_jobs_days\": 0},"
-		"\"alice\": {\"completion\": \"rename\", \"handler\": {\"keep_logs\": \"always\","
-		" \"limits\": {\"open_files\": 32}}}}}"), 0);
+		"{\"spool\": {\"settle_seconds\": 5}, \"users\": {\"bob\": "
+		"{\"single_job_per_user\": false, \"max_concurrent_jobs_per_user\": 4, \"ignore\": "
+		"[\"x\"], \"cleanup_failed_jobs_days\": 0},\"alice\": {\"completion\": \"rename\", "
+		"\"handler\": {\"keep_logs\": \"always\", \"limits\": {\"open_files\": "
+		"32}}}}}"), 0);
 	const struct user_settings *alice = config_user(place.config, "alice");
 	const struct user_settings *bob = config_user(place.config, "bob");
 	const struct user_settings *eve = config_user(place.config, "eve");
@@ -228,23 +230,27 @@ Test(config, a_user_overrides_by_plain_name)
 
 Test(config, a_contradiction_of_one_user_is_a_warning_too)
 {
-	cr_assert_eq(parse(&place, "{\"users\": {\"alice\": {\"max_concurrent_jobs_per_user\": 2}}}"), 0);
+	cr_assert_eq(parse(&place, "{\"users\": {\"alice\": {\"max_concurrent_jobs_per_user\": "
+	                           "2}}}"),
+	             0);
 	cr_assert_eq(place.report.warnings_n, 1);
-	cr_expect_eq(strncmp(place.report.warnings[0], "config.json:1:54: users.alice.max_concurrent_"
-	                     "jobs_per_user: has no effect", 70), 0, "%s", place.report.warnings[0]);
+	cr_expect_eq(strncmp(place.report.warnings[0],
+	                     "config.json:1:54: users.alice.max_concurrent_"
+	                     "jobs_per_user: has no effect",
+	                     70),
+	             0, "%s", place.report.warnings[0]);
 	cr_expect_eq(config_user(place.config, "alice")->max_running, 1);
 }
 
 Test(config, routes_build_on_the_handler_of_the_user)
 {
-	expect_good(&place,
-		"{\"routes\": [{\"match\": \"*.csv\", \"handler\": {\"log_limit_kib\": 1}},"
-		" {\"match\": \"r*\", \"handler\": {\"command\": [\"sh\", \"{file}\"],"
-		"  \"permanent_exit_codes\": []}}],"
-		"\"users\": {\"alice\": {\"handler\": {\"keep_logs\": \"never\", \"log_limit_kib\": 2,"
-		"  \"permanent_exit_codes\": [1, 2]}},"
-		" \"bob\": {\"routes\": [{\"match\": \"*\", \"handler\": {\"kill_grace_seconds\": 1}}]},"
-		" \"carol\": {\"routes\": []}}}");
+	expect_good(&place, "{\"routes\": [{\"match\": \"*.csv\", \"handler\": {\"log_limit_kib\": "
+	                    "1}}, {\"match\": \"r*\", \"handler\": {\"command\": [\"sh\", "
+	                    "\"{file}\"],  \"permanent_exit_codes\": []}}],\"users\": {\"alice\": "
+	                    "{\"handler\": {\"keep_logs\": \"never\", \"log_limit_kib\": 2,  "
+	                    "\"permanent_exit_codes\": [1, 2]}}, \"bob\": {\"routes\": "
+	                    "[{\"match\": \"*\", \"handler\": {\"kill_grace_seconds\": 1}}]}, "
+	                    "\"carol\": {\"routes\": []}}}");
 	const struct user_settings *all = config_user(place.config, "anybody");
 	const struct user_settings *alice = config_user(place.config, "alice");
 	const struct user_settings *bob = config_user(place.config, "bob");
@@ -273,8 +279,8 @@ Test(config, many_users_are_found)
 	FILE *out = open_memstream(&text, &size);
 	fputs("{\"users\": {", out);
 	for (int i = 0; i < 3000; i++)
-		fprintf(out, "%s\"u%d\": {\"max_retries\": %d}", i > 0 ? ",\n" : "", i * 7919 % 3000,
-		        i * 7919 % 3000 % 1000);
+		fprintf(out, "%s\"u%d\": {\"max_retries\": %d}", i > 0 ? ",\n" : "",
+		        i * 7919 % 3000, i * 7919 % 3000 % 1000);
 	fputs("}}", out);
 	fclose(out);
 	expect_good(&place, text);
@@ -283,7 +289,8 @@ Test(config, many_users_are_found)
 	for (int i = 0; i < 3000; i++) {
 		char name[16];
 		snprintf(name, sizeof name, "u%d", i);
-		cr_expect_eq(config_user(place.config, name)->retry.max_retries, (uint32_t)i % 1000);
+		cr_expect_eq(config_user(place.config, name)->retry.max_retries,
+		             (uint32_t)i % 1000);
 	}
 	cr_expect_eq(config_user(place.config, "u3000"), &place.config->defaults);
 }

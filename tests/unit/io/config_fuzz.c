@@ -27,11 +27,12 @@ static uint32_t next(uint64_t *state)
 
 /* Pieces that mean something to one of the layers. */
 static const char *const pieces[] = {
-	"{", "}", "[", "]", "\"", ":", ",", "\\", "\\ud83d", "\\ude00", "\\u0000", "\\u", "null", "1e999",
-	"-1", ".nan", "\n", "\n- ", "&a ", "*a ", "!!str ", "---\n", "...\n", "# ", "'", "|\n", ">\n",
-	"? ", "<<: ", "{file}", "{fil}", "\x7f", "\xc2\x85", "\xef\xbb\xbf", "\xff", "\"users\": {\"x\": {}},",
-	"\"routes\": [{\"match\": \"*\", \"handler\": {}}],", "\"handler\": ", "%YAML 1.1\n", "\t", "0x",
-	"99999999999999999999", "\"max_retries\": 1,", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+	"{", "}", "[", "]", "\"", ":", ",", "\\", "\\ud83d", "\\ude00", "\\u0000", "\\u", "null",
+	"1e999", "-1", ".nan", "\n", "\n- ", "&a ", "*a ", "!!str ", "---\n", "...\n", "# ", "'",
+	"|\n", ">\n", "? ", "<<: ", "{file}", "{fil}", "\x7f", "\xc2\x85", "\xef\xbb\xbf", "\xff",
+	"\"users\": {\"x\": {}},", "\"routes\": [{\"match\": \"*\", \"handler\": {}}],",
+	"\"handler\": ", "%YAML 1.1\n", "\t", "0x", "99999999999999999999", "\"max_retries\": 1,",
+	"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
 };
 
 struct text {
@@ -124,7 +125,8 @@ Test(config_fuzz, damaged_yaml, .timeout = 120)
 	            "job_processing:\n  single_job_per_user: no\n"
 	            "handler:\n  command: [sh, -c, \"{file}\"]\n  run_as: ''\n"
 	            "routes:\n- match: '*.csv'\n  handler: {keep_logs: always}\n"
-	            "users:\n  alice:\n    completion: rename\n    handler: {limits: {processes: 3}}\n",
+	            "users:\n  alice:\n    completion: rename\n"
+	            "    handler: {limits: {processes: 3}}\n",
 	            "config.yaml");
 }
 

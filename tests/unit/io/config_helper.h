@@ -115,12 +115,13 @@ static inline void print_report(const struct config_report *report)
 	} while (0)
 
 /* It is refused with exactly this one line. */
-#define expect_error(p, text, line) \
-	do { \
-		cr_expect_eq(parse(p, text), -EINVAL); \
-		cr_expect_eq((p)->report.errors_n, 1, "%zu errors: %s", (p)->report.errors_n, line); \
-		if ((p)->report.errors_n > 0) \
-			cr_expect_str_eq((p)->report.errors[0], line); \
+#define expect_error(p, text, line)                                                                \
+	do {                                                                                       \
+		cr_expect_eq(parse(p, text), -EINVAL);                                             \
+		cr_expect_eq((p)->report.errors_n, 1, "%zu errors: %s", (p)->report.errors_n,      \
+		             line);                                                                \
+		if ((p)->report.errors_n > 0)                                                      \
+			cr_expect_str_eq((p)->report.errors[0], line);                             \
 	} while (0)
 
 /* A file of the source tree, found from this one. */

@@ -56,11 +56,13 @@ void free(void *memory)
 	__libc_free(memory);
 }
 
-static const char *const text =
-	"{\"spool\": {\"ignore\": [\"\\ud83d\\ude00\", \"b\"]}, \"handler\": {\"command\": [\"/bin/sh\", \"{file}\"]},"
-	"\"scheduler_settings\": {\"max_concurrent_jobs_per_user\": 2},"
-	"\"routes\": [{\"match\": \"*\", \"handler\": {\"permanent_exit_codes\": [1]}}],"
-	"\"users\": {\"a\": {\"handler\": {\"keep_logs\": \"never\"}}, \"b\": {\"routes\": []}}}";
+static const char *const text = "{\"spool\": {\"ignore\": [\"\\ud83d\\ude00\", \"b\"]}, "
+                                "\"handler\": {\"command\": [\"/bin/sh\", "
+                                "\"{file}\"]},\"scheduler_settings\": "
+                                "{\"max_concurrent_jobs_per_user\": 2},\"routes\": [{\"match\": "
+                                "\"*\", \"handler\": {\"permanent_exit_codes\": [1]}}],\"users\": "
+                                "{\"a\": {\"handler\": {\"keep_logs\": \"never\"}}, \"b\": "
+                                "{\"routes\": []}}}";
 
 /* Returns what config_parse() does when the n-th allocation fails. */
 static int parse_failing(const char *input, long n, bool *ret_reached)
@@ -76,7 +78,8 @@ static int parse_failing(const char *input, long n, bool *ret_reached)
 	if (r == 0)
 		config_free(config);
 	/* A user name is then refused, with this reason. */
-	if (r == -EINVAL && report.errors_n > 0 && strstr(report.errors[0], "memory is out") != NULL)
+	if (r == -EINVAL && report.errors_n > 0 &&
+	    strstr(report.errors[0], "memory is out") != NULL)
 		r = -ENOMEM;
 	config_report_clear(&report);
 	counting = false;
@@ -105,8 +108,9 @@ Test(config_memory, running_out_while_loading)
 
 Test(config_memory, running_out_while_noting_mistakes)
 {
-	fail_everywhere("{\"spool\": {\"watch\": 1, \"watc\": 2, \"index\": 3}, \"users\": {\".\": {}},"
-	                "\"handler\": {\"command\": [\"/none\", \"{x}\"], \"run_as\": \"nobody-at-all\"}}",
+	fail_everywhere("{\"spool\": {\"watch\": 1, \"watc\": 2, \"index\": 3}, \"users\": {\".\": "
+	                "{}},\"handler\": {\"command\": [\"/none\", \"{x}\"], \"run_as\": "
+	                "\"nobody-at-all\"}}",
 	                -EINVAL);
 }
 

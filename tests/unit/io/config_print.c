@@ -44,17 +44,21 @@ Test(config_print, defaults_come_back)
 
 Test(config_print, everything_comes_back)
 {
-	cr_assert_eq(parse(&place,
-		"{\"spool\": {\"ignore\": [\"\\ud83d\\ude00\", \"\\u007f\\u0085\\u2028\\ufeff\\ufffe\\\"\\\\\"],"
-		" \"settle_seconds\": 0.1, \"watch\": \"inotify\"},"
-		"\"scheduler_settings\": {\"max_concurrent_jobs\": 0, \"max_concurrent_jobs_per_user\": 3,"
-		" \"job_timeout_minutes\": 0.0001, \"cleanup_failed_jobs_days\": 36499.99999999},"
-		"\"handler\": {\"permanent_exit_codes\": [], \"log_limit_kib\": 1.001,"
-		" \"limits\": {\"memory_mib\": 16777215.9999}},"
-		"\"routes\": [{\"match\": \"*.csv\", \"handler\": {\"log_limit_kib\": 1}}],"
-		"\"users\": {\"alice\": {\"handler\": {\"keep_logs\": \"never\", \"limits\": {\"processes\": 1}}},"
-		" \"bob\": {\"routes\": [], \"single_job_per_user\": false},"
-		" \"\xc3\xa9mile\": {\"retry_position\": \"back\"}, \"none\": {}}}"), 0);
+	cr_assert_eq(parse(&place, "{\"spool\": {\"ignore\": [\"\\ud83d\\ude00\", "
+	                           "\"\\u007f\\u0085\\u2028\\ufeff\\ufffe\\\"\\\\\"], "
+	                           "\"settle_seconds\": 0.1, \"watch\": "
+	                           "\"inotify\"},\"scheduler_settings\": {\"max_concurrent_jobs\": "
+	                           "0, \"max_concurrent_jobs_per_user\": 3, "
+	                           "\"job_timeout_minutes\": 0.0001, \"cleanup_failed_jobs_days\": "
+	                           "36499.99999999},\"handler\": {\"permanent_exit_codes\": [], "
+	                           "\"log_limit_kib\": 1.001, \"limits\": {\"memory_mib\": "
+	                           "16777215.9999}},\"routes\": [{\"match\": \"*.csv\", "
+	                           "\"handler\": {\"log_limit_kib\": 1}}],\"users\": {\"alice\": "
+	                           "{\"handler\": {\"keep_logs\": \"never\", \"limits\": "
+	                           "{\"processes\": 1}}}, \"bob\": {\"routes\": [], "
+	                           "\"single_job_per_user\": false}, \"\xc3\xa9mile\": "
+	                           "{\"retry_position\": \"back\"}, \"none\": {}}}"),
+	             0);
 	cr_expect_str_eq(place.config->defaults.ignore[0], "\xf0\x9f\x98\x80");
 	expect_round_trip();
 	/* A copy of the structures, not only of the text. */
@@ -90,8 +94,9 @@ Test(config_print, numbers_are_printed_as_they_were_written)
 Test(config_print, a_path_that_is_no_utf8_is_printed_escaped)
 {
 	const char *text = "{\"handler\": {\"command\": [\"/bin/sh\"]}}";
-	cr_assert_eq(config_parse("/srv/\xff/c.json", text, strlen(text), &place.config, &place.report),
-	             0);
+	cr_assert_eq(
+		config_parse("/srv/\xff/c.json", text, strlen(text), &place.config, &place.report),
+		0);
 	char *all = printed(place.config);
 	cr_expect_not_null(strstr(all, "\"root\": \"/srv/\\\\xff/spool\""), "%s", all);
 	free(all);
