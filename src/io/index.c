@@ -55,6 +55,16 @@ static int have_data(struct index *ix, const struct index_options *options)
 	return options->create && !options->read_only ? ix_env_make(ix, options->spool_id) : -ENOENT;
 }
 
+/* After a crash everything is looked at; after index_close() there is no need. */
+static int judge(struct index *ix, uint64_t spool_id)
+{
+	if (ix_dir_is_clean(ix))
+		return 0;
+	struct ix_probe p = {.dir = ix->dir, .spool_id = spool_id, .unlocked = true, .pages = true,
+	                     .deep = true};
+	return ix_probe(&p, NULL);
+}
+
 static int open_to_write(struct index *ix, const struct index_options *options)
 {
 	int r = ix_dir_open(ix, options->create);
@@ -66,11 +76,27 @@ static int open_to_write(struct index *ix, const struct index_options *options)
 		r = have_data(ix, options);
 	if (r == 0)
 		r = check_heads(ix);
-	if (r == 0 && !ix_dir_is_clean(ix))
-		r = ix_probe(ix->dir, options->spool_id, true, true, NULL);
+	if (r == 0)
+		r = judge(ix, options->spool_id);
 	if (r == 0)
 		r = ix_env_open(ix, options->spool_id);
 	return r < 0 ? r : ix_dir_unmark(ix);
+}
+
+/* What a writer has open, it has judged; a start in a child still tells
+ * whether reading is possible at all. */
+static int judge_to_read(struct index *ix, uint64_t spool_id)
+{
+	if (!ix_dir_has_writer(ix)) {
+		int r = check_heads(ix);
+		if (r == 0)
+			r = judge(ix, spool_id);
+		/* A writer that started since makes whole pages look damaged. */
+		if (r == 0 || !ix_dir_has_writer(ix))
+			return r;
+	}
+	struct ix_probe p = {.dir = ix->dir, .spool_id = spool_id, .unlocked = ix->unlocked};
+	return ix_probe(&p, NULL);
 }
 
 static int open_to_read(struct index *ix, const struct index_options *options)
@@ -78,11 +104,10 @@ static int open_to_read(struct index *ix, const struct index_options *options)
 	int r = ix_dir_open(ix, false);
 	if (r == 0)
 		r = have_data(ix, options);
-	if (r == 0)
-		r = check_heads(ix);
+	if (r < 0)
+		return r;
 	ix->unlocked = !ix_dir_may_register(ix);
-	if (r == 0)
-		r = ix_probe(ix->dir, options->spool_id, ix->unlocked, false, NULL);
+	r = judge_to_read(ix, options->spool_id);
 	return r < 0 ? r : ix_env_open(ix, options->spool_id);
 }
 
@@ -133,7 +158,9 @@ int index_commit(struct index *ix)
 	}
 	MDB_txn *txn = ix->write;
 	ix->write = NULL;
-	return ix_error(ix, mdb_txn_commit(txn));
+	r = ix_error(ix, mdb_txn_commit(txn));
+	/* A write cut short by a full disk is EIO to LMDB. */
+	return r == -EIO && ix_dir_is_full(ix) ? -ENOSPC : r;
 }
 
 void index_abort(struct index *ix)

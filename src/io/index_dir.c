@@ -17,6 +17,8 @@
 
 /* What LMDB makes of its default of 126 readers. */
 enum { READER_TABLE_SIZE = 8192 };
+/* Bytes free. The pages of one commit, about. */
+enum { FULL_BELOW = 1 << 20 };
 enum { SET_ASIDE_TRIES = 1000 };
 enum { MARK_SIZE = 128 };
 
@@ -67,7 +69,7 @@ static int set_lock(int fd, short type)
 
 int ix_dir_lock(struct index *ix)
 {
-	ix->lock_fd = openat(ix->dirfd, WRITER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	ix->lock_fd = openat(ix->dirfd, WRITER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (ix->lock_fd < 0)
 		return -errno;
 	int r = set_lock(ix->lock_fd, F_WRLCK);
@@ -82,6 +84,17 @@ void ix_dir_unlock(struct index *ix)
 	if (ix->lock_fd >= 0)
 		set_lock(ix->lock_fd, F_UNLCK);
 	ix->lock_fd = fd_close(ix->lock_fd);
+}
+
+bool ix_dir_has_writer(const struct index *ix)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	int fd = openat(ix->dirfd, WRITER_LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return errno != ENOENT;
+	int r = fcntl(fd, F_OFD_GETLK, &lock);
+	fd_close(fd);
+	return r < 0 || lock.l_type != F_UNLCK;
 }
 
 static int reserve(int fd)
@@ -118,6 +131,13 @@ bool ix_dir_may_register(const struct index *ix)
 	       fstatat(ix->dirfd, INDEX_LOCK, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       S_ISREG(st.st_mode) && st.st_size >= READER_TABLE_SIZE &&
 	       st.st_blocks * 512 >= READER_TABLE_SIZE;
+}
+
+bool ix_dir_is_full(const struct index *ix)
+{
+	struct statfs fs;
+	return fstatfs(ix->dirfd, &fs) == 0 &&
+	       (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize < FULL_BELOW;
 }
 
 /* What the data file looked like when it was closed: any later write, and any

@@ -9,7 +9,8 @@
  *   index_job.c     putting and removing jobs and attempts
  *   index_user.c    users and their counters, new numbers
  *   index_check.c   all tables against each other
- *   index_pages.c   the pages of the file, before LMDB trusts them
+ *   index_heads.c   the heads of the file, and
+ *   index_pages.c   its pages, before LMDB trusts them
  *   index_probe.c   both in a process of their own */
 #pragma once
 
@@ -115,9 +116,13 @@ bool ix_dir_is_remote(uint32_t f_type);
 int ix_dir_open(struct index *ix, bool create);
 int ix_dir_lock(struct index *ix);
 void ix_dir_unlock(struct index *ix);
+/* Does a process write? True also where that cannot be told. */
+bool ix_dir_has_writer(const struct index *ix);
 /* Gives the lock file its blocks: LMDB writes it through a map, and a full
  * disk would end the process. */
 int ix_dir_reserve(struct index *ix);
+/* Is there hardly any room left on the disk? */
+bool ix_dir_is_full(const struct index *ix);
 /* May this process have a place in the reader table? */
 bool ix_dir_may_register(const struct index *ix);
 bool ix_dir_is_clean(const struct index *ix);
@@ -179,11 +184,24 @@ int ix_count(struct index *ix, uint32_t user, int from, int to);
 /* index_check.c: reads everything; the first contradiction in words. */
 int ix_check(struct index *ix, char problem[PROBLEM_MAX]);
 
-/* index_pages.c. The file of an environment that is not open in this process. */
+/* index_heads.c, index_pages.c: the file, without LMDB. */
 
-/* Are the two heads of the file whole, and all pages they speak of in it? */
+/* Are the two heads of the file whole, and their trees in it? */
 int ix_pages_heads(int fd, char problem[PROBLEM_MAX]);
+/* Follows all pages: each whole, in order, and of one use. Of a file that is
+ * being written it only says whether it may be damaged. */
+int ix_pages_check(const char *dir, char problem[PROBLEM_MAX]);
 
-/* index_probe.c: opens and, where `deep`, checks the index in a child
- * process, which damage may kill. *ret_problem may be NULL. */
-int ix_probe(const char *dir, uint64_t spool_id, bool unlocked, bool deep, char **ret_problem);
+/* index_probe.c: opens the index in a child process, which damage may kill. */
+
+struct ix_probe {
+	const char *dir;
+	uint64_t spool_id;
+	bool unlocked;    /* nobody writes, or this process may not register */
+	bool pages;       /* follow all pages; nobody writes */
+	bool deep;        /* check the tables against each other */
+};
+
+/* 0, -EBADMSG with the reason in *ret_problem (which may be NULL), what
+ * ix_env_open() returns, or -EINTR where the child was ended from outside. */
+int ix_probe(const struct ix_probe *p, char **ret_problem);

@@ -21,11 +21,6 @@ struct report {
 	char problem[PROBLEM_MAX];
 };
 
-struct probe {
-	const char *dir;
-	uint64_t spool_id;
-	bool unlocked, deep;
-};
 
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
@@ -45,14 +40,16 @@ static void died(MDB_env *env, const char *message)
 	_exit(EXIT_FAILURE);
 }
 
-static int open_and_check(const struct probe *p, char problem[PROBLEM_MAX])
+static int open_and_check(const struct ix_probe *p, char problem[PROBLEM_MAX])
 {
 	struct index ix = {
 		.dir = strdup(p->dir), .dirfd = -1, .lock_fd = -1, .read_only = true, .unlocked = p->unlocked,
 	};
 	if (ix.dir == NULL)
 		return -ENOMEM;
-	int r = ix_env_open(&ix, p->spool_id);
+	int r = p->pages ? ix_pages_check(p->dir, problem) : 0;
+	if (r == 0)
+		r = ix_env_open(&ix, p->spool_id);
 	if (r == 0 && p->deep) {
 		mdb_env_set_assert(ix.env, died);
 		r = ix_check(&ix, problem);
@@ -77,7 +74,7 @@ static void go_quiet(pid_t parent)
 		dup2(null, STDERR_FILENO);
 }
 
-__attribute__((noreturn)) static void child(const struct probe *p, int out, pid_t parent)
+__attribute__((noreturn)) static void child(const struct ix_probe *p, int out, pid_t parent)
 {
 	struct report report = {0};
 	go_quiet(parent);
@@ -123,7 +120,7 @@ static int read_report(int fd, pid_t pid, struct report *ret)
 	return 0;
 }
 
-static int run(const struct probe *p, struct report *ret)
+static int run(const struct ix_probe *p, struct report *ret)
 {
 	int pipe_fds[2];
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -143,12 +140,11 @@ static int run(const struct probe *p, struct report *ret)
 	return r;
 }
 
-int ix_probe(const char *dir, uint64_t spool_id, bool unlocked, bool deep, char **ret_problem)
+int ix_probe(const struct ix_probe *p, char **ret_problem)
 {
-	struct probe p = {.dir = dir, .spool_id = spool_id, .unlocked = unlocked, .deep = deep};
 	struct report report = {.result = -EAGAIN};
 	for (int tries = 0; report.result == -EAGAIN && tries < CHECK_TRIES; tries++) {
-		int r = run(&p, &report);
+		int r = run(p, &report);
 		if (r < 0)
 			return r;
 	}
@@ -160,13 +156,26 @@ int ix_probe(const char *dir, uint64_t spool_id, bool unlocked, bool deep, char 
 	return report.result == -EAGAIN ? -EBUSY : report.result;
 }
 
+/* A writer may have started since: what looked like damage may be its work. */
+static int check_to_read(struct index *ix, char **ret_problem)
+{
+	struct ix_probe p = {.dir = ix->dir, .unlocked = ix->unlocked, .deep = true};
+	p.pages = !ix_dir_has_writer(ix);
+	int r = ix_probe(&p, ret_problem);
+	if (r != -EBADMSG || !p.pages || !ix_dir_has_writer(ix))
+		return r;
+	free(*ret_problem);
+	p.pages = false;
+	return ix_probe(&p, ret_problem);
+}
+
 int index_check(struct index *ix, char **ret_problem)
 {
 	/* A writer's child needs no place in the reader table: nobody else
 	 * writes, and the writer waits here. */
-	bool unlocked = ix->unlocked || !ix->read_only;
+	struct ix_probe p = {.dir = ix->dir, .unlocked = true, .pages = true, .deep = true};
 	char *problem = NULL;
-	int r = ix_probe(ix->dir, 0, unlocked, true, &problem);
+	int r = ix->read_only ? check_to_read(ix, &problem) : ix_probe(&p, &problem);
 	ix->damaged = ix->damaged || r == -EBADMSG;
 	if (r == -EBADMSG)
 		*ret_problem = problem;
