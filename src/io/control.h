@@ -34,15 +34,19 @@
 struct control;
 
 enum {
-	CONTROL_CLIENTS_MAX = 256,      /* more are told "too many clients" */
-	CONTROL_RESERVED = 16,          /* places of those only for root and the daemon's user */
-	CONTROL_CLIENTS_PER_UID = 64,   /* of any other user */
-	CONTROL_LINE_MAX = 64 * 1024,   /* bytes of a request */
-	CONTROL_OUT_MAX = 4 * 1024 * 1024, /* bytes of answers a client may leave unread before it is heard again */
-	CONTROL_OUT_HARD_MAX = 256 * 1024 * 1024, /* bytes of one answer, and of all unread ones of a uid */
-	CONTROL_IDLE_MS = 60 * 1000,    /* a line must be whole this long after its first byte, and a
-	                                   client must take some of its answer within it; else it is dropped */
-	CONTROL_EVICT_MS = 10 * 60 * 1000, /* a client without a request this long makes room for another */
+	CONTROL_CLIENTS_MAX = 256,    /* more are told "too many clients" */
+	CONTROL_RESERVED = 16,        /* places of those only for root and the daemon's user */
+	CONTROL_CLIENTS_PER_UID = 64, /* of any other user */
+	CONTROL_LINE_MAX = 64 * 1024, /* bytes of a request */
+	/* Bytes of unread answers beyond which a client is not heard. */
+	CONTROL_OUT_MAX = 4 * 1024 * 1024,
+	/* Bytes of one answer, and of all unread answers of a uid. */
+	CONTROL_OUT_HARD_MAX = 256 * 1024 * 1024,
+	/* A line must be whole this long after its first byte, and some of an
+	 * unread answer be taken within it; else the client is dropped. */
+	CONTROL_IDLE_MS = 60 * 1000,
+	/* A client without a request this long makes room for another one. */
+	CONTROL_EVICT_MS = 10 * 60 * 1000,
 };
 
 struct control_request {

@@ -20,8 +20,9 @@ static json_t *explain_bad_line(const json_t *body, const json_error_t *error)
 	if (body != NULL)
 		snprintf(text, sizeof text, "the line is JSON, but no object: send {\"command\": ...}");
 	else
-		snprintf(text, sizeof text, "the line is not JSON (column %d: %s): send one object per line",
-		         error->column, quoted == NULL ? "" : quoted);
+		snprintf(text, sizeof text,
+		         "the line is not JSON (column %d: %s): send one object per line", error->column,
+		         quoted == NULL ? "" : quoted);
 	free(quoted);
 	return answer_error(text, EXIT_USAGE);
 }
@@ -30,7 +31,8 @@ static json_t *explain_bad_line(const json_t *body, const json_error_t *error)
 static json_t *take_line(struct control *c, struct client *cl)
 {
 	json_error_t error;
-	json_t *body = json_loadb(cl->in.data + cl->in.pos, cl->searched, JSON_REJECT_DUPLICATES, &error);
+	const char *line = cl->in.data + cl->in.pos;
+	json_t *body = json_loadb(line, cl->searched, JSON_REJECT_DUPLICATES, &error);
 	buffer_consume(&cl->in, cl->searched + 1);
 	cl->searched = 0;
 	if (json_is_object(body))

@@ -82,7 +82,7 @@ bool client_has_line(struct client *cl);
 /* May its next request be read? */
 bool client_is_heard(const struct client *cl);
 bool client_is_privileged(const struct control *c, uid_t uid);
-/* Is something of it, or for it, under way? */
+/* Is nothing of it, or for it, under way? */
 bool client_is_idle(const struct client *cl);
 /* Waits at epoll for what the client is ready for. */
 void client_update(struct control *c, struct client *cl);

@@ -28,7 +28,7 @@ enum watch_kind {
 	WATCH_CLOSED,    /* a writer closed it */
 	WATCH_RENAMED_IN,/* it has this name by a rename */
 	WATCH_LEFT,      /* this name is gone: removed or renamed away */
-	WATCH_DIRECTORY, /* a directory of this name came (created or moved in), or its rights changed */
+	WATCH_DIRECTORY, /* a directory of this name came (created, moved in), or its rights changed */
 	WATCH_OVERFLOW,  /* hints were lost, of anybody: scan all (no user, no name) */
 	WATCH_LOST,      /* this directory is no longer watched: removed, moved, unmounted */
 };

@@ -108,7 +108,8 @@ Test(escape, length_decides_not_a_nul)
 
 Test(escape, malformed_spellings_are_refused)
 {
-	static const char *const bad[] = {"\\", "a\\", "\\x", "\\x1", "\\xg1", "\\x1g", "\\n", "\\x00", "\\X41"};
+	static const char *const bad[] = {"\\",     "a\\",   "\\x",    "\\x1",  "\\xg1",
+	                                  "\\x1g", "\\n", "\\x00", "\\X41"};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		errno = 0;
 		char *name = unescape_name(bad[i]);

@@ -791,6 +791,9 @@ Test(control, a_full_table_drops_who_was_idle_for_long)
 	for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		fds[i] = client();
 	serve();
+	/* Idle for long as well, but not longest. */
+	now += 1000;
+	expect_served(fds[3], 1);
 	now += CONTROL_EVICT_MS / 2;
 	expect_served(fds[1], 1);
 	serve_nothing();
