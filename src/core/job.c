@@ -185,9 +185,20 @@ int job_copy(const struct job *job, struct job *ret)
 	return 0;
 }
 
+/* Never in the middle of a character. */
+static size_t text_length(const char *text)
+{
+	size_t n = strnlen(text, JOB_TEXT_MAX + 1);
+	if (n <= JOB_TEXT_MAX)
+		return n;
+	for (n = JOB_TEXT_MAX; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--)
+		;
+	return n;
+}
+
 int job_set_text(char **field, const char *text)
 {
-	char *copy = text == NULL ? NULL : strndup(text, JOB_TEXT_MAX);
+	char *copy = text == NULL ? NULL : strndup(text, text_length(text));
 	if (text != NULL && copy == NULL)
 		return -ENOMEM;
 	free(*field);

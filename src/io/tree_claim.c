@@ -58,8 +58,9 @@ static enum writers probe(int dirfd, const char *name)
 	struct stat st;
 	enum writers answer = WRITERS_UNKNOWN;
 	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	/* Somebody's lease is in the way: it is being worked on. */
 	if (fd < 0)
-		return WRITERS_UNKNOWN;
+		return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && fcntl(fd, F_SETSIG, SIGURG) == 0) {
 		if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
 			fcntl(fd, F_SETLEASE, F_UNLCK);

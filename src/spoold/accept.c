@@ -117,18 +117,28 @@ void accept_ready(struct daemon *d, struct upload_entry *e)
 	d->intake.ready_n++;
 }
 
+static void note_error(struct upload_entry *e, int error)
+{
+	if (error != -ENOENT && error != -EAGAIN && e->error != error) {
+		char *shown = escape_str(e->path);
+		log_warning("user %s: incoming/%s cannot be taken: %s; it waits and is tried again",
+		            e->user->name, shown == NULL ? "?" : shown, strerror(-error));
+		free(shown);
+	}
+	e->error = error;
+}
+
 /* Opens what has to be durable: each file, and the directories of their names.
- * A file that cannot be opened (gone, no permission) is found out when it is
- * looked at once more. */
+ * A file that cannot be opened is not accepted. */
 static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fds)
 {
 	size_t n = 0;
 	for (struct upload_entry *e = entries; e != NULL; e = e->batch_next) {
 		int file = e->gone ? -ENOENT : tree_open_upload(d->tree, e->user->name, e->path);
-		if (file < 0)
-			continue;
-		fds[n++] = file;
-		int dir = tree_open_incoming(d->tree, e->user->name, e->path);
+		int dir = file < 0 ? file : tree_open_incoming(d->tree, e->user->name, e->path);
+		note_error(e, dir < 0 ? dir : 0);
+		if (file >= 0)
+			fds[n++] = file;
 		if (dir >= 0)
 			fds[n++] = dir;
 	}
@@ -144,7 +154,7 @@ static void take_batch(struct daemon *d, struct upload_entry *entries)
 		enum entry_kind kind;
 		int r = e->gone ? -ENOENT
 		                : tree_look(d->tree, e->user->name, e->path, &ident, &kind);
-		if (r == 0 && kind == ENTRY_FILE && file_ident_same(&ident, &e->look.ident)) {
+		if (r == 0 && e->error == 0 && kind == ENTRY_FILE && file_ident_same(&ident, &e->look.ident)) {
 			e->look.ident = ident;
 			accept(d, e);
 		} else {

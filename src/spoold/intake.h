@@ -30,6 +30,7 @@ struct upload_entry {
 	uint64_t first_ms;      /* wall */
 	uint64_t complete_ms;   /* wall */
 	bool gone;              /* dropped while syncing or accepting */
+	int error;              /* why it could not be made durable, or 0 */
 	bool from_scan;         /* counts in scan.feeding */
 	struct heap_node due;
 	struct upload_entry *batch_next;

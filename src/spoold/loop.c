@@ -123,6 +123,20 @@ static uint64_t wait_us(uint64_t next_ms)
 	return next_ms > now_ms ? (next_ms - now_ms) * 1000 : 0;
 }
 
+/* In two steps, because what is read counts as seen when the wait was over,
+ * not when it began. */
+static int wait_and_dispatch(struct loop *l, uint64_t next_ms)
+{
+	int r = sd_event_prepare(l->event);
+	if (r == 0)
+		r = sd_event_wait(l->event, wait_us(next_ms));
+	if (r <= 0)
+		return r;
+	l->d->wall_ms = clock_wall_ms();
+	l->d->steady_ms = clock_steady_ms();
+	return sd_event_dispatch(l->event);
+}
+
 static int turn_round(struct loop *l)
 {
 	struct daemon *d = l->d;
@@ -133,11 +147,9 @@ static int turn_round(struct loop *l)
 		tell_ready(l);
 		if (daemon_finished(d))
 			break;
-		int r = sd_event_run(l->event, wait_us(next));
+		int r = wait_and_dispatch(l, next);
 		if (r < 0)
 			return r;
-		d->wall_ms = clock_wall_ms();
-		d->steady_ms = clock_steady_ms();
 	}
 	return 0;
 }

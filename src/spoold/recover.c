@@ -424,7 +424,7 @@ void recover_user(struct daemon *d, struct user *u)
 		log_error("user %s: index and directories cannot be compared: %s; its jobs wait", u->name,
 		          strerror(-r));
 		free(done);
-		heap_put(&d->users.locks, &u->lock_retry, d->steady_ms + DISPATCH_CLAIM_RETRY_MS);
+		heap_put(&d->users.locks, &u->lock_due, d->steady_ms + DISPATCH_CLAIM_RETRY_MS);
 		return;
 	}
 	done->change = (struct change){

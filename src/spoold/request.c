@@ -143,10 +143,12 @@ static void dispatch_request(struct daemon *d, const struct asker *a)
 	                              "stop, rescan, reload");
 }
 
-void request_read_all(struct daemon *d)
+static void read_some(struct daemon *d)
 {
 	struct control_request request;
-	while (control_next(d->control, d->steady_ms, &request) > 0) {
+	d->requests.look_ms = d->steady_ms + REQUEST_LOOK_MS;
+	/* Bounded, so that a client that asks without end keeps nothing else waiting. */
+	for (int n = 0; n < 256 && control_next(d->control, d->steady_ms, &request) > 0; n++) {
 		const struct passwd *account = getpwuid(request.uid);
 		struct asker a = {
 			.client = request.client,
@@ -158,6 +160,13 @@ void request_read_all(struct daemon *d)
 		dispatch_request(d, &a);
 		free(a.user);
 	}
+}
+
+void request_read_all(struct daemon *d)
+{
+	/* Long enough for every client that is silent now to be found so. */
+	d->requests.look_until_ms = d->steady_ms + CONTROL_IDLE_MS + 2 * REQUEST_LOOK_MS;
+	read_some(d);
 }
 
 static struct waiter *wait_new(struct daemon *d, const struct asker *a, uint64_t limit_ms)
@@ -228,6 +237,8 @@ void request_accepted(struct daemon *d, const struct user *u, const struct job *
 void request_tick(struct daemon *d)
 {
 	struct waiter *w, *tmp;
+	if (d->requests.look_ms <= d->steady_ms && d->steady_ms < d->requests.look_until_ms)
+		read_some(d);
 	DL_FOREACH_SAFE(d->requests.waiters, w, tmp) {
 		bool late = w->until_ms <= d->steady_ms;
 		if (!late && control_alive(d->control, w->client))
@@ -248,6 +259,8 @@ uint64_t request_next(const struct daemon *d)
 {
 	const struct waiter *w;
 	uint64_t next = UINT64_MAX;
+	if (d->requests.look_ms < d->requests.look_until_ms)
+		next = d->requests.look_ms;
 	DL_FOREACH(d->requests.waiters, w)
 		next = due_min(next, w->until_ms);
 	return next;

@@ -20,9 +20,13 @@ struct waiter {
 
 struct requests {
 	struct waiter *waiters;
+	uint64_t look_ms, look_until_ms; /* steady; silent clients are dropped then */
 };
 
 enum {
+	/* After the last request the control socket is looked at this often, for a
+	 * while: a client that fell silent within a line is found out so. */
+	REQUEST_LOOK_MS = 5000,
 	/* A `submitted` whose upload does not become a job (a marker is missing,
 	 * say) is answered after this time; it stays where it is. */
 	REQUEST_SUBMITTED_MS = 20000,

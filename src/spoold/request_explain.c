@@ -207,6 +207,9 @@ static void explain_arriving(const struct user *u, const struct upload_entry *en
 	if (entry->state != UPLOAD_ARRIVING) {
 		say(e->because, "it is complete and is being made durable");
 		say(e->next, "it becomes a job in a moment");
+	} else if (entry->error != 0) {
+		say(e->because, "it cannot be taken: %s", strerror(-entry->error));
+		say(e->next, "it is tried again by itself; spoold's account must be able to read it");
 	} else if (u->scan_running) {
 		say(e->because, "the backlog in incoming is being sorted in first; it is older");
 		say(e->next, "it is looked at right after");

@@ -166,7 +166,7 @@ int user_lock(struct daemon *d, struct user *u)
 	if (fd >= 0) {
 		u->lock_fd = fd;
 		u->lock_wanted = false;
-		heap_remove(&d->users.locks, &u->lock_retry);
+		heap_remove(&d->users.locks, &u->lock_due);
 		return 0;
 	}
 	if (!u->lock_wanted)
@@ -175,18 +175,26 @@ int user_lock(struct daemon *d, struct user *u)
 	u->lock_wanted = true;
 	u->reconciled = false;
 	user_touch(d, u);
-	int r = heap_put(&d->users.locks, &u->lock_retry, d->steady_ms + USER_LOCK_RETRY_MS);
+	int r = heap_put(&d->users.locks, &u->lock_due, d->steady_ms + USER_LOCK_RETRY_MS);
 	return r < 0 ? r : fd;
+}
+
+static bool is_idle(struct daemon *d, const struct user *u)
+{
+	struct user_row row = {0};
+	if (!u->reconciled || index_get_user(d->index, u->name, &row) < 0)
+		return false;
+	bool idle = row.count[JOB_QUEUED] + row.count[JOB_PROCESSING] == 0;
+	user_row_clear(&row);
+	return idle;
 }
 
 void user_unlock_idle(struct daemon *d, struct user *u)
 {
-	struct user_row row = {0};
-	if (u->lock_fd < 0 || !u->reconciled || index_get_user(d->index, u->name, &row) < 0)
+	if (u->lock_fd < 0 || !is_idle(d, u))
 		return;
-	if (row.count[JOB_QUEUED] + row.count[JOB_PROCESSING] == 0)
+	if (heap_put(&d->users.locks, &u->lock_due, d->steady_ms + USER_UNLOCK_MS) < 0)
 		u->lock_fd = fd_close(u->lock_fd);
-	user_row_clear(&row);
 }
 
 void user_touch(struct daemon *d, struct user *u)
@@ -329,9 +337,12 @@ void users_tick(struct daemon *d)
 		scan_want(d, u);
 	}
 	while ((node = heap_first(&d->users.locks)) != NULL && node->key <= d->steady_ms) {
-		struct user *u = HEAP_ENTRY(node, struct user, lock_retry);
+		struct user *u = HEAP_ENTRY(node, struct user, lock_due);
 		heap_remove(&d->users.locks, node);
-		recover_user(d, u);
+		if (u->lock_fd >= 0 && is_idle(d, u))
+			u->lock_fd = fd_close(u->lock_fd);
+		else
+			recover_user(d, u);
 	}
 }
 

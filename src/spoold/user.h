@@ -28,7 +28,7 @@ struct user {
 	struct upload_entry *uploads; /* arriving, by path */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
 	struct heap_node poll;   /* next scan of a polled user, steady ms */
-	struct heap_node lock_retry; /* when to try the lock again, steady ms */
+	struct heap_node lock_due; /* when to try the lock again, or to let it go; steady ms */
 	bool in_turn;            /* in users.in_turn */
 	struct user *touched_next, *in_turn_next;
 	struct user *scan_prev, *scan_next;
@@ -46,6 +46,9 @@ struct users {
 /* Another process holds the lock: try again this often. A worker of an earlier
  * daemon may finish at any moment, and nothing tells when. */
 enum { USER_LOCK_RETRY_MS = 250 };
+/* An idle user's lock is kept a little: the next job may be at the door, and
+ * the worker of the last one still closes its copy. */
+enum { USER_UNLOCK_MS = 2000 };
 
 struct user *user_find(const struct daemon *d, const char *name);
 struct user *user_by_number(const struct daemon *d, uint32_t number);
@@ -61,7 +64,7 @@ void users_configure(struct daemon *d);
 /* Takes the user's worker lock, if it is not ours already. -EAGAIN: another
  * process has it; it is tried again by itself (users_tick). */
 int user_lock(struct daemon *d, struct user *u);
-/* Lets it go where no job of this user is active any more. */
+/* Lets it go in a while, where no job of this user is active any more. */
 void user_unlock_idle(struct daemon *d, struct user *u);
 
 /* Something about this user changed in the index: its view for the scheduler
