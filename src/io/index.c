@@ -160,7 +160,11 @@ int index_commit(struct index *ix)
 	ix->write = NULL;
 	r = ix_error(ix, mdb_txn_commit(txn));
 	/* A write cut short by a full disk is EIO to LMDB. */
-	return r == -EIO && ix_dir_is_full(ix) ? -ENOSPC : r;
+	if (r == -EIO && ix_dir_is_full(ix))
+		r = -ENOSPC;
+	/* Nobody knows what of it reached the disk: the next start looks. */
+	ix->damaged = ix->damaged || r == -EIO;
+	return r;
 }
 
 void index_abort(struct index *ix)

@@ -11,11 +11,16 @@
  * Caveats: pointers never lead into the map: everything returned is copied and
  * owned by the caller. Growing the map ends and repeats nothing: index_begin()
  * grows it ahead; a transaction that fills it all the same fails with
- * -ENOSPC and may be repeated (the map is grown by then).
+ * -ENOSPC and may be repeated (the map is grown by then). After a failed write
+ * index_commit() commits nothing and returns that error; a refusal (-EINVAL,
+ * -ENOENT, -EEXIST) has changed nothing and does no harm. Never open an index
+ * twice in one process, not even to read. SIGCHLD must not be ignored.
  *
  * Errors: -EBADMSG damaged (set it aside with index_set_aside() and rebuild),
- * -EPROTONOSUPPORT written by a newer version, -EBUSY held by another process,
- * -EREMOTE on a network file system, -ENOSPC, -EIO, -ENOMEM. */
+ * -EPROTONOSUPPORT written by a newer version, -ESTALE that of another spool,
+ * -EBUSY held by another process, -EREMOTE on a network file system, -ENOSPC,
+ * -E2BIG too much for one transaction, -EROFS opened to read only, -EIO, -ENOMEM.
+ * After -EIO from index_commit() close and open again. */
 #pragma once
 
 #include "core/record.h"
@@ -29,17 +34,29 @@ struct index_options {
 	uint64_t spool_id; /* must match the one inside; 0 = any */
 };
 
+/* -ENOENT where there is none and `create` is not set. An index that
+ * index_close() did not close is read from end to end first, in a child process,
+ * since damage may kill the process that reads it: about two seconds for a
+ * million jobs. -EINTR where that child was killed from outside. To read, a
+ * process needs no more than read permission; one that may write lock.mdb
+ * registers there. One that may not reads all the same, repeats what a writer
+ * overtook, and gives up with -EBUSY. */
 int index_open(const char *dir, const struct index_options *options, struct index **ret);
+/* Aborts an open transaction. Makes everything durable and leaves a mark, so
+ * that the next start is quick. NULL is fine. */
 void index_close(struct index *ix);
 
-/* Renames a damaged index directory to "<dir>.damaged-<wall_ms>" beside it;
+/* Renames a damaged index directory, which nobody has open, to
+ * "<dir>.damaged-<wall_ms>" beside it (and ".1", ".2" ... where there is one);
  * *ret_path is the new name (free). */
 int index_set_aside(const char *dir, uint64_t wall_ms, char **ret_path);
 
-/* Walks all tables and checks them against each other. 0, or -EBADMSG with
- * the first contradiction in *ret_problem (free). For doctor and the start. */
+/* Walks all tables of the last commit and checks them against each other, in a
+ * child process: blocks as long as an unclean start. 0, or -EBADMSG with the
+ * first contradiction in *ret_problem (free). For doctor and the start. */
 int index_check(struct index *ix, char **ret_problem);
 
+/* One at a time: a second index_begin(), and writing without, is a bug and aborts. */
 int index_begin(struct index *ix);
 int index_commit(struct index *ix); /* ends the transaction also on failure */
 void index_abort(struct index *ix);
@@ -51,7 +68,8 @@ bool index_map_was_full(const struct index *ix);
 int index_sync(struct index *ix);
 
 /* Users. -ENOENT where there is none. index_add_user() returns the existing
- * row too. The row's counters are the index's business: put ignores them. */
+ * row too; -EINVAL for an empty name or one over NAME_USER_MAX. The row's
+ * counters are the index's business. Rows are to be cleared by the caller. */
 int index_get_user(struct index *ix, const char *name, struct user_row *ret);
 int index_add_user(struct index *ix, const char *name, struct user_row *ret);
 int index_put_user_held(struct index *ix, const char *name, bool held, const char *reason);
@@ -65,11 +83,18 @@ int index_new_id(struct index *ix, uint64_t *ret_id);
 int index_new_seq(struct index *ix, uint64_t *ret_seq);
 
 int index_get_job(struct index *ix, uint64_t id, struct job *ret);
+/* Adds or replaces; an unchanged job costs a look. -ENOENT where the user is
+ * unknown; -EEXIST where another job has that place in the line; -EINVAL for
+ * another user than before, seq 0, and what record_put_job() refuses. An id or
+ * seq of the caller's own (a job adopted from the directories) is not given
+ * again by index_new_id() and index_new_seq(). */
 int index_put_job(struct index *ix, const struct job *job);
-/* Forgets a final job and its attempts (retention). */
+/* Forgets a final job and its attempts (retention). -ENOENT; -EINVAL where it
+ * is not final. */
 int index_remove_job(struct index *ix, uint64_t id);
 
-/* The live or last job of this path of a user; -ENOENT. */
+/* The live or last job of this path of a user; -ENOENT. Two look-ups, however
+ * many jobs had that path. */
 int index_find_path(struct index *ix, uint32_t user, const char *path, struct job *ret);
 
 /* Walks. Each returns the entry after the given key, 0 or -ENOENT.
@@ -92,15 +117,19 @@ int index_prev_final(struct index *ix, uint32_t user, enum job_state state, uint
 int index_next_final(struct index *ix, uint32_t user, enum job_state state, uint64_t after_ms,
                      uint64_t after_id, struct job *ret);
 
-/* Attempts of a job, by number. index_put_attempt() replaces. */
+/* Attempts of a job, by number. index_put_attempt() replaces; -ENOENT where
+ * there is no such job. */
 int index_put_attempt(struct index *ix, uint64_t job, const struct attempt *attempt);
 int index_next_attempt(struct index *ix, uint64_t job, uint32_t after, struct attempt *ret);
 
 /* What operators ask, as one call each. */
 struct index_totals {
-	uint64_t jobs, bytes_used, bytes_map;
+	uint64_t jobs;
+	uint64_t bytes_used; /* the most that was ever in use: free pages are kept */
+	uint64_t bytes_map;
 };
 int index_totals(struct index *ix, struct index_totals *ret);
-/* Users with pending jobs, in order of names; as index_next_user(). */
+/* Users with pending jobs, in order of names; as index_next_user(). Kept as a
+ * table: a call costs the same with any number of users. */
 int index_next_user_pending(struct index *ix, const char *after, char **ret_name,
                             struct user_row *ret);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,11 +49,33 @@ bool ix_dir_is_remote(uint32_t f_type)
 	return false;
 }
 
+static int sync_parent(const char *path)
+{
+	char *copy = strdup(path);
+	if (copy == NULL)
+		return -ENOMEM;
+	const char *parent = dirname(copy);
+	int r = 0, fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		r = -errno;
+	fd_close(fd);
+	free(copy);
+	return r;
+}
+
+static int make_dir(const char *dir)
+{
+	if (mkdir(dir, 0750) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return sync_parent(dir);
+}
+
 int ix_dir_open(struct index *ix, bool create)
 {
 	struct statfs fs;
-	if (create && mkdir(ix->dir, 0750) < 0 && errno != EEXIST)
-		return -errno;
+	int r = create ? make_dir(ix->dir) : 0;
+	if (r < 0)
+		return r;
 	ix->dirfd = open(ix->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (ix->dirfd < 0 || fstatfs(ix->dirfd, &fs) < 0)
 		return -errno;
@@ -182,22 +205,6 @@ int ix_dir_unmark(const struct index *ix)
 	return fsync(ix->dirfd) < 0 ? -errno : 0;
 }
 
-static int sync_parent(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *parent = slash == NULL  ? strdup(".") :
-	               slash == path ? strdup("/") :
-	                               strndup(path, (size_t)(slash - path));
-	if (parent == NULL)
-		return -ENOMEM;
-	int r = 0, fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
-		r = -errno;
-	fd_close(fd);
-	free(parent);
-	return r;
-}
-
 static char *damaged_name(const char *dir, size_t size, uint64_t wall_ms, int n)
 {
 	char *name;
@@ -216,8 +223,10 @@ int index_set_aside(const char *dir, uint64_t wall_ms, char **ret_path)
 		if (name == NULL)
 			return -ENOMEM;
 		if (renameat2(AT_FDCWD, dir, AT_FDCWD, name, RENAME_NOREPLACE) == 0) {
+			/* Undone by a power cut, it is found damaged once more. */
+			sync_parent(name);
 			*ret_path = name;
-			return sync_parent(name);
+			return 0;
 		}
 		int r = -errno;
 		free(name);

@@ -61,7 +61,7 @@ struct index {
 	bool relaxed;
 	bool unlocked;    /* reads without a place in the reader table */
 	bool map_full;    /* the map is to grow before the next transaction */
-	bool damaged;     /* damage was seen: never call it clean */
+	bool damaged;     /* damage was seen or may be: never call it clean */
 	int spoilt;       /* first failed write of this transaction; it must not be committed */
 	unsigned char record[RECORD_MAX];
 };

@@ -136,7 +136,8 @@ int ix_seek(struct index *ix, MDB_txn *txn, const struct question *q, MDB_val *r
 	return 0;
 }
 
-static int get(struct index *ix, MDB_txn *txn, enum table table, const struct key *key, MDB_val *ret)
+static int get(struct index *ix, MDB_txn *txn, enum table table, const struct key *key,
+               MDB_val *ret)
 {
 	MDB_val k = key_val(key);
 	return ix_error(ix, mdb_get(txn, ix->table[table], &k, ret));

@@ -173,7 +173,8 @@ static int walk_line(struct index *ix)
 static int look_read_only(const char *dir)
 {
 	struct index *ix;
-	int r = index_open(dir, &(struct index_options){.read_only = true, .spool_id = TEST_SPOOL_ID}, &ix);
+	struct index_options options = {.read_only = true, .spool_id = TEST_SPOOL_ID};
+	int r = index_open(dir, &options, &ix);
 	if (r < 0)
 		return 100;
 	bool registered = !ix->unlocked;
