@@ -29,7 +29,9 @@ static int read_marker(int rootfd, uint64_t *ret_id)
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
-	return sscanf(text, "spoold spool 1\nid %16" SCNx64, ret_id) == 1 ? 0 : -ENODEV;
+	/* One that cannot be understood is never taken for a missing one, which
+	 * tree_init() would write anew. */
+	return sscanf(text, "spoold spool 1\nid %16" SCNx64, ret_id) == 1 ? 0 : -EBADMSG;
 }
 
 static int open_root(const char *root)
@@ -95,7 +97,8 @@ static int write_marker(int rootfd)
 	int dirfd = fd_open_beneath(rootfd, ".spoold", O_RDONLY | O_DIRECTORY, 0);
 	if (dirfd < 0)
 		return dirfd;
-	int r = 0;
+	/* Users read the marker, whatever the umask of the operator. */
+	int r = fchmod(dirfd, 0755) < 0 ? -errno : 0;
 	while (r == 0 && id == 0)
 		r = getrandom(&id, sizeof id, 0) == sizeof id ? 0 : -EIO;
 	int n = snprintf(text, sizeof text,
@@ -103,6 +106,8 @@ static int write_marker(int rootfd)
 	                 "This file tells a mounted spool from an empty directory. Keep it.\n", id);
 	if (r == 0)
 		r = fd_write_file(dirfd, "marker", text, (size_t)n, 0644);
+	if (r == 0 && fchmodat(dirfd, "marker", 0644, 0) < 0)
+		r = -errno;
 	fd_close(dirfd);
 	if (r == 0 && fsync(rootfd) < 0)
 		r = -errno;
@@ -150,48 +155,63 @@ bool tree_mounted(struct tree *t)
 	return there;
 }
 
-static const struct {
+static const struct fs_type {
 	unsigned long magic;
 	const char *name;
-} network_types[] = {
-	{0x6969, "nfs"},         {0x517b, "smb"},      {0xff534d42, "cifs"}, {0xfe534d42, "smb2"},
-	{0x65735546, "fuse"},    {0x01021997, "9p"},   {0x00c36400, "ceph"}, {0x5346414f, "afs"},
-	{0x6b414653, "kafs"},    {0x73757245, "coda"}, {0x564c, "ncp"},      {0x47504653, "gpfs"},
-	{0x0bd00bd0, "lustre"},
+	bool network; /* others may write there without our kernel knowing */
+} fs_types[] = {
+	{0x6969, "nfs", true},         {0x517b, "smb", true},        {0xff534d42, "cifs", true},
+	{0xfe534d42, "smb2", true},    {0x65735546, "fuse", true},   {0x01021997, "9p", true},
+	{0x00c36400, "ceph", true},    {0x5346414f, "afs", true},    {0x6b414653, "kafs", true},
+	{0x73757245, "coda", true},    {0x564c, "ncp", true},        {0x47504653, "gpfs", true},
+	{0x0bd00bd0, "lustre", true},  {0x7461636f, "ocfs2", true},  {0x01161970, "gfs2", true},
+	{0x786f4256, "vboxsf", true},  {0xef53, "ext4", false},      {0x58465342, "xfs", false},
+	{0x9123683e, "btrfs", false},  {0x01021994, "tmpfs", false}, {0x794c7630, "overlay", false},
+	{0x2fc12fc1, "zfs", false},    {0xf2f52010, "f2fs", false},  {0xca451a4e, "bcachefs", false},
 };
 
-static const char *network_name(const struct statfs *fs)
+static const struct fs_type *find_type(const struct statfs *fs)
 {
-	unsigned long type = (unsigned long)fs->f_type & 0xffffffffUL;
-	for (size_t i = 0; i < sizeof network_types / sizeof *network_types; i++)
-		if (network_types[i].magic == type)
-			return network_types[i].name;
+	unsigned long magic = (unsigned long)fs->f_type & 0xffffffffUL;
+	for (size_t i = 0; i < sizeof fs_types / sizeof *fs_types; i++)
+		if (fs_types[i].magic == magic)
+			return &fs_types[i];
 	return NULL;
+}
+
+static bool is_network(const struct statfs *fs)
+{
+	const struct fs_type *type = find_type(fs);
+	return type != NULL && type->network;
 }
 
 bool tree_path_is_network(const char *path, const char **ret_type)
 {
 	char parent[PATH_MAX];
 	struct statfs fs;
-	snprintf(parent, sizeof parent, "%s", path);
+	int n = snprintf(parent, sizeof parent, "%s", path);
+	if (n < 0 || (size_t)n >= sizeof parent)
+		return false;
 	/* What does not exist yet will lie where its parent lies. */
 	while (statfs(parent, &fs) < 0) {
 		char *slash = strrchr(parent, '/');
-		if (slash == NULL || slash == parent)
+		if (strcmp(parent, "/") == 0 || strcmp(parent, ".") == 0)
 			return false;
-		*slash = '\0';
+		if (slash == NULL || slash == parent)
+			strcpy(parent, slash == NULL ? "." : "/");
+		else
+			*slash = '\0';
 	}
-	const char *name = network_name(&fs);
-	if (name != NULL)
-		*ret_type = name;
-	return name != NULL;
+	const struct fs_type *type = find_type(&fs);
+	*ret_type = type == NULL ? "unknown" : type->name;
+	return type != NULL && type->network;
 }
 
 bool tree_is_network(struct tree *t, const char *user)
 {
 	struct statfs fs;
 	int fd = user == NULL ? t->rootfd : tree_open_place(t, user, PLACE_INCOMING);
-	bool network = fd >= 0 && fstatfs(fd, &fs) == 0 && network_name(&fs) != NULL;
+	bool network = fd >= 0 && fstatfs(fd, &fs) == 0 && is_network(&fs);
 	if (user != NULL)
 		fd_close(fd);
 	return network;

@@ -17,11 +17,13 @@
 
 struct tree;
 
-/* Opens the spool. -ENOENT: no such directory; -ENODEV: no marker. */
+/* Opens the spool. -ENOENT: no such directory; -ENODEV: no marker; -EBADMSG:
+ * the marker is damaged, or of a version that is not ours. */
 int tree_open(const char *root, struct tree **ret);
 void tree_close(struct tree *t);
 /* Makes root, marker and a new spool id. 0 also where the marker was there
- * already (*ret_existed). */
+ * already (*ret_existed). -EBADMSG: there is one, not to be understood; it is
+ * left alone. */
 int tree_init(const char *root, bool *ret_existed);
 
 uint64_t tree_id(const struct tree *t);
@@ -31,7 +33,9 @@ bool tree_mounted(struct tree *t);
 /* Is the file system of this user's incoming one where inotify sees only
  * what this machine does (NFS, SMB, FUSE ...)? `user` NULL: the root. */
 bool tree_is_network(struct tree *t, const char *user);
-/* Name of the file system type of a path, for messages: "ext4", "fuse". */
+/* The same for a path, which need not exist yet. *ret_type names the file
+ * system's type, for messages: "ext4", "fuse", "unknown"; it is untouched where
+ * nothing could be found out. */
 bool tree_path_is_network(const char *path, const char **ret_type);
 
 /* The daemon's own lock on the spool (.spoold/daemon.lock), held until closed.
@@ -47,7 +51,9 @@ int tree_lock_user(struct tree *t, const char *user);
 int tree_each_user(struct tree *t, int (*each)(void *ctx, const char *user, const char *problem),
                    void *ctx);
 /* Makes the user's directories where they are missing. `uid`/`gid` of the
- * uploader, or (uid_t)-1: as the user's directory. *ret_made counts them. */
+ * uploader, or (uid_t)-1: as incoming, else as the user's directory. *ret_made
+ * counts them. -EINVAL: no legal name; -ELOOP, -ENOTDIR: something else is in
+ * the place of one. */
 int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made);
 /* Looks for what is wrong with a user's directories: calls `report` with a
  * sentence and the command that mends it (may be NULL) for each finding;
@@ -72,17 +78,20 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
               enum entry_kind *ret_kind);
 /* Does a process have it open for writing? Takes and drops a read lease. */
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path);
-/* Opens an upload for reading (for syncing): the descriptor. */
+/* Opens an upload for reading (for syncing): the descriptor. -ELOOP, -EINVAL:
+ * no plain file. */
 int tree_open_upload(struct tree *t, const char *user, const char *path);
-/* Opens the user's incoming, or the directory in it that holds `path`. */
+/* Opens the user's incoming (`path` ""), or a directory in it: `path` itself
+ * where it is one, else the one that holds it. */
 int tree_open_incoming(struct tree *t, const char *user, const char *path);
 
 /* Claims: incoming/<path> → processing/<id>/<base name>, and makes sure that
  * it was the accepted file, is a plain one and nobody writes it any more.
  * -ENOENT withdrawn; -ESTALE replaced or being written again: it is back in
- * incoming, or, where its name was taken meanwhile, *ret_kept names where it
- * was put in failed (free; else NULL). Idempotent: 0 when it was done
- * already. */
+ * incoming, or, where its name was taken meanwhile or its directory is gone,
+ * *ret_kept names where it was put in failed, with a log that says why (free;
+ * else NULL). -ENOTDIR: processing is missing, the upload is not. Idempotent: 0
+ * when it was done already. */
 int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
                const struct file_ident *ident, char **ret_kept);
 /* The private directory of a job, opened; with its output directory made. */

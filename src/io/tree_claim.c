@@ -1,6 +1,7 @@
 #include "io/tree_private.h"
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "core/name.h"
 
 #include <errno.h>
@@ -88,10 +89,15 @@ int tree_open_upload(struct tree *t, const char *user, const char *path)
 	int dirfd = open_holder(t, user, path, &base);
 	if (dirfd < 0)
 		return dirfd;
+	struct stat st;
 	int fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	int r = fd < 0 ? -errno : fd;
+	int r = fd < 0 ? -errno : fstat(fd, &st) < 0 ? -errno : 0;
 	fd_close(dirfd);
-	return r;
+	if (r == 0 && !S_ISREG(st.st_mode))
+		r = -EINVAL;
+	if (r < 0)
+		fd_close(fd);
+	return r < 0 ? r : fd;
 }
 
 int tree_open_incoming(struct tree *t, const char *user, const char *path)
@@ -146,26 +152,69 @@ static int check_taken(int privfd, const char *base, const struct file_ident *id
 	return probe(privfd, base) == WRITERS_SOME ? -ESTALE : 0;
 }
 
-/* Not the file that was accepted: back to where it was; where its name is taken
- * meanwhile, to failed, with the reason. */
+/* Says beside the kept file why it is there; what an uploader named alike is
+ * left alone. */
+static int explain_kept(struct tree *t, const char *user, const char *kept, gid_t gid)
+{
+	static const char reason[] =
+		"This file is not the one that was waiting here: it was changed or put in its place\n"
+		"while spoold was taking it, and by then its name in incoming was taken or gone.\n"
+		"It was not processed. To have it processed, upload it again.\n" TREE_LOG_MARK "\n";
+	struct stat st;
+	const char *base;
+	char *log = name_with_suffix(kept, ".log");
+	int placefd = log == NULL ? -ENOMEM : tree_open_place(t, user, PLACE_FAILED);
+	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, log, 0, &base);
+	int r = dirfd < 0 ? dirfd : 0;
+	if (r == 0 && fstatat(dirfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		r = tree_write_reason(dirfd, base, reason, gid);
+	fd_close(dirfd);
+	fd_close(placefd);
+	free(log);
+	return r;
+}
+
+/* Not the file that was accepted: back to where it was; where that is not
+ * possible any more, to failed, with the reason. */
 static int put_back(struct tree *t, const char *user, uint64_t id, const char *path, int privfd,
                     int dirfd, char **ret_kept)
 {
 	const char *base = name_base(path);
-	int r = tree_rename(privfd, base, dirfd, base);
-	if (r != -EEXIST)
-		return r;
-	char *kept = NULL;
-	r = tree_rename_final(t, user, PLACE_FAILED, privfd, base, path, id, &kept);
+	struct file_ident now;
+	enum entry_kind kind;
+	int r = dirfd < 0 ? dirfd : tree_rename(privfd, base, dirfd, base);
 	if (r == 0)
-		*ret_kept = kept;
-	return r;
+		return 0;
+	r = tree_ident_at(privfd, base, &now, &kind);
+	if (r == 0)
+		r = tree_rename_final(t, user, PLACE_FAILED, privfd, base, path, id, ret_kept);
+	if (r < 0)
+		return r;
+	r = explain_kept(t, user, *ret_kept, (gid_t)now.gid);
+	if (r < 0)
+		log_warning("user %s: the reason could not be written beside a file in failed: %s", user,
+		            strerror(-r));
+	return 0;
 }
 
-static int take(struct tree *t, const char *user, uint64_t id, const char *path,
-                const struct file_ident *ident, int dirfd, int privfd, char **ret_kept)
+/* Like tree_rename(), but into the private directory, where nobody else makes
+ * names: so a look beforehand decides as well, where the file system cannot.
+ * A link would be worse there: network file systems give it another inode
+ * number, and a new upload of the name could be unlinked instead. */
+static int rename_in(int dirfd, const char *base, int privfd)
 {
-	const char *base = name_base(path);
+	struct stat st;
+	if (renameat2(dirfd, base, privfd, base, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (fstatat(privfd, base, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	return errno != ENOENT || renameat(dirfd, base, privfd, base) < 0 ? -errno : 0;
+}
+
+static int take(int dirfd, const char *base, const struct file_ident *ident, int privfd)
+{
 	struct file_ident now;
 	enum entry_kind kind;
 	int r = tree_ident_at(dirfd, base, &now, &kind);
@@ -173,33 +222,51 @@ static int take(struct tree *t, const char *user, uint64_t id, const char *path,
 		return r;
 	if (kind != ENTRY_FILE || !file_ident_same(&now, ident))
 		return -ESTALE;
-	r = tree_rename(dirfd, base, privfd, base);
-	if (r < 0)
-		return r;
-	r = check_taken(privfd, base, ident);
+	return rename_in(dirfd, base, privfd);
+}
+
+/* A file in the private directory was taken before: by us, before a crash. */
+static int take_and_check(struct tree *t, const char *user, uint64_t id, const char *path,
+                          const struct file_ident *ident, int privfd, char **ret_kept)
+{
+	const char *base = name_base(path), *same_base;
+	int dirfd = open_holder(t, user, path, &same_base);
+	int r = check_taken(privfd, base, ident);
+	if (r == -ENOENT) {
+		r = dirfd < 0 ? dirfd : take(dirfd, base, ident, privfd);
+		if (r < 0)
+			goto out;
+		r = check_taken(privfd, base, ident);
+	}
 	if (r < 0) {
 		int back = put_back(t, user, id, path, privfd, dirfd, ret_kept);
-		return back < 0 ? back : -ESTALE;
+		r = back < 0 ? back : r;
 	}
-	return 0;
+out:
+	fd_close(dirfd);
+	return r;
+}
+
+/* A missing processing is not a missing upload. */
+static int why_no_private(struct tree *t, const char *user, const char *path, int error)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	if (error != -ENOENT && error != -ELOOP && error != -EINVAL)
+		return error;
+	return tree_look(t, user, path, &ident, &kind) == -ENOENT ? -ENOENT : -ENOTDIR;
 }
 
 int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
                const struct file_ident *ident, char **ret_kept)
 {
 	char name[32];
-	const char *base;
 	int processing = -1;
 	*ret_kept = NULL;
 	int privfd = make_private(t, user, id, &processing);
 	if (privfd < 0)
-		return privfd;
-	int r = check_taken(privfd, name_base(path), ident);
-	if (r == -ENOENT) {
-		int dirfd = open_holder(t, user, path, &base);
-		r = dirfd < 0 ? dirfd : take(t, user, id, path, ident, dirfd, privfd, ret_kept);
-		fd_close(dirfd);
-	}
+		return why_no_private(t, user, path, privfd);
+	int r = take_and_check(t, user, id, path, ident, privfd, ret_kept);
 	snprintf(name, sizeof name, "%" PRIu64, id);
 	if (r < 0)
 		unlinkat(processing, name, AT_REMOVEDIR);

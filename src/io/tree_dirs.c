@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,9 +16,20 @@ const char *tree_place_dir(enum place place)
 	return place_name(place);
 }
 
+/* One component: what a rename or a look takes, so that no symlink on the way
+ * is followed. */
+static bool is_component(const char *name, size_t n)
+{
+	if (n == 0 || memchr(name, '/', n) != NULL)
+		return false;
+	return !(name[0] == '.' && (n == 1 || (n == 2 && name[1] == '.')));
+}
+
 int tree_open_place(struct tree *t, const char *user, enum place place)
 {
 	char path[300];
+	if (!is_component(user, strlen(user)))
+		return -EINVAL;
 	int n = snprintf(path, sizeof path, "%s/%s", user, tree_place_dir(place));
 	if (n < 0 || (size_t)n >= sizeof path)
 		return -ENAMETOOLONG;
@@ -27,6 +39,8 @@ int tree_open_place(struct tree *t, const char *user, enum place place)
 int tree_open_private(struct tree *t, const char *user, uint64_t id)
 {
 	char path[300];
+	if (!is_component(user, strlen(user)))
+		return -EINVAL;
 	int n = snprintf(path, sizeof path, "%s/%s/%" PRIu64, user, tree_place_dir(PLACE_PROCESSING),
 	                 id);
 	if (n < 0 || (size_t)n >= sizeof path)
@@ -34,43 +48,59 @@ int tree_open_private(struct tree *t, const char *user, uint64_t id)
 	return fd_open_beneath(t->rootfd, path, O_RDONLY | O_DIRECTORY, 0);
 }
 
-/* Opens one directory below another, making it where asked. */
-static int enter(int dirfd, const char *name, mode_t make_mode)
+/* A directory that was just made gets its mode, whatever the umask, and the
+ * owner of its model or at least the group, as far as we may. Only what is ours
+ * is touched: where the uploader may write as well, the name may lead to
+ * another directory by now. */
+static void settle_made(int fd, mode_t mode, int model_fd)
+{
+	struct stat st, model;
+	if (fstat(fd, &st) < 0 || fstat(model_fd, &model) < 0 || st.st_uid != geteuid())
+		return;
+	int r = fchmod(fd, mode);
+	if (r == 0)
+		r = fchown(fd, model.st_uid, model.st_gid);
+	if (r < 0)
+		r = fchown(fd, (uid_t)-1, model.st_gid);
+	(void)r;
+}
+
+/* Opens the directory `name` in `dirfd`, made where it is missing. */
+static int open_or_make(int dirfd, const char *name, mode_t mode, int model_fd)
 {
 	int fd = fd_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
-	if (fd != -ENOENT || make_mode == 0)
+	if (fd != -ENOENT || mode == 0)
 		return fd;
-	struct stat st;
-	if (mkdirat(dirfd, name, make_mode) < 0 && errno != EEXIST)
+	bool made = mkdirat(dirfd, name, mode) == 0;
+	if (!made && errno != EEXIST)
 		return -errno;
 	fd = fd_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
-	if (fd >= 0 && geteuid() == 0 && fstat(dirfd, &st) == 0 &&
-	    fchown(fd, st.st_uid, st.st_gid) < 0) {
-		int r = -errno;
-		fd_close(fd);
-		return r;
-	}
+	if (fd >= 0 && made)
+		settle_made(fd, mode, model_fd);
 	return fd;
 }
 
 int tree_open_parent(int dirfd, const char *path, mode_t make_mode, const char **ret_base)
 {
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	for (const char *slash; (slash = strchr(path, '/')) != NULL; path = slash + 1) {
-		char name[256];
-		size_t n = (size_t)(slash - path);
-		int next = -ENAMETOOLONG;
-		if (n > 0 && n < sizeof name) {
-			memcpy(name, path, n);
-			name[n] = '\0';
-			next = enter(fd, name, make_mode);
+	int fd = fd_open_beneath(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+	for (;;) {
+		const char *slash = strchr(path, '/');
+		size_t n = slash == NULL ? strlen(path) : (size_t)(slash - path);
+		char name[NAME_MAX + 1];
+		if (fd < 0)
+			return fd;
+		if (!is_component(path, n) || n > NAME_MAX) {
+			fd_close(fd);
+			return n > NAME_MAX ? -ENAMETOOLONG : -EINVAL;
 		}
+		if (slash == NULL)
+			break;
+		memcpy(name, path, n);
+		name[n] = '\0';
+		int next = open_or_make(fd, name, make_mode, dirfd);
 		fd_close(fd);
-		if (next < 0)
-			return next;
 		fd = next;
+		path = slash + 1;
 	}
 	*ret_base = path;
 	return fd;
@@ -110,6 +140,8 @@ int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind)
 {
 	struct stat st;
+	if (!is_component(name, strlen(name)))
+		return -EINVAL;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	read_stat(&st, ret_ident, ret_kind);
@@ -125,6 +157,23 @@ int tree_ident_fd(int fd, struct file_ident *ret_ident, enum entry_kind *ret_kin
 	return 0;
 }
 
+/* Was this rename begun by link_and_unlink() and cut in two? Then both names
+ * lead to the one file. A name is never taken for its own double. */
+static bool is_half_renamed(int old_dirfd, const char *old_name, int new_dirfd,
+                            const char *new_name)
+{
+	struct stat old, new, old_dir, new_dir;
+	if (fstatat(old_dirfd, old_name, &old, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fstatat(new_dirfd, new_name, &new, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fstat(old_dirfd, &old_dir) < 0 || fstat(new_dirfd, &new_dir) < 0)
+		return false;
+	if (strcmp(old_name, new_name) == 0 && old_dir.st_dev == new_dir.st_dev &&
+	    old_dir.st_ino == new_dir.st_ino)
+		return false;
+	return S_ISREG(old.st_mode) && old.st_nlink > 1 && old.st_dev == new.st_dev &&
+	       old.st_ino == new.st_ino;
+}
+
 /* link() does not replace either; between the two calls the file has two
  * names, and is in no moment without one. */
 static int link_and_unlink(int old_dirfd, const char *old_name, int new_dirfd,
@@ -132,14 +181,39 @@ static int link_and_unlink(int old_dirfd, const char *old_name, int new_dirfd,
 {
 	if (linkat(old_dirfd, old_name, new_dirfd, new_name, 0) < 0)
 		return -errno;
-	return unlinkat(old_dirfd, old_name, 0) < 0 ? -errno : 0;
+	if (unlinkat(old_dirfd, old_name, 0) == 0)
+		return 0;
+	int r = -errno;
+	unlinkat(new_dirfd, new_name, 0);
+	return r;
+}
+
+/* A directory cannot be linked; but it never replaces a file, nor a directory
+ * with something in it. */
+static int rename_directory(int old_dirfd, const char *old_name, int new_dirfd,
+                            const char *new_name)
+{
+	if (renameat(old_dirfd, old_name, new_dirfd, new_name) == 0)
+		return 0;
+	return errno == ENOTEMPTY || errno == ENOTDIR ? -EEXIST : -errno;
 }
 
 int tree_rename(int old_dirfd, const char *old_name, int new_dirfd, const char *new_name)
 {
+	struct stat st;
+	if (!is_component(old_name, strlen(old_name)) || !is_component(new_name, strlen(new_name)))
+		return -EINVAL;
 	if (renameat2(old_dirfd, old_name, new_dirfd, new_name, RENAME_NOREPLACE) == 0)
 		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -errno;
-	return link_and_unlink(old_dirfd, old_name, new_dirfd, new_name);
+	int r = -errno;
+	if (r == -EINVAL || r == -ENOSYS) {
+		if (fstatat(old_dirfd, old_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		r = S_ISDIR(st.st_mode)
+		            ? rename_directory(old_dirfd, old_name, new_dirfd, new_name)
+		            : link_and_unlink(old_dirfd, old_name, new_dirfd, new_name);
+	}
+	if (r == -EEXIST && is_half_renamed(old_dirfd, old_name, new_dirfd, new_name))
+		r = unlinkat(old_dirfd, old_name, 0) < 0 ? -errno : 0;
+	return r;
 }

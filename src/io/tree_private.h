@@ -13,6 +13,15 @@ struct tree {
 /* "incoming" ... The one place that knows. */
 const char *tree_place_dir(enum place place);
 
+/* What a user's directories look like. */
+struct tree_wanted {
+	enum place place;
+	mode_t mode;
+	bool of_uploader; /* owned by the uploader; else it is at most the group's */
+};
+enum { TREE_WANTED = 4 };
+extern const struct tree_wanted tree_wanted[TREE_WANTED];
+
 /* Opens (O_RDONLY | O_DIRECTORY) a user's directory of one place. */
 int tree_open_place(struct tree *t, const char *user, enum place place);
 /* Opens the private directory of a job: processing/<id>. -ENOENT. */

@@ -62,30 +62,36 @@ void tree_scan_end(struct tree_scan *s)
 	free(s);
 }
 
+static void warn(const struct tree_scan *s, const char *problem)
+{
+	char *shown = escape_str(s->path);
+	log_warning("user %s: incoming/%s is left out: %s", s->user, shown == NULL ? "?" : shown,
+	            problem);
+	free(shown);
+}
+
 /* Goes into the directory that was reported last; what cannot be entered is
  * left out. */
 static void enter(struct tree_scan *s)
 {
 	const struct level *here = &s->levels[s->depth - 1];
 	const char *name = s->path + here->path_n + (here->path_n > 0 ? 1 : 0);
-	int r = -ELOOP;
 	s->enter = false;
-	if (s->depth < SCAN_DEPTH_MAX) {
-		int fd = fd_open_beneath(dirfd(here->dir), name, O_RDONLY | O_DIRECTORY, 0);
-		DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-		r = fd < 0 ? fd : dir == NULL ? -errno : 0;
-		if (r == 0)
-			s->levels[s->depth++] = (struct level){.dir = dir, .path_n = strlen(s->path)};
-		else
-			fd_close(fd);
+	if (s->depth == SCAN_DEPTH_MAX) {
+		warn(s, "its directories are nested too deep");
+		return;
 	}
-	if (r < 0 && r != -ENOENT && r != -ENOTDIR) {
-		char *shown = escape_str(s->path);
-		log_warning("user %s: the directory incoming/%s cannot be read: %s", s->user,
-		            shown == NULL ? "?" : shown,
-		            r == -ELOOP ? "it is nested too deep" : strerror(-r));
-		free(shown);
+	int fd = fd_open_beneath(dirfd(here->dir), name, O_RDONLY | O_DIRECTORY, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	int r = fd < 0 ? fd : dir == NULL ? -errno : 0;
+	if (r == 0) {
+		s->levels[s->depth++] = (struct level){.dir = dir, .path_n = strlen(s->path)};
+		return;
 	}
+	fd_close(fd);
+	/* Gone by now, or something else of that name. */
+	if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+		warn(s, strerror(-r));
 }
 
 /* Writes the path of an entry; false where it would be too long to be a job. */
@@ -101,29 +107,56 @@ static bool set_path(struct tree_scan *s, const char *name)
 	return true;
 }
 
+/* Goes back to the directory above. */
+static void leave(struct tree_scan *s)
+{
+	closedir(s->levels[--s->depth].dir);
+}
+
+/* 1 = there is an entry, 0 = not any more or not to be looked at. */
+static int look(struct tree_scan *s, const char *name, struct file_ident *ret_ident,
+                enum entry_kind *ret_kind)
+{
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || !set_path(s, name))
+		return 0;
+	int r = tree_ident_at(dirfd(s->levels[s->depth - 1].dir), name, ret_ident, ret_kind);
+	if (r == 0)
+		return 1;
+	/* A mount that went away must not look like an empty directory. */
+	if (r == -ENOTCONN || r == -ENODEV)
+		return r;
+	if (r != -ENOENT && r != -ESTALE)
+		warn(s, strerror(-r));
+	return 0;
+}
+
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind)
 {
 	if (s->enter)
 		enter(s);
 	while (s->depth > 0) {
-		DIR *dir = s->levels[s->depth - 1].dir;
+		const struct level *here = &s->levels[s->depth - 1];
 		errno = 0;
-		const struct dirent *e = readdir(dir);
-		if (e == NULL && errno != 0)
-			return -errno;
+		const struct dirent *e = readdir(here->dir);
+		int error = e == NULL ? errno : 0;
+		if (error != 0 && (s->depth == 1 || error == ENOTCONN || error == ENODEV))
+			return -error;
 		if (e == NULL) {
-			closedir(dir);
-			s->depth--;
+			s->path[here->path_n] = '\0';
+			if (error != 0)
+				warn(s, strerror(error));
+			leave(s);
 			continue;
 		}
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-		    !set_path(s, e->d_name) ||
-		    tree_ident_at(dirfd(dir), e->d_name, ret_ident, ret_kind) < 0)
-			continue;
-		s->enter = *ret_kind == ENTRY_DIRECTORY;
-		*ret_path = s->path;
-		return 0;
+		int r = look(s, e->d_name, ret_ident, ret_kind);
+		if (r < 0)
+			return r;
+		if (r > 0) {
+			s->enter = *ret_kind == ENTRY_DIRECTORY;
+			*ret_path = s->path;
+			return 0;
+		}
 	}
 	return -ENOENT;
 }

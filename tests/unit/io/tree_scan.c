@@ -1,0 +1,270 @@
+#include "tree_world.h"
+
+TestSuite(tree_scan, .init = world_begin, .fini = world_end, .timeout = 120);
+
+enum { SEEN_MAX = 64 };
+
+struct seen {
+	char paths[SEEN_MAX][400];
+	enum entry_kind kinds[SEEN_MAX];
+	size_t n;
+};
+
+static int scan_all(struct seen *s)
+{
+	struct tree_scan *scan;
+	const char *path;
+	struct file_ident ident;
+	enum entry_kind kind;
+	int r = tree_scan_begin(t, "alice", &scan);
+	s->n = 0;
+	while (r == 0 && (r = tree_scan_next(scan, &path, &ident, &kind)) == 0) {
+		cr_assert_lt(s->n, SEEN_MAX);
+		snprintf(s->paths[s->n], sizeof s->paths[0], "%s", path);
+		s->kinds[s->n++] = kind;
+	}
+	if (r == -ENOENT)
+		r = tree_scan_next(scan, &path, &ident, &kind);
+	tree_scan_end(scan);
+	return r;
+}
+
+static int place_of(const struct seen *s, const char *path)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (strcmp(s->paths[i], path) == 0)
+			return (int)i;
+	return -1;
+}
+
+Test(tree_scan, everything_is_reported_as_it_is)
+{
+	struct seen s;
+	put("incoming/x", "data");
+	put("incoming/.hidden", "");
+	put("incoming/line\nfeed", "");
+	put("incoming/\xff\xfe", "");
+	put("incoming/-rf", "");
+	make_dir("incoming/d");
+	make_dir("incoming/d/e");
+	put("incoming/d/e/y", "");
+	make_dir("incoming/empty");
+	cr_assert_eq(symlink(world, at("incoming/link")), 0);
+	cr_assert_eq(mkfifo(at("incoming/fifo"), 0600), 0);
+	cr_assert_eq(link(at("incoming/x"), at("incoming/d/hard")), 0);
+	cr_assert_eq(scan_all(&s), -ENOENT, "the end, again and again");
+	static const struct {
+		const char *path;
+		enum entry_kind kind;
+	} rows[] = {
+		{"x", ENTRY_HARDLINKED},     {".hidden", ENTRY_FILE},    {"line\nfeed", ENTRY_FILE},
+		{"\xff\xfe", ENTRY_FILE},    {"-rf", ENTRY_FILE},        {"d", ENTRY_DIRECTORY},
+		{"d/e", ENTRY_DIRECTORY},    {"d/e/y", ENTRY_FILE},      {"empty", ENTRY_DIRECTORY},
+		{"link", ENTRY_SYMLINK},     {"fifo", ENTRY_SPECIAL},    {"d/hard", ENTRY_HARDLINKED},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		int n = place_of(&s, rows[i].path);
+		cr_assert_geq(n, 0, "%s", rows[i].path);
+		cr_assert_eq(s.kinds[n], rows[i].kind, "%s", rows[i].path);
+	}
+	cr_assert_eq(s.n, sizeof rows / sizeof *rows, "and nothing else");
+	cr_assert_lt(place_of(&s, "d"), place_of(&s, "d/e"), "directories before what is in them");
+	cr_assert_lt(place_of(&s, "d/e"), place_of(&s, "d/e/y"));
+}
+
+Test(tree_scan, empty_and_missing)
+{
+	struct seen s;
+	struct tree_scan *scan = NULL;
+	cr_assert_eq(scan_all(&s), -ENOENT);
+	cr_assert_eq(s.n, 0);
+	cr_assert_eq(tree_scan_begin(t, "nobody", &scan), -ENOENT);
+	cr_assert_eq(rmdir(at("incoming")), 0);
+	cr_assert_eq(tree_scan_begin(t, "alice", &scan), -ENOENT);
+	cr_assert_eq(symlink("done", at("incoming")), 0);
+	cr_assert_eq(tree_scan_begin(t, "alice", &scan), -ELOOP);
+	cr_assert_null(scan);
+	tree_scan_end(NULL);
+}
+
+Test(tree_scan, identity_is_that_of_a_look)
+{
+	struct tree_scan *scan;
+	const char *path;
+	struct file_ident ident, same;
+	enum entry_kind kind;
+	put("incoming/x", "data");
+	cr_assert_eq(tree_scan_begin(t, "alice", &scan), 0);
+	cr_assert_eq(tree_scan_next(scan, &path, &ident, &kind), 0);
+	same = ident_of("x");
+	cr_assert(file_ident_same(&ident, &same));
+	cr_assert_eq(ident.ctime_ns, same.ctime_ns);
+	tree_scan_end(scan);
+}
+
+Test(tree_scan, five_thousand_files_in_twenty_directories)
+{
+	enum { DEPTH = 20, EACH = 250 };
+	static unsigned char found[DEPTH][EACH];
+	struct tree_scan *scan;
+	const char *path;
+	struct file_ident ident;
+	enum entry_kind kind;
+	unsigned directories = 0;
+	int r, dir = open(at("incoming"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int depth = 0; depth < DEPTH; depth++) {
+		for (int i = 0; i < EACH; i++) {
+			char name[32];
+			snprintf(name, sizeof name, "f%d", i);
+			fd_close(openat(dir, name, O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+		}
+		cr_assert_eq(mkdirat(dir, "d", 0755), 0);
+		int next = openat(dir, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd_close(dir);
+		dir = next;
+	}
+	fd_close(dir);
+	cr_assert_eq(tree_scan_begin(t, "alice", &scan), 0);
+	while ((r = tree_scan_next(scan, &path, &ident, &kind)) == 0) {
+		unsigned depth = 0, n;
+		const char *base = name_base(path);
+		for (const char *c = path; *c != '\0'; c++)
+			depth += *c == '/';
+		if (kind == ENTRY_DIRECTORY) {
+			directories++;
+			continue;
+		}
+		cr_assert_eq(sscanf(base, "f%u", &n), 1);
+		cr_assert(depth < DEPTH && n < EACH);
+		found[depth][n]++;
+	}
+	cr_assert_eq(r, -ENOENT);
+	tree_scan_end(scan);
+	cr_assert_eq(directories, DEPTH);
+	for (int depth = 0; depth < DEPTH; depth++)
+		for (int i = 0; i < EACH; i++)
+			cr_assert_eq(found[depth][i], 1, "%d/f%d", depth, i);
+}
+
+Test(tree_scan, nesting_has_a_limit)
+{
+	enum { DEPTH = 60 };
+	struct seen s;
+	int dir = open(at("incoming"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < DEPTH; i++) {
+		cr_assert_eq(mkdirat(dir, "d", 0755), 0);
+		int next = openat(dir, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd_close(dir);
+		dir = next;
+	}
+	fd_close(dir);
+	put("incoming/x", "");
+	cr_assert_eq(scan_all(&s), -ENOENT);
+	cr_assert_geq(place_of(&s, "x"), 0, "the rest is found all the same");
+	cr_assert_eq(s.n, 33, "32 levels and the file");
+}
+
+Test(tree_scan, names_of_255_bytes)
+{
+	struct seen s;
+	char path[300] = "incoming/";
+	memset(path + 9, 'n', 255);
+	path[9 + 255] = '\0';
+	put(path, "");
+	cr_assert_eq(scan_all(&s), -ENOENT);
+	cr_assert_geq(place_of(&s, path + 9), 0);
+}
+
+Test(tree_scan, paths_that_are_too_long_for_a_job)
+{
+	struct seen s;
+	char name[256];
+	int dir = open(at("incoming"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	memset(name, 'n', 255);
+	name[255] = '\0';
+	for (int i = 0; i < 20; i++) {
+		cr_assert_eq(mkdirat(dir, name, 0755), 0);
+		int next = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd_close(dir);
+		dir = next;
+	}
+	fd_close(dir);
+	cr_assert_eq(scan_all(&s), -ENOENT);
+	cr_assert_eq(s.n, 16, "4095 bytes hold no more");
+}
+
+Test(tree_scan, what_cannot_be_read_is_left_out)
+{
+	struct seen s;
+	if (geteuid() != 0)
+		cr_skip_test("needs root");
+	make_dir("incoming/closed");
+	put("incoming/closed/x", "");
+	make_dir("incoming/listed");
+	put("incoming/listed/y", "");
+	put("incoming/z", "");
+	cr_assert_eq(chmod(at("incoming/closed"), 0), 0);
+	cr_assert_eq(chmod(at("incoming/listed"), 0744), 0);
+	cr_assert_eq(seteuid(UPLOADER), 0);
+	int r = scan_all(&s);
+	cr_assert_eq(seteuid(0), 0);
+	cr_assert_eq(r, -ENOENT);
+	cr_assert_eq(s.n, 3);
+	cr_assert_geq(place_of(&s, "z"), 0);
+	cr_assert_geq(place_of(&s, "closed"), 0);
+	cr_assert_geq(place_of(&s, "listed"), 0);
+}
+
+Test(tree_scan, what_vanishes_meanwhile_is_left_out)
+{
+	struct tree_scan *scan;
+	const char *path;
+	struct file_ident ident;
+	enum entry_kind kind;
+	int r, directories = 0;
+	for (char c = 'a'; c < 'k'; c++) {
+		char dir[32], file[32];
+		snprintf(dir, sizeof dir, "incoming/%c", c);
+		snprintf(file, sizeof file, "incoming/%c/x", c);
+		make_dir(dir);
+		put(file, "");
+	}
+	cr_assert_eq(tree_scan_begin(t, "alice", &scan), 0);
+	while ((r = tree_scan_next(scan, &path, &ident, &kind)) == 0) {
+		char dir[64], file[64];
+		cr_assert_eq(kind, ENTRY_DIRECTORY, "%s", path);
+		directories++;
+		/* In the moment between its report and the way into it. */
+		snprintf(dir, sizeof dir, "incoming/%.8s", path);
+		snprintf(file, sizeof file, "incoming/%.8s/x", path);
+		cr_assert_eq(unlink(at(file)), 0);
+		cr_assert_eq(rmdir(at(dir)), 0);
+		if (directories % 2 == 0)
+			cr_assert_eq(symlink(world, at(dir)), 0, "nor is a symlink followed");
+	}
+	cr_assert_eq(r, -ENOENT);
+	cr_assert_eq(directories, 10);
+	tree_scan_end(scan);
+}
+
+Test(tree_scan, no_descriptor_is_left_open)
+{
+	struct tree_scan *scan;
+	const char *path;
+	struct file_ident ident;
+	enum entry_kind kind;
+	int before = dup(t->rootfd);
+	make_dir("incoming/a");
+	make_dir("incoming/a/b");
+	put("incoming/a/b/x", "");
+	for (int steps = 0; steps < 5; steps++) {
+		cr_assert_eq(tree_scan_begin(t, "alice", &scan), 0);
+		for (int i = 0; i < steps; i++)
+			tree_scan_next(scan, &path, &ident, &kind);
+		tree_scan_end(scan);
+		int after = dup(t->rootfd);
+		cr_assert_eq(after, before + 1, "after %d steps", steps);
+		fd_close(after);
+	}
+	fd_close(before);
+}
