@@ -36,7 +36,8 @@ enum settle_answer settle_judge(const struct settle_policy *policy, const struct
 	case COMPLETION_MARKER:
 	case COMPLETION_CHECKSUM:
 		announced = upload->marker_seen;
-		if (!announced)
+		/* It may have come first, or be left over: the file must be quiet. */
+		if (!announced && !upload->marker_early)
 			return SETTLE_CONVENTION;
 		break;
 	}

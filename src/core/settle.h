@@ -11,7 +11,8 @@ struct upload {
 	struct file_ident ident;     /* as last seen */
 	bool renamed_in;             /* its last event was a rename to this name */
 	bool found;                  /* a scan found it: how it came was not seen */
-	bool marker_seen;            /* its marker is there */
+	bool marker_seen;            /* its marker is there, and came after it */
+	bool marker_early;           /* its marker is older than its last change */
 	uint64_t changed_steady_ms;  /* last change that was seen; 0 = never seen changing */
 };
 

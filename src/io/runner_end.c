@@ -103,7 +103,7 @@ static void judge(struct runner *r)
 	result->outcome = r->reason;
 	switch (r->reason) {
 	case OUTCOME_TIMED_OUT:
-		result->error = runner_text("took longer than %s", human_duration(r->timeout_ms, limit));
+		result->error = runner_text("timed out: took longer than %s", human_duration(r->timeout_ms, limit));
 		break;
 	case OUTCOME_CANCELED:
 		result->error = runner_text("canceled while it ran");

@@ -88,10 +88,18 @@ static int set_descriptors(const struct launch *l)
 	return (int)syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);
 }
 
+/* By the system call: the C library keeps two signals for itself, and leaves
+ * them ignored in what it spawns. */
 static void reset_signals(void)
 {
+	const struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		unsigned long mask;
+	} by_default = {0};
 	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
+		syscall(SYS_rt_sigaction, sig, &by_default, NULL, sizeof by_default.mask);
 }
 
 /* The parent may have died before we asked to die with it. */

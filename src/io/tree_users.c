@@ -51,7 +51,7 @@ int tree_each_user(struct tree *t, int (*each)(void *ctx, const char *user, cons
 
 const struct tree_wanted tree_wanted[TREE_WANTED] = {
 	{PLACE_INCOMING, 0770, true},
-	{PLACE_PROCESSING, 0711, false},
+	{PLACE_PROCESSING, 0700, false},
 	{PLACE_DONE, 0750, false},
 	{PLACE_FAILED, 0750, false},
 };

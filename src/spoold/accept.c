@@ -350,19 +350,19 @@ bool accept_is_marker(struct daemon *d, struct user *u, const char *path)
 	return true;
 }
 
-bool accept_has_marker(struct daemon *d, const struct user *u, const char *path)
+void accept_find_marker(struct daemon *d, const struct user *u, const char *path,
+                        struct upload *upload)
 {
-	char marker[JOB_PATH_MAX + 1];
-	struct file_ident ident;
+	char name[JOB_PATH_MAX + 1];
+	struct file_ident marker;
 	enum entry_kind kind;
+	upload->marker_seen = upload->marker_early = false;
 	if (u->settings->settle.completion != COMPLETION_MARKER)
-		return false;
-	int n = snprintf(marker, sizeof marker, "%s%s", path, u->settings->marker_suffix);
-	if (n < 0 || (size_t)n >= sizeof marker)
-		return false;
-	if (tree_look(d->tree, u->name, marker, &ident, &kind) < 0 || kind != ENTRY_FILE)
-		return false;
-	/* A marker left over from an earlier file of this name says nothing. */
-	struct file_ident file;
-	return tree_look(d->tree, u->name, path, &file, &kind) == 0 && ident.ctime_ns >= file.ctime_ns;
+		return;
+	int n = snprintf(name, sizeof name, "%s%s", path, u->settings->marker_suffix);
+	if (n < 0 || (size_t)n >= sizeof name ||
+	    tree_look(d->tree, u->name, name, &marker, &kind) < 0 || kind != ENTRY_FILE)
+		return;
+	upload->marker_seen = marker.ctime_ns >= upload->ident.ctime_ns;
+	upload->marker_early = !upload->marker_seen;
 }

@@ -15,9 +15,11 @@ void accept_clear(struct daemon *d);
 void accept_gone(struct daemon *d, struct user *u, const struct job *job, const char *why);
 
 /* Completion "marker": is this name the marker of another one (then that one
- * is looked at)? Does this upload have its marker? */
+ * is looked at)? */
 bool accept_is_marker(struct daemon *d, struct user *u, const char *path);
-bool accept_has_marker(struct daemon *d, const struct user *u, const char *path);
+/* Looks for the upload's marker and notes it in `upload`. */
+void accept_find_marker(struct daemon *d, const struct user *u, const char *path,
+                        struct upload *upload);
 
 /* Entries are intake's: dropped when the file is gone, released when they
  * became a job (or nothing). */

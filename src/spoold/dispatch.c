@@ -136,6 +136,8 @@ static int start(struct daemon *d, struct user *u, const struct job *job)
 {
 	struct run_order order;
 	int r = make_order(d, u, job, &order);
+	if (r == 0 && order.run_as != NULL)
+		r = tree_let_pass(d->tree, u->name);
 	int dirfd = r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path);
 	if (dirfd < 0) {
 		r = dirfd;
@@ -288,16 +290,16 @@ static void on_started(struct daemon *d, struct running *r, uint64_t started_ms)
 	turn_add(d, &s->change);
 }
 
-static void on_progress(struct running *r, struct run_progress *p)
+static void on_progress(struct running *r, const struct run_progress *p)
 {
 	if (p->progress >= 0)
 		r->progress = p->progress;
 	if (p->records != RECORDS_NONE)
 		r->records = p->records;
-	if (p->message != NULL) {
+	char *message = p->message == NULL ? NULL : strdup(p->message);
+	if (message != NULL) {
 		free(r->message);
-		r->message = p->message;
-		p->message = NULL;
+		r->message = message;
 	}
 }
 

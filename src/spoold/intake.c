@@ -205,9 +205,9 @@ static void enter_directory(struct daemon *d, struct user *u, const char *path)
 }
 
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
-                 const struct file_ident *ident, enum entry_kind kind, bool *ret_complete)
+                 const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
 {
-	*ret_complete = false;
+	*ret_new = false;
 	if (kind == ENTRY_DIRECTORY) {
 		enter_directory(d, u, path);
 		return false;
@@ -231,30 +231,34 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 			track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
-	struct upload upload = {.ident = *ident, .found = true, .marker_seen = accept_has_marker(d, u, path)};
-	uint64_t due;
-	if (settle_judge(&u->settings->settle, &upload, WRITERS_NONE, d->steady_ms, d->wall_ms,
-	                 &due) == SETTLE_COMPLETE)
-		*ret_complete = true;
-	else
-		track(d, u, path, ident, kind, WATCH_CHANGED, true);
+	*ret_new = true;
 	return false;
 }
 
 void intake_take(struct daemon *d, struct user *u, const char *path)
 {
-	struct file_ident ident;
+	struct upload look = {.found = true};
 	enum entry_kind kind;
-	if (tree_look(d->tree, u->name, path, &ident, &kind) < 0 || kind != ENTRY_FILE ||
+	if (tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE ||
 	    intake_find(u, path) != NULL)
 		return;
 	struct upload_entry *e = add(d, u, path);
 	if (e == NULL)
 		return;
-	e->look = (struct upload){.ident = ident, .found = true, .marker_seen = accept_has_marker(d, u, path)};
-	e->from_scan = true;
-	d->scan.feeding++;
-	set_due(d, e, d->steady_ms);
+	accept_find_marker(d, u, path, &look);
+	uint64_t due = d->steady_ms;
+	const struct settle_policy *policy = &u->settings->settle;
+	e->waits_for = settle_judge(policy, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
+	e->look = look;
+	if (e->waits_for == SETTLE_COMPLETE) {
+		e->from_scan = true;
+		d->scan.feeding++;
+	} else {
+		/* From here on it is watched like any other that arrives. */
+		e->look.changed_steady_ms = d->steady_ms;
+	}
+	if (e->waits_for != SETTLE_CONVENTION)
+		set_due(d, e, due);
 }
 
 void intake_again(struct daemon *d, struct upload_entry *e)
@@ -281,7 +285,7 @@ void intake_left(struct daemon *d, struct user *u, const char *path)
 		return;
 	if (!job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
 	    job_next_state(job.state, JOB_EV_GONE) >= 0)
-		accept_gone(d, u, &job, "withdrawn: the file was taken out of incoming");
+		recover_job(d, u, &job);
 	job_clear(&job);
 }
 
@@ -395,7 +399,7 @@ static void judge(struct daemon *d, struct upload_entry *e)
 		return;
 	}
 	e->look.ident = ident;
-	e->look.marker_seen = accept_has_marker(d, u, e->path);
+	accept_find_marker(d, u, e->path, &e->look);
 	uint64_t due = 0;
 	e->waits_for = settle_judge(&u->settings->settle, &e->look,
 	                            tree_probe_writer(d->tree, u->name, e->path), d->steady_ms,

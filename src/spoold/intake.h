@@ -71,11 +71,12 @@ void intake_read_synced(struct daemon *d);
  * replaced. */
 void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_kind kind);
 /* The same for what a scan just saw (no look of its own). Returns true where
- * the file is known to the index as it is. `ret_complete`: not known, and old
- * enough to be taken at once: the scan keeps it for its sorted portion. */
+ * the file is known to the index as it is. `ret_new`: not known to anybody: the
+ * scan keeps it for its sorted portion. */
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
-                 const struct file_ident *ident, enum entry_kind kind, bool *ret_complete);
-/* Takes a complete upload of a scan. */
+                 const struct file_ident *ident, enum entry_kind kind, bool *ret_new);
+/* Takes what a scan found, in the order of the calls where files are equally
+ * old: what is old enough goes on its way at once, the rest arrives. */
 void intake_take(struct daemon *d, struct user *u, const char *path);
 /* This file is no longer there. */
 void intake_left(struct daemon *d, struct user *u, const char *path);

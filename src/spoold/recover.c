@@ -68,7 +68,7 @@ static int mend_job(struct daemon *d, struct mend *m, struct job *job)
 	case REMEDY_JUDGE_AGAIN:
 		return cancel_as(d, job, "replaced or changed by its uploader before its turn");
 	case REMEDY_WITHDRAWN:
-		return cancel_as(d, job, "withdrawn: the file is no longer there");
+		return cancel_as(d, job, "withdrawn: the file was taken out of incoming");
 	case REMEDY_CLAIM_AGAIN:
 		to_waiting(job);
 		job->place = PLACE_INCOMING;
@@ -113,6 +113,12 @@ static void mend_finish(struct daemon *d, struct change *c, int error)
 {
 	struct mend *m = (struct mend *)c;
 	if (error == 0 && m->after.id != 0 && job_state_is_final(m->after.state)) {
+		char *shown = escape_str(m->after.path);
+		log_info("user %s: job %" PRIu64 " (%s) is %s%s%s", m->user->name, m->job,
+		         shown == NULL ? "?" : shown, job_state_name(m->after.state),
+		         m->after.error == NULL ? "" : ": ",
+		         m->after.error == NULL ? "" : m->after.error);
+		free(shown);
 		if (m->after.place == PLACE_NOWHERE)
 			tree_drop_job(d->tree, m->user->name, m->job, m->after.path);
 		result_ended(d, m->user, &m->after, PLACE_NOWHERE);
@@ -249,7 +255,7 @@ void recover_job(struct daemon *d, struct user *u, const struct job *job)
 	enum seen seen = classify(job, &found, has_news);
 	bool locked = user_lock(d, u) < 0;
 	enum remedy remedy = reconcile_job(job->state, job->place, seen, locked);
-	if (remedy != REMEDY_NOTHING) {
+	if (remedy != REMEDY_NOTHING && remedy != REMEDY_WITHDRAWN) {
 		char *shown = escape_str(job->path);
 		log_notice("user %s: job %" PRIu64 " (%s) is %s in the index, its file is %s: %s", u->name,
 		           job->id, shown == NULL ? "?" : shown, job_state_name(job->state),

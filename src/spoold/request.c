@@ -93,15 +93,29 @@ bool ask_user(struct daemon *d, const struct asker *a, struct user **ret)
 	return true;
 }
 
+bool ask_number(struct daemon *d, const struct asker *a, const char *name, uint64_t otherwise,
+                uint64_t *ret)
+{
+	const json_t *arg = json_object_get(a->body, name);
+	bool fine = arg == NULL || (json_is_integer(arg) && json_integer_value(arg) >= 0);
+	if (fine)
+		*ret = arg == NULL ? otherwise : (uint64_t)json_integer_value(arg);
+	else
+		answer_no(d, a, ANSWER_USAGE, "\"%s\": expected a whole number from 0 up", name);
+	return fine;
+}
+
 bool ask_job(struct daemon *d, const struct asker *a, struct job *ret, struct user **ret_user)
 {
-	json_int_t id = json_integer_value(json_object_get(a->body, "job"));
-	if (id <= 0) {
+	uint64_t id;
+	if (!ask_number(d, a, "job", 0, &id))
+		return false;
+	if (id == 0) {
 		answer_no(d, a, ANSWER_USAGE, "expected the number of a job");
 		return false;
 	}
 	struct job job = {0};
-	int r = index_get_job(d->index, (uint64_t)id, &job);
+	int r = index_get_job(d->index, id, &job);
 	struct user *u = r < 0 ? NULL : user_by_number(d, job.user);
 	/* Numbers of other people's jobs are not told from those of none. */
 	if (u == NULL || !may(a, u->name)) {
@@ -109,8 +123,8 @@ bool ask_job(struct daemon *d, const struct asker *a, struct job *ret, struct us
 		if (r < 0 && r != -ENOENT)
 			answer_no(d, a, ANSWER_NO, "the index cannot be read: %s", strerror(-r));
 		else
-			answer_no(d, a, ANSWER_NO, "there is no job %lld; 'spoolctl list' shows the jobs",
-			          (long long)id);
+			answer_no(d, a, ANSWER_NO, "there is no job %llu; 'spoolctl list' shows the jobs",
+			          (unsigned long long)id);
 		return false;
 	}
 	*ret = job;

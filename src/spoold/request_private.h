@@ -34,6 +34,11 @@ bool ask_user(struct daemon *d, const struct asker *a, struct user **ret);
  * refusal is sent. */
 bool ask_job(struct daemon *d, const struct asker *a, struct job *ret, struct user **ret_user);
 
+/* The optional argument `name` as a whole number from 0 up; `otherwise` where
+ * it is not there. False: it is something else, and the refusal is sent. */
+bool ask_number(struct daemon *d, const struct asker *a, const char *name, uint64_t otherwise,
+                uint64_t *ret);
+
 void wait_for_job(struct daemon *d, const struct asker *a, uint64_t job);
 void wait_for_upload(struct daemon *d, const struct asker *a, struct user *u, const char *path);
 

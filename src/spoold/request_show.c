@@ -132,8 +132,8 @@ void request_list(struct daemon *d, const struct asker *a)
 	struct user *u;
 	struct index_json_filter filter = {.any_state = true};
 	const char *state = json_string_value(json_object_get(a->body, "state"));
-	json_int_t limit = json_integer_value(json_object_get(a->body, "limit"));
-	if (!ask_user(d, a, &u))
+	uint64_t limit;
+	if (!ask_user(d, a, &u) || !ask_number(d, a, "limit", 0, &limit))
 		return;
 	if (state != NULL) {
 		filter.any_state = false;
@@ -145,7 +145,7 @@ void request_list(struct daemon *d, const struct asker *a)
 		}
 	}
 	filter.user = u == NULL ? NULL : u->name;
-	filter.limit = limit > 0 ? (size_t)limit : 0;
+	filter.limit = limit < INDEX_JSON_LIMIT_MAX ? (size_t)limit : INDEX_JSON_LIMIT_MAX;
 	filter.after = json_string_value(json_object_get(a->body, "after"));
 	json_t *object = NULL;
 	int r = index_json_list(d->index, &filter, &object);
@@ -202,12 +202,11 @@ void request_log(struct daemon *d, const struct asker *a)
 	static unsigned char chunk[LOG_CHUNK];
 	struct job job = {0};
 	struct user *u;
-	json_int_t offset = json_integer_value(json_object_get(a->body, "offset"));
+	uint64_t offset;
 	size_t n = 0;
-	if (!ask_job(d, a, &job, &u))
+	if (!ask_number(d, a, "offset", 0, &offset) || !ask_job(d, a, &job, &u))
 		return;
-	int r = tree_read_log(d->tree, u->name, &job, offset > 0 ? (uint64_t)offset : 0, chunk,
-	                      sizeof chunk, &n);
+	int r = tree_read_log(d->tree, u->name, &job, offset, chunk, sizeof chunk, &n);
 	bool final = job_state_is_final(job.state);
 	if (r == -ENOENT && final)
 		answer_no(d, a, ANSWER_NO,
@@ -218,6 +217,6 @@ void request_log(struct daemon *d, const struct asker *a)
 		          (unsigned long long)job.id, strerror(-r));
 	else
 		answer(d, a, json_pack("{s:o, s:I, s:b}", "data", latin1(chunk, n), "next",
-		                       offset + (json_int_t)n, "final", (int)(final && n == 0)));
+		                       (json_int_t)(offset + n), "final", (int)(final && n == 0)));
 	job_clear(&job);
 }

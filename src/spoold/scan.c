@@ -165,10 +165,10 @@ static void walk_slice(struct daemon *d)
 			end_scan(d);
 			return;
 		}
-		bool complete;
-		if (intake_seen(d, s->user, path, &ident, kind, &complete))
+		bool is_new;
+		if (intake_seen(d, s->user, path, &ident, kind, &is_new))
 			s->known++;
-		if (complete && keep_found(s, path, ident.ctime_ns) < 0)
+		if (is_new && keep_found(s, path, ident.ctime_ns) < 0)
 			s->more = true;
 	}
 }

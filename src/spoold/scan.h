@@ -1,7 +1,7 @@
 /* Scans: the truth behind the hints.
  *
- * One user at a time, in slices, in bounded memory: complete files that are
- * not known are collected (the oldest SCAN_PORTION of them), sorted by the
+ * One user at a time, in slices, in bounded memory: files that are not known
+ * are collected (the oldest SCAN_PORTION of them), sorted by the
  * kernel's time of change, and fed to intake in that order; more than one
  * portion is more than one walk. Then jobs whose file is gone are looked for.
  * While a user is scanned, its other uploads wait: the backlog is older. */

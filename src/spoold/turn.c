@@ -17,9 +17,21 @@ bool turn_stalled(const struct daemon *d)
 	return d->turn.error != 0;
 }
 
-static int apply_all(struct daemon *d)
+/* What is beyond a turn's size stays for the next one. */
+static struct change *take_turn(struct daemon *d)
 {
-	for (struct change *c = d->turn.changes; c != NULL; c = c->next) {
+	struct change *turn = NULL;
+	for (unsigned n = 0; n < TURN_CHANGES_MAX && d->turn.changes != NULL; n++) {
+		struct change *c = d->turn.changes;
+		DL_DELETE(d->turn.changes, c);
+		DL_APPEND(turn, c);
+	}
+	return turn;
+}
+
+static int apply_all(struct daemon *d, struct change *turn)
+{
+	for (struct change *c = turn; c != NULL; c = c->next) {
 		int r = c->apply(d, c);
 		if (r < 0)
 			return r;
@@ -27,12 +39,13 @@ static int apply_all(struct daemon *d)
 	return 0;
 }
 
-static int commit(struct daemon *d)
+/* The claims come on top; they are what turn_add() has got meanwhile. */
+static int commit_once(struct daemon *d, struct change *turn)
 {
 	int r = index_begin(d->index);
 	if (r < 0)
 		return r;
-	r = apply_all(d);
+	r = apply_all(d, turn);
 	if (r == 0)
 		r = users_refresh(d);
 	if (r == 0)
@@ -41,22 +54,46 @@ static int commit(struct daemon *d)
 		index_abort(d->index);
 		return r;
 	}
-	d->turn.commits++;
-	return index_commit(d->index);
+	r = index_commit(d->index);
+	d->turn.commits += r == 0;
+	return r;
 }
 
-static void finish_all(struct daemon *d, int error)
+static void finish_all(struct daemon *d, struct change *turn, int error)
 {
-	struct change *changes = d->turn.changes;
-	d->turn.changes = NULL;
-	while (changes != NULL) {
-		struct change *c = changes;
-		DL_DELETE(changes, c);
+	struct change *kept = NULL;
+	while (turn != NULL) {
+		struct change *c = turn;
+		DL_DELETE(turn, c);
 		if (error != 0 && c->keep)
-			DL_APPEND(d->turn.changes, c);
+			DL_APPEND(kept, c);
 		else
 			c->finish(d, c, error);
 	}
+	/* In front of what came since: facts keep their order. */
+	DL_CONCAT(kept, d->turn.changes);
+	d->turn.changes = kept;
+}
+
+/* Returns the outcome; *ret_turn is all that took part, claims included. */
+static int commit(struct daemon *d, struct change **ret_turn)
+{
+	struct change *turn = take_turn(d), *rest = d->turn.changes;
+	d->turn.changes = NULL;
+	int r = commit_once(d, turn);
+	/* A full map is grown by the next begin. */
+	for (int n = 0; r == -ENOSPC && n < 3 && index_map_was_full(d->index); n++) {
+		struct change *claims = d->turn.changes;
+		d->turn.changes = NULL;
+		users_turn_ended(d, true);
+		finish_all(d, claims, r);
+		r = commit_once(d, turn);
+	}
+	struct change *claims = d->turn.changes;
+	DL_CONCAT(turn, claims);
+	d->turn.changes = rest;
+	*ret_turn = turn;
+	return r;
 }
 
 static const char *hint(int error)
@@ -90,10 +127,11 @@ void turn_run(struct daemon *d)
 		if (users_refresh(d) < 0 || !dispatch_ready(d))
 			return;
 	}
-	int r = commit(d);
+	struct change *turn;
+	int r = commit(d, &turn);
 	note_outcome(d, r);
 	users_turn_ended(d, r < 0);
-	finish_all(d, r);
+	finish_all(d, turn, r);
 	if (users_refresh(d) < 0)
 		log_error("the index cannot be read");
 }

@@ -35,6 +35,9 @@ struct turn {
 /* After a failed commit the next try comes this much later: room may be made,
  * a disk may come back; each try is cheap. */
 enum { TURN_RETRY_MS = 1000 };
+/* Changes of one transaction: it stays far from what LMDB can hold in one, and
+ * takes some 20 ms. */
+enum { TURN_CHANGES_MAX = 2048 };
 
 void turn_add(struct daemon *d, struct change *c);
 /* Is the index failing? Then nothing new should be taken in. */

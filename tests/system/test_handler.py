@@ -29,7 +29,7 @@ class Start(SystemTest):
         no shell ever sees them."""
         spool = self.spool({"handler": {"command": [
             "handlers/main", "--in={file}", "{user}", "{job}:{name}", "{output}", "$HOME; id",
-            "{other}", ""]}}, handler=DUMP)
+            "{}", ""]}}, handler=DUMP)
         spool.drop("alice", "a b;id.csv")
         job = spool.wait_state("a b;id.csv", "done")["job"]
         directory = spool.path("alice", "processing", str(job))
@@ -37,7 +37,7 @@ class Start(SystemTest):
         self.assertEqual(argv[:2], [b"/bin/bash", os.fsencode(spool.base) + b"/handlers/main"])
         self.assertEqual(argv[2:], [
             b"--in=" + directory + b"/a b;id.csv", b"alice", b"%d:a b;id.csv" % job,
-            directory + b"/output", b"$HOME; id", b"{other}", b""])
+            directory + b"/output", b"$HOME; id", b"{}", b""])
 
     def test_environment(self):
         """Section 6: exactly the contract's environment, and the cookie by
