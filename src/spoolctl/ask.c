@@ -1,0 +1,194 @@
+/* Requests to the daemon, and what there is to say where they fail. */
+#include "spoolctl/client.h"
+#include "spoolctl/spoolctl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ANSWER_TIMEOUT_MS = 30 * 1000 };
+
+static int say_unreachable(struct ctl *ctl, int error)
+{
+	char *socket = ctl_escape(ctl->socket);
+	if (error == -EACCES || error == -EPERM)
+		ctl_error(ctl, "no permission to talk to spoold at %s; root and members of the group "
+		               "\"spool\" may", socket);
+	else if (error == -ENAMETOOLONG)
+		ctl_error(ctl, "the path of the socket is too long (%s); set spool.socket to a shorter "
+		               "one, of at most 107 bytes", socket);
+	else
+		ctl_error(ctl, "spoold cannot be reached at %s: %s", socket, strerror(-error));
+	free(socket);
+	return CTL_NO;
+}
+
+int ctl_connect(struct ctl *ctl)
+{
+	if (ctl->client != NULL)
+		return CTL_OK;
+	int code = ctl_load(ctl);
+	if (code != CTL_OK)
+		return code;
+	int r = client_open(ctl->socket, &ctl->client);
+	if (r == 0)
+		return CTL_OK;
+	if (r == -ENOENT || r == -ECONNREFUSED || r == -ENOTDIR || r == -ENOTSOCK)
+		return CTL_NO_DAEMON;
+	return say_unreachable(ctl, r);
+}
+
+int ctl_say_down(struct ctl *ctl)
+{
+	char *socket = ctl_escape(ctl->socket);
+	if (ctl->root == NULL) {
+		ctl_error(ctl, "spoold is not running (no answer on %s)", socket);
+	} else {
+		char *root = ctl_escape(ctl->root);
+		char *path = ctl_escape(ctl->config_path);
+		ctl_error(ctl, "spoold is not running on %s (no answer on %s); start it with "
+		               "\"systemctl start spoold\" or \"spoold --config %s\"", root, socket, path);
+		free(root);
+		free(path);
+	}
+	free(socket);
+	return CTL_NO_DAEMON;
+}
+
+static int say_lost(struct ctl *ctl, int error)
+{
+	if (error == -ETIMEDOUT)
+		ctl_error(ctl, "spoold has not answered for %d seconds; it may be busy, or stuck: "
+		               "see its log", ANSWER_TIMEOUT_MS / 1000);
+	else if (error == -EBADMSG)
+		ctl_error(ctl, "spoold gave an answer that cannot be understood; is it of another version?");
+	else
+		ctl_error(ctl, "spoold went away before it answered");
+	return error == -ECONNRESET || error == -EPIPE ? CTL_NO_DAEMON : CTL_NO;
+}
+
+int ctl_ask_try(struct ctl *ctl, json_t *request, enum patience patience, json_t **ret,
+                bool *ret_refused)
+{
+	json_t *answer = NULL;
+	int code = ctl_connect(ctl);
+	if (code == CTL_NO_DAEMON)
+		ctl_say_down(ctl);
+	if (code != CTL_OK) {
+		json_decref(request);
+		return code;
+	}
+	int r = client_call(ctl->client, request, patience == ASK_SOON ? ANSWER_TIMEOUT_MS : -1,
+	                    &answer);
+	json_decref(request);
+	if (r < 0) {
+		client_free(ctl->client);
+		ctl->client = NULL;
+		return say_lost(ctl, r);
+	}
+	*ret_refused = !json_is_true(json_object_get(answer, "ok"));
+	json_object_del(answer, "ok");
+	*ret = answer;
+	if (!*ret_refused)
+		return CTL_OK;
+	json_int_t exit_code = json_integer_value(json_object_get(answer, "exit"));
+	json_object_del(answer, "exit");
+	return exit_code > 0 && exit_code < 126 ? (int)exit_code : CTL_NO;
+}
+
+static void say_refused(struct ctl *ctl, json_t *answer)
+{
+	const char *error = json_string_value(json_object_get(answer, "error"));
+	const json_t *line;
+	size_t i;
+	if (error == NULL)
+		error = "spoold refuses, and does not say why";
+	if (ctl->json) {
+		ctl_put(answer, "error", json_string(error));
+		ctl_print_json(ctl, json_incref(answer));
+		return;
+	}
+	fprintf(stderr, "spoolctl: %s\n", error);
+	json_array_foreach(json_object_get(answer, "errors"), i, line)
+		fprintf(stderr, "  %s\n", json_is_string(line) ? json_string_value(line) : "?");
+}
+
+int ctl_ask(struct ctl *ctl, json_t *request, enum patience patience, json_t **ret)
+{
+	json_t *answer = NULL;
+	bool refused = false;
+	int code = ctl_ask_try(ctl, request, patience, &answer, &refused);
+	if (refused) {
+		say_refused(ctl, answer);
+		json_decref(answer);
+	} else if (code == CTL_OK) {
+		*ret = answer;
+	}
+	return code;
+}
+
+int ctl_ask_message(struct ctl *ctl, json_t *request)
+{
+	json_t *answer = NULL;
+	const json_t *warning;
+	size_t i;
+	int code = ctl_ask(ctl, request, ASK_SOON, &answer);
+	if (code != CTL_OK)
+		return code;
+	if (ctl->json) {
+		ctl_print_json(ctl, answer);
+		return code;
+	}
+	const char *message = json_string_value(json_object_get(answer, "message"));
+	json_array_foreach(json_object_get(answer, "warnings"), i, warning)
+		fprintf(stderr, "warning: %s\n", json_is_string(warning) ? json_string_value(warning) : "?");
+	puts(message == NULL ? "done" : message);
+	json_decref(answer);
+	return code;
+}
+
+int ctl_each_job(struct ctl *ctl, const char *command, const uint64_t *jobs, size_t n,
+                 enum patience patience, const char *done)
+{
+	json_t *did = ctl_need(json_array()), *errors = ctl_need(json_array());
+	int result = CTL_OK;
+	for (size_t i = 0; i < n && result != CTL_NO_DAEMON; i++) {
+		json_t *request = ctl_request(command), *answer = NULL;
+		json_t *id = ctl_need(json_integer((json_int_t)jobs[i]));
+		bool refused = false;
+		ctl_put(request, "job", json_incref(id));
+		int code = ctl_ask_try(ctl, request, patience, &answer, &refused);
+		if (refused) {
+			const char *error = json_string_value(json_object_get(answer, "error"));
+			json_array_append_new(errors, json_pack("{s:O,s:s}", "job", id, "error",
+			                                        error == NULL ? "refused" : error));
+			if (!ctl->json)
+				fprintf(stderr, "spoolctl: %s\n", error == NULL ? "refused" : error);
+		} else if (code == CTL_OK) {
+			json_array_append(did, id);
+			if (!ctl->json)
+				printf("job %" PRIu64 " %s\n", jobs[i], done);
+		}
+		if (code != CTL_OK)
+			result = code;
+		json_decref(answer);
+		json_decref(id);
+		/* Nothing more can be had; it has been said. */
+		if (code != CTL_OK && !refused) {
+			json_decref(did);
+			json_decref(errors);
+			return code;
+		}
+	}
+	if (ctl->json && json_array_size(errors) > 0)
+		ctl_print_json(ctl, json_pack("{s:s,s:O,s:O}", "error",
+		                              json_string_value(json_object_get(json_array_get(errors, 0),
+		                                                                "error")),
+		                              "jobs", did, "errors", errors));
+	else if (ctl->json)
+		ctl_print_json(ctl, json_pack("{s:O}", "jobs", did));
+	json_decref(did);
+	json_decref(errors);
+	return result;
+}

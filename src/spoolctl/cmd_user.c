@@ -1,0 +1,274 @@
+#include "spoolctl/spoolctl.h"
+
+#include "core/name.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { KEY_UID = 256, KEY_GID };
+
+struct args {
+	const char *verb, *name;
+	uid_t uid;
+	gid_t gid;
+	bool has_uid, has_gid;
+};
+
+static const struct argp_option options[] = {
+	{"uid", KEY_UID, "UID", 0, "add: the uploader's account, by name or number (NAME's)", 0},
+	{"gid", KEY_GID, "GID", 0, "add: the uploader's group, by name or number (the account's)", 0},
+	{0},
+};
+
+/* A number, or the name of an account or group. */
+static bool parse_id(const char *text, bool group, uint32_t *ret)
+{
+	uint64_t id = 0;
+	const struct passwd *account = group ? NULL : getpwnam(text);
+	const struct group *entry = group ? getgrnam(text) : NULL;
+	if (account != NULL)
+		id = account->pw_uid;
+	else if (entry != NULL)
+		id = entry->gr_gid;
+	else if (strcmp(text, "0") != 0 && (!ctl_parse_job(text, &id) || text[0] == '#'))
+		return false;
+	if (id >= UINT32_MAX)
+		return false;
+	*ret = (uint32_t)id;
+	return true;
+}
+
+static error_t parse_word(struct args *args, const char *arg)
+{
+	if (args->verb == NULL)
+		args->verb = arg;
+	else if (args->name == NULL)
+		args->name = arg;
+	else
+		return ARGP_ERR_UNKNOWN;
+	return 0;
+}
+
+static error_t parse_end(const struct args *args, struct argp_state *state)
+{
+	const char *verb = args->verb == NULL ? "" : args->verb;
+	bool add = strcmp(verb, "add") == 0, list = strcmp(verb, "list") == 0;
+	if (!add && !list && strcmp(verb, "check") != 0)
+		argp_error(state, "user add, user list or user check?");
+	else if (add && args->name == NULL)
+		argp_error(state, "which user shall be added?");
+	else if (list && args->name != NULL)
+		argp_error(state, "user list takes no name");
+	else
+		return 0;
+	return EINVAL;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct args *args = state->input;
+	switch (key) {
+	case KEY_UID:
+		args->has_uid = parse_id(arg, false, &args->uid);
+		if (!args->has_uid)
+			argp_error(state, "there is no account \"%s\"", arg);
+		return args->has_uid ? 0 : EINVAL;
+	case KEY_GID:
+		args->has_gid = parse_id(arg, true, &args->gid);
+		if (!args->has_gid)
+			argp_error(state, "there is no group \"%s\"", arg);
+		return args->has_gid ? 0 : EINVAL;
+	case ARGP_KEY_ARG:
+		return parse_word(args, arg);
+	case ARGP_KEY_END:
+		return parse_end(args, state);
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "add NAME\nlist\ncheck [NAME]",
+	.doc = "Makes the directories of a user of the spool with the right owners and modes, lists "
+	       "the users, or checks their directories. Works without spoold.\v"
+	       "Example: spoolctl user add alice",
+};
+
+static int refuse_name(struct ctl *ctl, const char *name)
+{
+	const char *problem = name_user_problem(name);
+	if (problem == NULL)
+		return CTL_OK;
+	char *escaped = ctl_escape(name);
+	ctl_error(ctl, "\"%s\" cannot be the name of a user: it %s", escaped, problem);
+	free(escaped);
+	return CTL_USAGE;
+}
+
+/* Whose incoming it will be: as asked; the account of that name; else the
+ * caller's. */
+static void choose_owner(const struct args *args, uid_t *ret_uid, gid_t *ret_gid)
+{
+	const struct passwd *account = args->has_uid ? getpwuid(args->uid) : getpwnam(args->name);
+	*ret_uid = args->has_uid ? args->uid : account != NULL ? account->pw_uid : getuid();
+	*ret_gid = args->has_gid ? args->gid : account != NULL ? account->pw_gid : getgid();
+}
+
+static int add(struct ctl *ctl, struct tree *tree, const struct args *args)
+{
+	unsigned made = 0;
+	uid_t uid;
+	gid_t gid;
+	int code = refuse_name(ctl, args->name);
+	if (code != CTL_OK)
+		return code;
+	choose_owner(args, &uid, &gid);
+	int r = tree_make_user(tree, args->name, uid, gid, &made);
+	if (r < 0) {
+		ctl_error(ctl, "the directories of %s cannot be made: %s%s", args->name, strerror(-r),
+		          r == -EACCES || r == -EPERM ? "; this is for root or the account of spoold" : "");
+		return CTL_NO;
+	}
+	if (ctl->json)
+		ctl_print_json(ctl, json_pack("{s:s,s:i,s:I,s:I}", "user", args->name, "made", (int)made,
+		                              "uid", (json_int_t)uid, "gid", (json_int_t)gid));
+	else if (made == 0)
+		printf("%s is there already; \"spoolctl user check %s\" looks whether all is well\n",
+		       args->name, args->name);
+	else
+		printf("made %u director%s of %s; uploads go to %s/%s/incoming, written by uid %u\n", made,
+		       made == 1 ? "y" : "ies", args->name, ctl->root, args->name, (unsigned)uid);
+	return CTL_OK;
+}
+
+struct listing {
+	const struct ctl *ctl;
+	json_t *users, *refused;
+};
+
+static int list_one(void *ctx, const char *user, const char *problem)
+{
+	struct listing *l = ctx;
+	char *escaped = ctl_escape(user);
+	if (!l->ctl->json && problem == NULL)
+		puts(escaped);
+	if (!l->ctl->json && problem != NULL)
+		ctl_note("the directory \"%s\" is no user: its name %s", escaped, problem);
+	json_array_append_new(problem == NULL ? l->users : l->refused, json_string(escaped));
+	free(escaped);
+	return 0;
+}
+
+static int say_unwalkable(struct ctl *ctl, int error)
+{
+	ctl_error(ctl, "the users cannot be listed: %s", strerror(-error));
+	return CTL_NO;
+}
+
+static int list(struct ctl *ctl, struct tree *tree)
+{
+	struct listing l = {
+		.ctl = ctl,
+		.users = ctl_need(json_array()),
+		.refused = ctl_need(json_array()),
+	};
+	int r = tree_each_user(tree, list_one, &l);
+	if (r == 0 && ctl->json)
+		ctl_print_json(ctl, json_pack("{s:O,s:O}", "users", l.users, "refused", l.refused));
+	json_decref(l.users);
+	json_decref(l.refused);
+	return r < 0 ? say_unwalkable(ctl, r) : CTL_OK;
+}
+
+struct checking {
+	const struct ctl *ctl;
+	struct tree *tree;
+	const char *user;
+	json_t *findings;
+	unsigned users;
+};
+
+static void found(void *ctx, bool fatal, const char *what, const char *mend)
+{
+	struct checking *c = ctx;
+	json_t *o = json_pack("{s:s,s:s,s:s,s:s?}", "user", c->user, "level",
+	                      fatal ? "error" : "warning", "what", what, "mend", mend);
+	json_array_append_new(c->findings, ctl_need(o));
+	if (c->ctl->json)
+		return;
+	printf("%s: %s: %s\n", c->user, fatal ? "error" : "warning", what);
+	if (mend != NULL)
+		printf("    %s\n", mend);
+}
+
+static int check_one(void *ctx, const char *user, const char *problem)
+{
+	struct checking *c = ctx;
+	char *escaped = ctl_escape(user);
+	char *why = NULL;
+	c->user = escaped;
+	c->users++;
+	if (problem == NULL) {
+		int r = tree_check_user(c->tree, user, found, c);
+		if (r < 0)
+			found(c, true, strerror(-r), NULL);
+	} else {
+		ctl_need(asprintf(&why, "the directory is no user: its name %s", problem) < 0 ? NULL : why);
+		found(c, false, why, NULL);
+	}
+	free(why);
+	free(escaped);
+	return 0;
+}
+
+static int check(struct ctl *ctl, struct tree *tree, const char *name)
+{
+	struct checking c = {.ctl = ctl, .tree = tree, .findings = ctl_need(json_array())};
+	int code = name == NULL ? CTL_OK : refuse_name(ctl, name);
+	if (code != CTL_OK) {
+		json_decref(c.findings);
+		return code;
+	}
+	int r = name == NULL ? tree_each_user(tree, check_one, &c) : check_one(&c, name, NULL);
+	size_t n = json_array_size(c.findings);
+	if (r < 0)
+		code = say_unwalkable(ctl, r);
+	else if (ctl->json)
+		ctl_print_json(ctl, json_pack("{s:O}", "findings", c.findings));
+	else if (n == 0)
+		printf("%u user%s checked: all is well\n", c.users, c.users == 1 ? "" : "s");
+	json_decref(c.findings);
+	return code != CTL_OK ? code : n > 0 ? CTL_NO : CTL_OK;
+}
+
+static int run(struct ctl *ctl, int argc, char **argv)
+{
+	struct args args = {0};
+	struct tree *tree = NULL;
+	if (!ctl_parse(ctl, &argp, argc, argv, &args))
+		return CTL_USAGE;
+	int code = ctl_open_tree(ctl, &tree);
+	if (code != CTL_OK)
+		return code;
+	if (strcmp(args.verb, "add") == 0)
+		code = add(ctl, tree, &args);
+	else if (strcmp(args.verb, "list") == 0)
+		code = list(ctl, tree);
+	else
+		code = check(ctl, tree, args.name);
+	tree_close(tree);
+	return code;
+}
+
+const struct cmd cmd_user = {
+	.name = "user",
+	.args = "add|list|check [NAME]",
+	.summary = "make and check the directories of users",
+	.run = run,
+};

@@ -1,0 +1,35 @@
+/* What the doctor's examinations share: findings, said as they come, bounded
+ * for each kind. */
+#pragma once
+
+#include "spoolctl/spoolctl.h"
+#include "io/index.h"
+
+enum finding_level { FINDING_OK, FINDING_WARNING, FINDING_ERROR };
+
+struct doctor {
+	struct ctl *ctl;
+	struct tree *tree;       /* NULL where it cannot be opened */
+	struct index *index;     /* likewise */
+	json_t *daemon;          /* "daemon" of its status, or NULL: it does not run */
+	json_t *findings;        /* for --json */
+	unsigned errors, warnings;
+	bool in_kind;
+	unsigned of_kind;        /* since doctor_kind() */
+	unsigned users;          /* users of the spool */
+};
+
+/* `mend` says what to do, or is NULL. */
+void doctor_say(struct doctor *d, enum finding_level level, const char *mend, const char *format,
+                ...) __attribute__((format(printf, 4, 5)));
+/* Of what follows, up to doctor_kind_end(), only the first findings are shown;
+ * the rest is counted. */
+void doctor_kind(struct doctor *d);
+void doctor_kind_end(struct doctor *d);
+
+/* doctor_spool.c: directories, marker, space, users. */
+void doctor_spool(struct doctor *d);
+/* doctor_index.c: the index, and whether the directories agree with it. */
+void doctor_index(struct doctor *d);
+/* doctor_system.c: the daemon, limits of the system, handlers. */
+void doctor_system(struct doctor *d);

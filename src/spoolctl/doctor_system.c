@@ -1,0 +1,146 @@
+#include "spoolctl/doctor.h"
+#include "spoolctl/view.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Descriptors a daemon needs beside those of its users and workers. */
+enum { FDS_BASE = 256, FDS_PER_WORKER = 8 };
+
+static bool read_number(const char *path, uint64_t *ret)
+{
+	FILE *in = fopen(path, "re");
+	bool got = in != NULL && fscanf(in, "%" SCNu64, ret) == 1;
+	if (in != NULL)
+		fclose(in);
+	return got;
+}
+
+static void check_watches(struct doctor *d)
+{
+	uint64_t limit = 0;
+	uint64_t wanted = (uint64_t)d->users + 1;
+	if (!read_number("/proc/sys/fs/inotify/max_user_watches", &limit)) {
+		doctor_say(d, FINDING_WARNING, NULL, "the limit of inotify watches cannot be read");
+		return;
+	}
+	if (wanted > limit)
+		doctor_say(d, FINDING_WARNING, "sysctl fs.inotify.max_user_watches=1048576",
+		           "%" PRIu64 " inotify watches are allowed, %" PRIu64 " and one for each "
+		           "subdirectory are needed: the rest is polled", limit, wanted);
+	else
+		doctor_say(d, FINDING_OK, NULL, "%" PRIu64 " inotify watches are allowed, %" PRIu64
+		           " and one for each subdirectory are needed", limit, wanted);
+}
+
+/* "Max open files" of a process; its soft limit. */
+static bool read_fd_limit(json_int_t pid, uint64_t *ret)
+{
+	char path[64], line[256];
+	bool got = false;
+	snprintf(path, sizeof path, "/proc/%lld/limits", (long long)pid);
+	FILE *in = fopen(path, "re");
+	while (in != NULL && !got && fgets(line, sizeof line, in) != NULL)
+		got = sscanf(line, "Max open files %" SCNu64, ret) == 1;
+	if (in != NULL)
+		fclose(in);
+	return got;
+}
+
+static void check_files(struct doctor *d)
+{
+	uint64_t limit = 0;
+	uint64_t wanted = FDS_BASE + (uint64_t)d->ctl->config->max_concurrent * FDS_PER_WORKER;
+	struct rlimit own;
+	const char *whose = "spoold";
+	if (d->daemon == NULL || !read_fd_limit(view_number(d->daemon, "pid"), &limit)) {
+		if (getrlimit(RLIMIT_NOFILE, &own) < 0)
+			return;
+		limit = own.rlim_cur;
+		whose = "a program started here";
+	}
+	if (limit < wanted)
+		doctor_say(d, FINDING_WARNING, "raise it: LimitNOFILE= in the unit, or ulimit -n",
+		           "%s may have %" PRIu64 " files open; with %u workers %" PRIu64 " are wanted",
+		           whose, limit, d->ctl->config->max_concurrent, wanted);
+	else
+		doctor_say(d, FINDING_OK, NULL, "%s may have enough files open (%" PRIu64 ")", whose, limit);
+}
+
+static bool check_handler(struct doctor *d, const struct handler *handler, const char *of)
+{
+	if (handler->command == NULL || handler->command[0] == NULL)
+		return true;
+	if (access(handler->command[0], X_OK) == 0)
+		return true;
+	int error = errno;
+	char *path = ctl_escape(handler->command[0]);
+	/* Only the daemon's account counts; root and it see the same. */
+	doctor_say(d, error == ENOENT ? FINDING_ERROR : FINDING_WARNING,
+	           "correct handler.command, or install it", "the handler%s %s cannot be run: %s", of,
+	           path, strerror(error));
+	free(path);
+	return false;
+}
+
+static int check_user_handlers(void *ctx, const char *user, const char *problem)
+{
+	struct doctor *d = ctx;
+	const struct user_settings *settings = config_user(d->ctl->config, user);
+	char *of = NULL;
+	if (problem != NULL || settings == &d->ctl->config->defaults)
+		return 0;
+	ctl_need(asprintf(&of, " of user %s", user) < 0 ? NULL : of);
+	check_handler(d, &settings->handler, of);
+	for (size_t i = 0; i < settings->routes_n; i++)
+		check_handler(d, &settings->routes[i].handler, of);
+	free(of);
+	return 0;
+}
+
+static void check_handlers(struct doctor *d)
+{
+	const struct user_settings *defaults = &d->ctl->config->defaults;
+	unsigned before = d->errors + d->warnings;
+	doctor_kind(d);
+	check_handler(d, &defaults->handler, "");
+	for (size_t i = 0; i < defaults->routes_n; i++)
+		check_handler(d, &defaults->routes[i].handler, " of a route");
+	if (d->tree != NULL)
+		tree_each_user(d->tree, check_user_handlers, d);
+	doctor_kind_end(d);
+	if (d->errors + d->warnings == before)
+		doctor_say(d, FINDING_OK, NULL, "the handlers can be run");
+}
+
+static void check_daemon(struct doctor *d)
+{
+	if (d->daemon == NULL) {
+		doctor_say(d, FINDING_WARNING, "start it with: systemctl start spoold",
+		           "spoold is not running");
+		return;
+	}
+	doctor_say(d, FINDING_OK, NULL, "spoold %s runs (pid %lld)", view_text(d->daemon, "version"),
+	           (long long)view_number(d->daemon, "pid"));
+	if (strcmp(view_text(d->daemon, "version"), SPOOLD_VERSION) != 0)
+		doctor_say(d, FINDING_WARNING, "restart spoold after an update",
+		           "spoolctl is of another version (%s)", SPOOLD_VERSION);
+	if (view_has(d->daemon, "problem"))
+		doctor_say(d, FINDING_ERROR, NULL, "spoold says: %s", view_text(d->daemon, "problem"));
+	if (view_true(d->daemon, "stopped"))
+		doctor_say(d, FINDING_WARNING, "spoolctl start lets them", "no job starts at present");
+}
+
+void doctor_system(struct doctor *d)
+{
+	check_daemon(d);
+	check_files(d);
+	check_handlers(d);
+	if (d->ctl->config->watch != WATCH_POLL)
+		check_watches(d);
+}

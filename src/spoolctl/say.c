@@ -1,0 +1,78 @@
+/* What spoolctl says: errors, remarks, JSON. */
+#include "spoolctl/spoolctl.h"
+
+#include "base/escape.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *ctl_need(void *p)
+{
+	if (p == NULL) {
+		fputs("spoolctl: memory is out\n", stderr);
+		exit(CTL_NO);
+	}
+	return p;
+}
+
+char *ctl_escape(const char *name)
+{
+	return ctl_need(escape_str(name));
+}
+
+void ctl_print_json(const struct ctl *ctl, json_t *value)
+{
+	ctl_need(value);
+	json_dumpf(value, stdout, ctl->terminal ? JSON_INDENT(2) : JSON_COMPACT);
+	putchar('\n');
+	json_decref(value);
+}
+
+static char *format_text(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
+static char *format_text(const char *format, va_list args)
+{
+	char *text = NULL;
+	return vasprintf(&text, format, args) < 0 ? NULL : text;
+}
+
+void ctl_error(struct ctl *ctl, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	char *text = ctl_need(format_text(format, args));
+	va_end(args);
+	if (ctl->json)
+		ctl_print_json(ctl, json_pack("{s:s}", "error", text));
+	else
+		fprintf(stderr, "spoolctl: %s\n", text);
+	free(text);
+}
+
+void ctl_note(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	fputs("spoolctl: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+}
+
+json_t *ctl_request(const char *command)
+{
+	return ctl_need(json_pack("{s:s}", "command", command));
+}
+
+void ctl_put(json_t *object, const char *key, json_t *value)
+{
+	if (json_object_set_new(object, key, value) < 0)
+		ctl_need(NULL);
+}
+
+void ctl_put_name(json_t *object, const char *key, const char *name)
+{
+	char *escaped = ctl_escape(name);
+	ctl_put(object, key, json_string(escaped));
+	free(escaped);
+}

@@ -1,0 +1,135 @@
+#include "spoolctl/submit.h"
+
+#include "base/fd.h"
+#include "core/name.h"
+#include "spoolctl/progress.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int why(char **ret_why, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int why(char **ret_why, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	if (vasprintf(ret_why, format, args) < 0)
+		*ret_why = NULL;
+	va_end(args);
+	ctl_need(*ret_why);
+	return -1;
+}
+
+static int check_name(const struct submit *s, const char *name, char **ret_why)
+{
+	const struct user_settings *settings = config_user(s->ctl->config, s->user);
+	if (name[0] == '\0' || strchr(name, '/') != NULL || strcmp(name, ".") == 0 ||
+	    strcmp(name, "..") == 0)
+		return why(ret_why, "it needs a file name without a slash; give one with --name");
+	if (strlen(name) > NAME_FILE_MAX)
+		return why(ret_why, "its name is longer than %d bytes; give another with --name",
+		           NAME_FILE_MAX);
+	for (char **pattern = settings->ignore; pattern != NULL && *pattern != NULL; pattern++) {
+		const char *one[] = {*pattern, NULL};
+		if (name_matches(name, one))
+			return why(ret_why, "its name matches the ignored pattern \"%s\", so it would never "
+			                    "be taken; give another with --name", *pattern);
+	}
+	return 0;
+}
+
+static int open_source(const struct submit *s, uint64_t *ret_size, char **ret_why)
+{
+	struct stat st;
+	bool is_stdin = strcmp(s->file, "-") == 0;
+	int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+	                  : open(s->file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		why(ret_why, errno == ENOENT ? "there is no such file" : "it cannot be read: %s",
+		    strerror(errno));
+		fd_close(fd);
+		return -1;
+	}
+	bool plain = S_ISREG(st.st_mode);
+	if (S_ISDIR(st.st_mode) || (!plain && s->name == NULL)) {
+		why(ret_why, "%s", S_ISDIR(st.st_mode)
+		                       ? "it is a directory; name the files in it"
+		                       : "it is no plain file; give the name it shall have with --name");
+		fd_close(fd);
+		return -1;
+	}
+	*ret_size = plain ? (uint64_t)st.st_size : 0;
+	return fd;
+}
+
+static int say_failed(const struct submit *s, int error, char **ret_why)
+{
+	switch (error) {
+	case -EEXIST:
+		return why(ret_why, "a file of that name waits in incoming of %s already; submit it when "
+		                    "that one was taken, or under another name with --name", s->user);
+	case -ENOENT:
+	case -ENOTDIR:
+		return why(ret_why, "there is no user %s in this spool; name one with --user, or make it "
+		                    "with \"spoolctl user add %s\"", s->user, s->user);
+	case -EACCES:
+	case -EPERM:
+		return why(ret_why, "you may not write into incoming of %s", s->user);
+	case -ENOSPC:
+	case -EDQUOT:
+		return why(ret_why, "there is no space left in the spool (%s)", strerror(-error));
+	default:
+		return why(ret_why, "it could not be put into incoming: %s", strerror(-error));
+	}
+}
+
+/* Where uploads are told to be complete by a marker, it comes along. */
+static int put_marker(const struct submit *s, const char *name, char **ret_why)
+{
+	const struct user_settings *settings = config_user(s->ctl->config, s->user);
+	const char *suffix = settings->marker_suffix;
+	size_t n = strlen(name), suffix_n = strlen(suffix);
+	char *marker = NULL;
+	if (settings->settle.completion != COMPLETION_MARKER ||
+	    (n > suffix_n && strcmp(name + n - suffix_n, suffix) == 0))
+		return 0;
+	ctl_need(asprintf(&marker, "%s%s", name, suffix) < 0 ? NULL : marker);
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : tree_submit(s->tree, s->user, fd, marker, NULL, NULL);
+	fd_close(fd);
+	free(marker);
+	if (r == 0 || r == -EEXIST)
+		return 0;
+	return why(ret_why, "it is in incoming of %s, but its marker could not be made: %s", s->user,
+	           strerror(-r));
+}
+
+int submit_file(const struct submit *s, char **ret_name, char **ret_why)
+{
+	struct copy_progress progress;
+	uint64_t size = 0;
+	const char *name = s->name != NULL ? s->name : name_base(s->file);
+	int fd = open_source(s, &size, ret_why);
+	if (fd < 0)
+		return -1;
+	if (check_name(s, name, ret_why) < 0) {
+		fd_close(fd);
+		return -1;
+	}
+	char *escaped = ctl_escape(name);
+	copy_progress_begin(&progress, s->ctl, escaped, size);
+	int r = tree_submit(s->tree, s->user, fd, name, copy_progress_each, &progress);
+	progress_end(s->ctl);
+	fd_close(fd);
+	free(escaped);
+	if (r < 0)
+		return say_failed(s, r, ret_why);
+	if (put_marker(s, name, ret_why) < 0)
+		return -1;
+	*ret_name = ctl_need(strdup(name));
+	return 0;
+}

@@ -1,0 +1,345 @@
+#include "spoolctl/view.h"
+
+#include "base/clock.h"
+#include "base/human.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BAR_COLUMNS = 16, BAR_MIN_WIDTH = 60, NAME_MIN = 10, MESSAGE_MIN = 8 };
+
+/* Cuts in the middle, or not at all for width 0. */
+static char *cut_name(const struct look *look, const char *name, size_t columns)
+{
+	return ctl_need(look->width == 0 ? strdup(name)
+	                                 : text_cut_middle(name, columns, look->utf8));
+}
+
+/* "  12 s  ▕███▌   ▏ 45%  120 records": all but name and message. */
+static char *running_facts(const struct look *look, bool bars, const json_t *running,
+                           unsigned width)
+{
+	char *text = NULL, duration[HUMAN_SIZE];
+	size_t n;
+	FILE *out = ctl_need(open_memstream(&text, &n));
+	double progress = view_real(running, "progress");
+	bool queued = strcmp(view_text(running, "state"), "queued") == 0;
+	if (view_number(running, "attempt") > 1)
+		fprintf(out, "  attempt %lld", (long long)view_number(running, "attempt"));
+	fprintf(out, "  %s%s", queued ? "starting, " : "",
+	        view_duration(view_real(running, "elapsed_seconds"), duration));
+	if (progress >= 0 && bars && width >= BAR_MIN_WIDTH) {
+		char *bar = ctl_need(bar_draw(progress, BAR_COLUMNS, look->utf8));
+		fprintf(out, "  %s%s%s", look->colored ? tint_on(TINT_GREEN) : "", bar,
+		        look->colored ? tint_off(TINT_GREEN) : "");
+		free(bar);
+	}
+	if (progress >= 0)
+		fprintf(out, " %3d%%", (int)(progress * 100));
+	if (view_has(running, "records"))
+		fprintf(out, "  %lld record%s", (long long)view_number(running, "records"),
+		        view_number(running, "records") == 1 ? "" : "s");
+	fclose(out);
+	return ctl_need(text);
+}
+
+/* Colours take no room. */
+static size_t plain_width(const char *text)
+{
+	size_t width = text_width(text);
+	for (const char *s = strchr(text, '\033'); s != NULL; s = strchr(s + 1, '\033'))
+		width -= strcspn(s, "m") + 1;
+	return width;
+}
+
+/* Shares `room` columns between a name and a message; 0 = it is left out. */
+static void share(size_t room, size_t *name, size_t *message)
+{
+	if (*name + (*message > 0 ? *message + 2 : 0) <= room)
+		return;
+	size_t name_min = room / 2 > NAME_MIN ? room / 2 : NAME_MIN;
+	size_t wanted = *message + 2 < room ? room - *message - 2 : 0;
+	size_t given = wanted > name_min ? wanted : name_min;
+	if (*message > 0 && given < *name && given + 2 + MESSAGE_MIN <= room)
+		*name = given;
+	if (*message > 0 && *name + 2 + MESSAGE_MIN <= room) {
+		*message = room - *name - 2 < *message ? room - *name - 2 : *message;
+		return;
+	}
+	*message = 0;
+	if (*name > room)
+		*name = room > 1 ? room : 1;
+}
+
+char *view_running(const struct look *look, bool bars, const json_t *running, unsigned width)
+{
+	char *line = NULL, job[40], *message = NULL;
+	const char *said = view_text(running, "message");
+	char *facts = running_facts(look, bars, running, width);
+	snprintf(job, sizeof job, "job %lld  ", (long long)view_number(running, "job"));
+	size_t fixed = strlen(job) + plain_width(facts);
+	size_t name_width = text_width(view_text(running, "name")), said_width = text_width(said);
+	if (width > 0)
+		share(width > fixed ? width - fixed : 0, &name_width, &said_width);
+	char *name = cut_name(look, view_text(running, "name"), name_width);
+	message = ctl_need(width == 0 ? strdup(said) : text_cut_end(said, said_width, look->utf8));
+	if (asprintf(&line, "%s%s%s%s%s", job, name, facts, message[0] == '\0' ? "" : "  ",
+	             message) < 0)
+		line = NULL;
+	free(name);
+	free(facts);
+	free(message);
+	return ctl_need(line);
+}
+
+/* One user: its row, and the lines below it. */
+struct entry {
+	const json_t *user;
+	char *lines[16];
+	size_t n;
+	bool idle;
+};
+
+static void add_line(const struct look *look, struct entry *e, enum tint tint, const char *format,
+                     ...) __attribute__((format(printf, 4, 5)));
+static void add_line(const struct look *look, struct entry *e, enum tint tint, const char *format,
+                     ...)
+{
+	char *text = NULL, *line = NULL;
+	va_list args;
+	if (e->n == sizeof e->lines / sizeof *e->lines)
+		return;
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	ctl_need(text);
+	if (look->width > 2) {
+		char *cut = ctl_need(text_cut_end(text, look->width - 2, look->utf8));
+		free(text);
+		text = cut;
+	}
+	if (!look->colored)
+		tint = TINT_NONE;
+	if (asprintf(&line, "  %s%s%s", tint_on(tint), text, tint_off(tint)) < 0)
+		line = NULL;
+	e->lines[e->n++] = ctl_need(line);
+	free(text);
+}
+
+static void add_running(const struct ctl *ctl, struct entry *e)
+{
+	const json_t *running, *list = json_object_get(e->user, "running");
+	size_t i, shown = sizeof e->lines / sizeof *e->lines / 2;
+	json_array_foreach(list, i, running) {
+		char *line, *indented;
+		if (i == shown)
+			break;
+		unsigned width = ctl->look.width > 2 ? ctl->look.width - 2 : ctl->look.width;
+		line = view_running(&ctl->look, ctl->terminal, running, width);
+		if (asprintf(&indented, "  %s", line) < 0)
+			indented = NULL;
+		e->lines[e->n++] = ctl_need(indented);
+		free(line);
+	}
+	if (json_array_size(list) > shown)
+		add_line(&ctl->look, e, TINT_NONE, "and %zu more running", json_array_size(list) - shown);
+}
+
+static void add_remarks(const struct look *look, struct entry *e)
+{
+	const json_t *u = e->user;
+	const char *reason = view_text(u, "held_reason");
+	json_int_t arriving = view_number(u, "arriving"), held = view_number(u, "held_jobs");
+	json_int_t refused = view_number(u, "refused");
+	if (view_true(u, "held"))
+		add_line(look, e, TINT_YELLOW, "line held%s%s (spoolctl release --user %s)",
+		         *reason == '\0' ? "" : ": ", reason, view_text(u, "user"));
+	else if (view_number(u, "pending") > 0 && view_has(u, "waits_for") &&
+	         json_array_size(json_object_get(u, "running")) == 0)
+		add_line(look, e, TINT_NONE, "waits for %s", view_text(u, "waits_for"));
+	if (held > 0)
+		add_line(look, e, TINT_YELLOW, "%lld job%s held (spoolctl list %s --state held)",
+		         (long long)held, held == 1 ? "" : "s", view_text(u, "user"));
+	if (arriving > 0)
+		add_line(look, e, TINT_NONE, "%lld upload%s arriving%s%s", (long long)arriving,
+		         arriving == 1 ? "" : "s", view_has(u, "arriving_waits_for") ? ": " : "",
+		         view_text(u, "arriving_waits_for"));
+	if (refused > 0)
+		add_line(look, e, TINT_YELLOW, "%lld file%s refused (spoolctl explain FILE tells why)",
+		         (long long)refused, refused == 1 ? "" : "s");
+}
+
+static void entry_fill(const struct ctl *ctl, const json_t *user, struct entry *e)
+{
+	e->user = user;
+	add_running(ctl, e);
+	add_remarks(&ctl->look, e);
+	e->idle = e->n == 0 && view_number(user, "pending") == 0;
+}
+
+static const char *state_word(const json_t *user, enum tint *ret_tint)
+{
+	static const enum tint busy = TINT_GREEN, waits = TINT_CYAN;
+	bool runs = json_array_size(json_object_get(user, "running")) > 0;
+	*ret_tint = view_true(user, "held") ? TINT_YELLOW : runs ? busy : waits;
+	if (view_true(user, "held"))
+		return "held";
+	if (runs)
+		return "running";
+	if (view_number(user, "pending") > 0)
+		return "waiting";
+	if (view_number(user, "arriving") > 0)
+		return "arriving";
+	*ret_tint = TINT_DIM;
+	return "idle";
+}
+
+static void add_row(struct table *t, const json_t *user)
+{
+	char pending[24], done[24], failed[24], oldest[HUMAN_SIZE];
+	enum tint tints[7] = {TINT_BOLD, TINT_NONE};
+	snprintf(pending, sizeof pending, "%lld", (long long)view_number(user, "pending"));
+	snprintf(done, sizeof done, "%lld", (long long)view_number(user, "done"));
+	snprintf(failed, sizeof failed, "%lld", (long long)view_number(user, "failed"));
+	const char *cells[] = {
+		view_text(user, "user"),
+		state_word(user, &tints[1]),
+		pending,
+		view_duration(view_real(user, "oldest_pending_seconds"), oldest),
+		done,
+		failed,
+		view_text(user, "watch"),
+	};
+	if (tints[1] == TINT_DIM)
+		tints[0] = TINT_NONE;
+	tints[5] = view_number(user, "failed") > 0 ? TINT_RED : TINT_NONE;
+	ctl_need(table_add(t, cells, tints) < 0 ? NULL : t);
+}
+
+struct totals {
+	json_int_t running, pending, arriving;
+};
+
+static void print_uptime(const json_t *daemon, FILE *out)
+{
+	char up[HUMAN_SIZE];
+	uint64_t since_ms = view_time_ms(daemon, "since"), now_ms = clock_wall_ms();
+	if (since_ms > 0 && now_ms >= since_ms)
+		fprintf(out, ", up %s", human_duration(now_ms - since_ms, up));
+}
+
+static void print_warning(const struct look *look, enum tint tint, const char *text, FILE *out)
+{
+	if (!look->colored)
+		tint = TINT_NONE;
+	fprintf(out, "%s%s%s\n", tint_on(tint), text, tint_off(tint));
+}
+
+/* Returns the number of lines. */
+static unsigned print_head(const struct look *look, const json_t *daemon,
+                           const struct totals *totals, FILE *out)
+{
+	unsigned lines = 2;
+	enum tint bold = look->colored ? TINT_BOLD : TINT_NONE;
+	if (!view_true(daemon, "running")) {
+		fprintf(out, "%sspoold is not running%s on %s: ", tint_on(bold), tint_off(bold),
+		        view_text(daemon, "root"));
+		fprintf(out, "%lld waiting\n", (long long)totals->pending);
+	} else {
+		fprintf(out, "%sspoold %s%s on %s", tint_on(bold), view_text(daemon, "version"),
+		        tint_off(bold), view_text(daemon, "root"));
+		print_uptime(daemon, out);
+		fprintf(out, ": %lld running, %lld waiting", (long long)totals->running,
+		        (long long)totals->pending);
+		if (totals->arriving > 0)
+			fprintf(out, ", %lld arriving", (long long)totals->arriving);
+		fputc('\n', out);
+	}
+	if (view_has(daemon, "problem")) {
+		print_warning(look, TINT_RED, view_text(daemon, "problem"), out);
+		lines++;
+	}
+	if (view_true(daemon, "starting")) {
+		print_warning(look, TINT_YELLOW, "It is starting: the directories are being compared with "
+		                                 "the index.", out);
+		lines++;
+	}
+	if (view_true(daemon, "stopped")) {
+		print_warning(look, TINT_YELLOW, "No job starts: \"spoolctl start\" lets them.", out);
+		lines++;
+	}
+	if (view_true(daemon, "stopping")) {
+		print_warning(look, TINT_YELLOW, "It is stopping: running jobs are given time to end.", out);
+		lines++;
+	}
+	fputc('\n', out);
+	return lines;
+}
+
+/* Puts users into the table: all, or those that fit, busy ones first. */
+static size_t fill_table(struct table *t, struct entry *entries, size_t n, unsigned room)
+{
+	size_t lines = 0, left_out = 0;
+	for (size_t i = 0; i < n; i++)
+		lines += 1 + entries[i].n;
+	bool all = room == 0 || lines <= room;
+	for (int idle = 0; idle < (all ? 1 : 2); idle++) {
+		for (size_t i = 0; i < n; i++) {
+			struct entry *e = &entries[i];
+			if (!all && e->idle != (idle == 1))
+				continue;
+			/* The last line tells how many are left out. */
+			if (!all && 1 + e->n + 1 > room) {
+				left_out++;
+				continue;
+			}
+			room -= all ? 0 : (unsigned)(1 + e->n);
+			add_row(t, e->user);
+			for (size_t l = 0; l < e->n; l++)
+				ctl_need(table_add_line(t, e->lines[l]) < 0 ? NULL : t);
+		}
+	}
+	return left_out;
+}
+
+void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines, FILE *out)
+{
+	static const struct table_column columns[] = {
+		{.title = "USER", .min = 8},
+		{.title = "STATE"},
+		{.title = "PENDING", .right = true},
+		{.title = "OLDEST", .right = true, .drop = 2},
+		{.title = "DONE", .right = true, .drop = 1},
+		{.title = "FAILED", .right = true},
+		{.title = "WATCH", .drop = 3},
+	};
+	const json_t *users = json_object_get(answer, "users");
+	size_t n = json_array_size(users);
+	struct entry *entries = ctl_need(calloc(n + 1, sizeof *entries));
+	struct table *t = ctl_need(table_new(columns, sizeof columns / sizeof *columns));
+	struct totals totals = {0};
+	for (size_t i = 0; i < n; i++) {
+		const json_t *user = json_array_get(users, i);
+		entry_fill(ctl, user, &entries[i]);
+		totals.running += (json_int_t)json_array_size(json_object_get(user, "running"));
+		totals.pending += view_number(user, "pending");
+		totals.arriving += view_number(user, "arriving");
+	}
+	unsigned head = print_head(&ctl->look, json_object_get(answer, "daemon"), &totals, out) + 1;
+	unsigned room = max_lines == 0 ? 0 : max_lines > head + 2 ? max_lines - head : 2;
+	size_t left_out = fill_table(t, entries, n, room);
+	if (n == 0)
+		fputs("No users yet: \"spoolctl user add NAME\" makes the directories of one.\n", out);
+	else
+		ctl_need(table_print(t, &ctl->look, out) < 0 ? NULL : t);
+	if (left_out > 0)
+		fprintf(out, "and %zu more user%s\n", left_out, left_out == 1 ? "" : "s");
+	for (size_t i = 0; i < n; i++)
+		for (size_t l = 0; l < entries[i].n; l++)
+			free(entries[i].lines[l]);
+	free(entries);
+	table_free(t);
+}
