@@ -13,7 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { AGAIN_MS = 5, PATIENCE_MS = 5000, FREE_PATIENCE_MS = 10000 };
+enum {
+	AGAIN_MS = 5,
+	QUIET_ENOUGH = 2, /* walks in a row that found nothing, see proc.h */
+	PATIENCE_MS = 5000,
+	FREE_PATIENCE_MS = 10000,
+};
 
 void runner_reap(struct runner *r)
 {
@@ -161,17 +166,19 @@ void runner_end_hard(struct runner *r)
 int runner_kill_strays(const char *cookie)
 {
 	char *entry;
-	int killed = 0;
+	int killed = 0, alive = 0;
 	if (asprintf(&entry, "SPOOL_COOKIE=%s", cookie) < 0)
 		return -ENOMEM;
 	uint64_t give_up_ms = runner_later(clock_steady_ms(), FREE_PATIENCE_MS);
-	int alive;
-	while ((alive = proc_signal_marked(entry, SIGKILL)) > 0) {
-		killed = alive > killed ? alive : killed;
-		if (clock_steady_ms() > give_up_ms) {
+	/* In the middle of an exec a process shows no environment. */
+	for (int quiet = 0; quiet < QUIET_ENOUGH; quiet = alive == 0 ? quiet + 1 : 0) {
+		if (alive > 0 && clock_steady_ms() > give_up_ms)
 			alive = -EBUSY;
+		else
+			alive = proc_signal_marked(entry, SIGKILL);
+		if (alive < 0)
 			break;
-		}
+		killed = alive > killed ? alive : killed;
 		usleep(AGAIN_MS * 1000);
 	}
 	free(entry);
