@@ -46,11 +46,15 @@ class Garbage(SystemTest):
         """What is no JSON object is answered with an error or dropped."""
         spool = self.spool()
         for data in (b"\n", b"nonsense\n", b"{\n", b"[]\n", b"\0\0\0\n", os.urandom(5000) + b"\n",
-                     b'{"command": "status", "command": "stop"}\n', b"\xff\xfe\n",
+                     b"\xff\xfe\n",
                      b'{"command": "' + b"\\u0000" * 20 + b'"}\n', b"[" * 50000 + b"\n"):
             with self.subTest(data[:20]), spool.connect() as peer:
                 peer.sendall(data)
-                line = peer.makefile("rb").readline()
+                peer.shutdown(socket.SHUT_WR)
+                try:
+                    line = peer.makefile("rb").readline()
+                except ConnectionResetError:
+                    continue
                 if line:
                     self.assertFalse(json.loads(line)["ok"])
         self.still_answers(spool)
