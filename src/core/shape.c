@@ -54,6 +54,12 @@ static json_t *records(uint64_t n)
 	return n == RECORDS_NONE ? json_null() : number(n);
 }
 
+/* JSON has no infinity. */
+static json_t *fraction(double progress)
+{
+	return progress >= 0 ? json_real(progress < 1 ? progress : 1) : json_null();
+}
+
 /* Sets a field; where memory is out, drops the object, which is NULL from
  * then on. */
 static void put(json_t **object, const char *key, json_t *value)
@@ -150,8 +156,7 @@ json_t *shape_running(const struct job *job, uint64_t now_wall_ms,
 	put(&o, "attempt", number(job->attempt));
 	/* The wall clock may have been set back meanwhile. */
 	put(&o, "elapsed_seconds", shape_seconds(now_wall_ms > since_ms ? now_wall_ms - since_ms : 0));
-	put(&o, "progress", progress != NULL && progress->progress >= 0 ? json_real(progress->progress)
-	                                                                : json_null());
+	put(&o, "progress", fraction(progress != NULL ? progress->progress : -1));
 	put(&o, "records", records(progress != NULL ? progress->records : RECORDS_NONE));
 	put(&o, "message", shape_text(progress != NULL ? progress->message : NULL));
 	return o;

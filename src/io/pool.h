@@ -4,7 +4,10 @@
  * runs one job at a time. The descriptor of the user's lock goes along with
  * the job, so the lock lives as long as daemon or worker has work for the
  * user. When a worker is gone without a result, what its handler left behind
- * is killed before POOL_GONE is told. */
+ * is killed before POOL_GONE is told.
+ *
+ * The process becomes a subreaper, and all of its children are taken to be
+ * workers or what workers left behind: it must have no others. */
 #pragma once
 
 #include "core/message.h"
@@ -22,7 +25,7 @@ struct pool_event {
 	enum pool_event_kind kind;
 	uint64_t job;
 	struct message message; /* as received; empty for POOL_GONE. Cleared by the pool
-	                           at the next pool_next() */
+	                           at the next pool_next() or pool_free() */
 };
 
 /* `worker_path`: the spool-worker program. `max`: most workers at a time. */

@@ -367,7 +367,7 @@ class Retention(SystemTest):
         promise 1: nothing is deleted before its time."""
         spool = self.spool({"scheduler_settings": {
             "interval_minutes": 0.05, "max_retries": 0,
-            "cleanup_completed_jobs_days": 5 / 86400, "cleanup_failed_jobs_days": 30}},
+            "cleanup_completed_jobs_days": 0.00006, "cleanup_failed_jobs_days": 30}},
             handler="mkdir -p \"$SPOOL_OUTPUT_DIR\"; echo x >\"$SPOOL_OUTPUT_DIR/x\"\n" + BAD_FAILS)
         spool.drop("alice", "bad.csv")
         spool.drop("alice", "good.csv")
@@ -383,7 +383,7 @@ class Retention(SystemTest):
     def test_nothing_is_purged_that_no_job_knows(self):
         """Section 4: files that nobody can explain are left alone."""
         spool = self.spool({"scheduler_settings": {
-            "interval_minutes": 0.05, "cleanup_completed_jobs_days": 1 / 86400}})
+            "interval_minutes": 0.05, "cleanup_completed_jobs_days": 0.00002}})
         spool.drop("alice", "a.csv")
         spool.wait_state("a.csv", "done")
         spool.forget("alice", "a.csv")

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import time
-import unittest
 
 import harness
 import procs
@@ -295,11 +294,7 @@ class Stopping(SystemTest):
 
     def test_sigterm_interrupts_after_the_grace_time(self):
         """Section 8: after it, they are interrupted, and repeated later."""
-        key = grace_setting(self.spool(start=False))
-        if key is None:
-            raise unittest.SkipTest("no setting for the grace time of stopping")
-        section, name = key
-        spool = self.spool({section: {name: 0.5}},
+        spool = self.spool({"scheduler_settings": {"stop_grace_seconds": 0.5}},
                            handler='[ "$SPOOL_ATTEMPT" = 1 ] && gate\nexit 0\n')
         spool.drop("alice", "a.csv")
         stamp = spool.wait_started("a.csv")
@@ -328,17 +323,6 @@ class Stopping(SystemTest):
         spool.open_gate()
         spool.wait_state("a.csv", "done")
         self.assertEqual(len(spool.journal.starts("alice")), 1)
-
-
-def grace_setting(spool):
-    """(section, key) of the grace time at stop, from the program itself."""
-    spool.init()
-    printed = json.loads(spool.spoold("--print-config").out)
-    for section, values in printed.items():
-        for key in values if isinstance(values, dict) else ():
-            if "grace" in key and "stop" in key:
-                return section, key
-    return None
 
 
 class Once(SystemTest):

@@ -174,19 +174,17 @@ Test(settle, rename_takes_what_was_renamed_in_without_a_quiet_time)
 	expect(&by[COMPLETION_RENAME], upload, WRITERS_UNKNOWN, SETTLE_COMPLETE, untouched);
 }
 
-Test(settle, rename_takes_what_was_there_and_whose_last_change_was_no_write)
+/* How it came was not seen by anybody: it must at least be quiet. */
+Test(settle, rename_takes_what_a_scan_found_when_it_is_quiet)
 {
-	struct upload upload = found(0);
-	upload.ident.mtime_ns -= 1;
+	struct upload upload = found(90000);
+	upload.found = true;
 	expect(&by[COMPLETION_RENAME], upload, WRITERS_NONE, SETTLE_COMPLETE, untouched);
-	upload.ident.mtime_ns += 2;
-	expect(&by[COMPLETION_RENAME], upload, WRITERS_NONE, SETTLE_COMPLETE, untouched);
-}
-
-Test(settle, promise_1_rename_takes_nothing_whose_last_change_was_a_write)
-{
-	expect(&by[COMPLETION_RENAME], found(90000), WRITERS_NONE, SETTLE_CONVENTION, untouched);
-	expect(&by[COMPLETION_RENAME], found(90000), WRITERS_SOME, SETTLE_CONVENTION, untouched);
+	expect(&by[COMPLETION_RENAME], upload, WRITERS_SOME, SETTLE_WRITER,
+	       steady_ms + SETTLE_WRITER_POLL_MS);
+	upload = seen_changing(400);
+	upload.found = true;
+	expect(&by[COMPLETION_RENAME], upload, WRITERS_NONE, SETTLE_WAIT, steady_ms + 600);
 }
 
 Test(settle, rename_waits_for_a_writer_of_what_was_renamed_in)

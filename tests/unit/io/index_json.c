@@ -124,19 +124,20 @@ static const struct index_json_filter everything = {.any_state = true};
 
 static void put_household(void)
 {
-	put((struct plan){"bob", "b1", JOB_PENDING});
-	put((struct plan){"alice", "a1", JOB_DONE, .finished_ms = 50});
-	put((struct plan){"alice", "a2", JOB_FAILED, .finished_ms = 70});
-	put((struct plan){"alice", "a3", JOB_PENDING, .not_before_ms = 99, .yields = true});
-	put((struct plan){"alice", "a4", JOB_PENDING});
-	put((struct plan){"alice", "a5", JOB_PENDING});
-	put((struct plan){"alice", "a6", JOB_PROCESSING});
-	put((struct plan){"bob", "b2", JOB_DONE, .finished_ms = 60});
-	put((struct plan){"bob", "b3", JOB_QUEUED});
-	put((struct plan){"bob", "b4", JOB_HELD});
-	put((struct plan){"alice", "a7", JOB_HELD});
-	put((struct plan){"bob", "b5", JOB_CANCELED, .finished_ms = 60});
-	put((struct plan){"bob", "b6", JOB_PENDING});
+	put((struct plan){.user = "bob", .name = "b1", .state = JOB_PENDING});
+	put((struct plan){.user = "alice", .name = "a1", .state = JOB_DONE, .finished_ms = 50});
+	put((struct plan){.user = "alice", .name = "a2", .state = JOB_FAILED, .finished_ms = 70});
+	put((struct plan){.user = "alice", .name = "a3", .state = JOB_PENDING,
+	                  .not_before_ms = 99, .yields = true});
+	put((struct plan){.user = "alice", .name = "a4", .state = JOB_PENDING});
+	put((struct plan){.user = "alice", .name = "a5", .state = JOB_PENDING});
+	put((struct plan){.user = "alice", .name = "a6", .state = JOB_PROCESSING});
+	put((struct plan){.user = "bob", .name = "b2", .state = JOB_DONE, .finished_ms = 60});
+	put((struct plan){.user = "bob", .name = "b3", .state = JOB_QUEUED});
+	put((struct plan){.user = "bob", .name = "b4", .state = JOB_HELD});
+	put((struct plan){.user = "alice", .name = "a7", .state = JOB_HELD});
+	put((struct plan){.user = "bob", .name = "b5", .state = JOB_CANCELED, .finished_ms = 60});
+	put((struct plan){.user = "bob", .name = "b6", .state = JOB_PENDING});
 }
 
 static const char household[] = "b3 a6 a4 a5 a3 b1 b6 a7 b4 a2 b5 b2 a1 ";
@@ -243,7 +244,7 @@ Test(index_json, an_answer_is_bounded)
 	for (int i = 0; i < INDEX_JSON_LIMIT_MAX + 5; i++) {
 		char name[16];
 		snprintf(name, sizeof name, "f%d", i);
-		put((struct plan){"alice", name, i % 2 == 0 ? JOB_PENDING : JOB_DONE,
+		put((struct plan){.user = "alice", .name = name, .state = i % 2 == 0 ? JOB_PENDING : JOB_DONE,
 		                  .finished_ms = (uint64_t)i});
 	}
 	struct index_json_filter filter = {.any_state = true, .limit = 0};
@@ -256,7 +257,7 @@ Test(index_json, an_answer_is_bounded)
 
 Test(index_json, show_has_the_attempts)
 {
-	uint64_t id = put((struct plan){"alice", "a1", JOB_PENDING});
+	uint64_t id = put((struct plan){.user = "alice", .name = "a1", .state = JOB_PENDING});
 	cr_assert_eq(index_begin(ix), 0);
 	for (uint32_t n = 1; n <= 2; n++) {
 		struct attempt attempt = {.number = n, .outcome = OUTCOME_FAILED, .exit_code = 1,
@@ -303,7 +304,7 @@ Test(index_json, status_counts_and_finds_the_oldest)
 
 Test(index_json, status_without_jobs)
 {
-	put((struct plan){"alice", "a1", JOB_DONE, .finished_ms = 5});
+	put((struct plan){.user = "alice", .name = "a1", .state = JOB_DONE, .finished_ms = 5});
 	json_t *o = status_of("alice", 10000);
 	cr_assert(json_is_null(json_object_get(o, "oldest_pending_seconds")));
 	cr_assert_eq(json_array_size(json_object_get(o, "running")), 0);
@@ -322,10 +323,10 @@ static void check_because(uint64_t id, const char *state, const char *because)
 
 Test(index_json, explain_tells_the_place_in_the_line)
 {
-	uint64_t first = put((struct plan){"alice", "a1", JOB_PENDING});
-	uint64_t second = put((struct plan){"alice", "a2", JOB_PENDING});
-	uint64_t third = put((struct plan){"alice", "a3", JOB_PENDING});
-	put((struct plan){"bob", "b1", JOB_PENDING});
+	uint64_t first = put((struct plan){.user = "alice", .name = "a1", .state = JOB_PENDING});
+	uint64_t second = put((struct plan){.user = "alice", .name = "a2", .state = JOB_PENDING});
+	uint64_t third = put((struct plan){.user = "alice", .name = "a3", .state = JOB_PENDING});
+	put((struct plan){.user = "bob", .name = "b1", .state = JOB_PENDING});
 	check_because(first, "pending", "it is the next of alice's line");
 	check_because(second, "pending", "1 job of alice is ahead of it");
 	check_because(third, "pending", "2 jobs of alice are ahead of it");
@@ -338,7 +339,8 @@ Test(index_json, explain_tells_the_place_in_the_line)
 Test(index_json, explain_of_every_state_says_something)
 {
 	for (int s = 0; s < JOB_STATES; s++) {
-		uint64_t id = put((struct plan){"alice", "a", (enum job_state)s, .finished_ms = 1});
+		uint64_t id = put((struct plan){
+			.user = "alice", .name = "a", .state = (enum job_state)s, .finished_ms = 1});
 		json_t *o = NULL;
 		cr_assert_eq(index_json_explain(ix, id, 10000, &o), 0);
 		cr_assert_gt(strlen(json_string_value(json_object_get(o, "because"))), 5);

@@ -1,0 +1,291 @@
+#include "io/pool_private.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+int pool_new(const char *worker_path, uint32_t max, struct pool **ret)
+{
+	struct pool *p = calloc(1, sizeof *p);
+	if (p == NULL)
+		return -ENOMEM;
+	p->max = max;
+	p->path = strdup(worker_path);
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	p->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = p->timer};
+	int r = 0;
+	if (p->path == NULL)
+		r = -ENOMEM;
+	else if (p->epoll < 0 || p->timer < 0 ||
+	         epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->timer, &event) < 0 ||
+	         prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		r = -errno;
+	if (r < 0) {
+		pool_free(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+void pool_free(struct pool *p)
+{
+	if (p == NULL)
+		return;
+	while (p->workers != NULL)
+		pool_worker_remove(p, p->workers);
+	message_clear(&p->message);
+	fd_close(p->timer);
+	fd_close(p->epoll);
+	free(p->path);
+	free(p);
+}
+
+int pool_fd(const struct pool *p)
+{
+	return p->epoll;
+}
+
+/* A dead worker's place is taken until what it left behind is gone. */
+static bool is_busy(const struct worker *w)
+{
+	return w->state == WORKER_BUSY || w->state == WORKER_TOLD || w->owes;
+}
+
+uint32_t pool_busy(const struct pool *p)
+{
+	uint32_t n = 0;
+	for (const struct worker *w = p->workers; w != NULL; w = w->next)
+		n += is_busy(w);
+	return n;
+}
+
+uint32_t pool_free_places(const struct pool *p)
+{
+	uint32_t busy = pool_busy(p);
+	return p->max > busy ? p->max - busy : 0;
+}
+
+static void let_go(struct pool *p, struct worker *w)
+{
+	struct message quit = {.type = MESSAGE_QUIT};
+	if (pool_worker_send(w, &quit, NULL, 0) < 0)
+		pool_worker_kill(p, w);
+	else
+		w->state = WORKER_LEAVING;
+}
+
+/* Workers beyond the limit leave when they are idle. */
+static void shrink(struct pool *p)
+{
+	uint32_t keep = pool_free_places(p);
+	for (struct worker *w = p->workers; w != NULL; w = w->next) {
+		if (w->state != WORKER_IDLE)
+			continue;
+		if (keep > 0)
+			keep--;
+		else
+			let_go(p, w);
+	}
+}
+
+void pool_set_max(struct pool *p, uint32_t max)
+{
+	p->max = max;
+	shrink(p);
+}
+
+static struct worker *find_job(struct pool *p, uint64_t job, enum worker_state state)
+{
+	struct worker *w = p->workers;
+	while (w != NULL && (w->job != job || w->state != state))
+		w = w->next;
+	return w;
+}
+
+static int find_or_start(struct pool *p, struct worker **ret)
+{
+	for (struct worker *w = p->workers; w != NULL; w = w->next) {
+		if (w->state == WORKER_IDLE) {
+			*ret = w;
+			return 0;
+		}
+	}
+	return pool_worker_start(p, ret);
+}
+
+int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd)
+{
+	struct message message = {.type = MESSAGE_RUN, .order = *order};
+	const int fds[] = {lock_fd, job_dirfd};
+	for (;;) {
+		struct worker *w;
+		if (pool_free_places(p) == 0)
+			return -EAGAIN;
+		int r = find_or_start(p, &w);
+		if (r < 0)
+			return r;
+		r = pool_worker_send(w, &message, fds, sizeof fds / sizeof *fds);
+		if (r == 0) {
+			w->state = WORKER_BUSY;
+			w->job = order->job;
+			return 0;
+		}
+		if (r != -EPIPE && r != -ECONNRESET)
+			return r;
+		/* An idle worker that died unnoticed: the next one. */
+		pool_worker_kill(p, w);
+	}
+}
+
+int pool_cancel(struct pool *p, uint64_t job, bool interrupt)
+{
+	struct message cancel = {.type = MESSAGE_CANCEL, .job = job, .interrupt = interrupt};
+	struct worker *w = find_job(p, job, WORKER_BUSY);
+	if (w == NULL)
+		return -ESRCH;
+	int r = pool_worker_send(w, &cancel, NULL, 0);
+	/* It died: that will be told. */
+	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
+}
+
+void pool_ack(struct pool *p, uint64_t job)
+{
+	struct message ack = {.type = MESSAGE_ACK, .job = job};
+	struct worker *w = find_job(p, job, WORKER_TOLD);
+	if (w == NULL)
+		return;
+	if (pool_worker_send(w, &ack, NULL, 0) < 0) {
+		pool_worker_kill(p, w);
+		return;
+	}
+	w->state = WORKER_IDLE;
+	w->job = 0;
+	shrink(p);
+}
+
+static bool is_about(const struct message *m, uint64_t job)
+{
+	switch (m->type) {
+	case MESSAGE_STARTED:
+		return m->job == job;
+	case MESSAGE_PROGRESS:
+		return m->progress.job == job;
+	case MESSAGE_RESULT:
+		return m->result.job == job;
+	default:
+		return false;
+	}
+}
+
+static int receive(struct pool *p, struct worker *w, struct message *ret)
+{
+	int fds[FD_PASS_MAX];
+	size_t size;
+	int r = fd_recv(w->sock, p->buffer, sizeof p->buffer, &size, fds);
+	/* It died without reading all we said; what it said is still there. */
+	if (r == -ECONNRESET)
+		r = fd_recv(w->sock, p->buffer, sizeof p->buffer, &size, fds);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < FD_PASS_MAX; i++)
+		fd_close(fds[i]);
+	return size == 0 ? -EPIPE : message_decode(p->buffer, size, ret);
+}
+
+static int hear(struct pool *p, struct worker *w, struct pool_event *ret)
+{
+	static const enum pool_event_kind kinds[MESSAGE_TYPES] = {
+		[MESSAGE_STARTED] = POOL_STARTED,
+		[MESSAGE_PROGRESS] = POOL_PROGRESS,
+		[MESSAGE_RESULT] = POOL_RESULT,
+	};
+	int r = receive(p, w, &p->message);
+	if (r == -EAGAIN)
+		return 0;
+	if (r == 0 && (w->state != WORKER_BUSY || !is_about(&p->message, w->job)))
+		r = -EBADMSG;
+	if (r < 0) {
+		if (r == -EBADMSG || r == -EMSGSIZE)
+			log_error("worker %d says what no worker should; it is killed", (int)w->pid);
+		else if (w->state == WORKER_BUSY)
+			log_warning("worker %d died while it ran job %" PRIu64, (int)w->pid, w->job);
+		message_clear(&p->message);
+		pool_worker_kill(p, w);
+		return 0;
+	}
+	if (p->message.type == MESSAGE_RESULT)
+		w->state = WORKER_TOLD;
+	*ret = (struct pool_event){.kind = kinds[p->message.type], .job = w->job,
+	                           .message = p->message};
+	return 1;
+}
+
+static void bury(struct pool *p, struct worker *w)
+{
+	pool_worker_reap(w);
+	if (w->owes)
+		pool_sweep_begin(p);
+	else
+		pool_worker_remove(p, w);
+}
+
+static struct worker *find_dead(struct pool *p)
+{
+	struct worker *w = p->workers;
+	while (w != NULL && w->state != WORKER_DEAD)
+		w = w->next;
+	return w;
+}
+
+/* Nothing is left of the dead workers: the next one whose job is unfinished. */
+static int tell_gone(struct pool *p, struct pool_event *ret)
+{
+	struct worker *w;
+	while ((w = find_dead(p)) != NULL) {
+		uint64_t job = w->job;
+		bool owes = w->owes;
+		pool_worker_remove(p, w);
+		if (!owes)
+			continue;
+		if (find_dead(p) != NULL)
+			pool_sweep_begin(p);
+		*ret = (struct pool_event){.kind = POOL_GONE, .job = job};
+		return 1;
+	}
+	return 0;
+}
+
+static int handle(struct pool *p, int fd, struct pool_event *ret)
+{
+	if (fd == p->timer)
+		return pool_sweep(p) ? tell_gone(p, ret) : 0;
+	for (struct worker *w = p->workers; w != NULL; w = w->next) {
+		if (w->sock == fd)
+			return hear(p, w, ret);
+		if (w->pidfd == fd) {
+			bury(p, w);
+			return 0;
+		}
+	}
+	return 0;
+}
+
+int pool_next(struct pool *p, struct pool_event *ret)
+{
+	struct epoll_event event;
+	message_clear(&p->message);
+	while (epoll_wait(p->epoll, &event, 1, 0) > 0)
+		if (handle(p, event.data.fd, ret) > 0)
+			return 1;
+	return 0;
+}
