@@ -154,7 +154,7 @@ void runner_end_hard(struct runner *r)
 		signal_tree(r, SIGKILL);
 		runner_reap(r);
 		if (!r->alone)
-			usleep(AGAIN_MS * 1000);
+			clock_pause_ms(AGAIN_MS);
 	}
 }
 
@@ -172,7 +172,7 @@ int runner_kill_strays(const char *cookie)
 			alive = -EBUSY;
 			break;
 		}
-		usleep(AGAIN_MS * 1000);
+		clock_pause_ms(AGAIN_MS);
 	}
 	free(entry);
 	return alive < 0 ? alive : killed;
