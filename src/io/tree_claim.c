@@ -88,8 +88,9 @@ int tree_open_upload(struct tree *t, const char *user, const char *path)
 	int dirfd = open_holder(t, user, path, &base);
 	if (dirfd < 0)
 		return dirfd;
-	int fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	int r = fd < 0 ? -errno : fd;
+	int r = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (r < 0)
+		r = -errno;
 	fd_close(dirfd);
 	return r;
 }
