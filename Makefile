@@ -68,7 +68,7 @@ unit-programs: $(UNIT)
 # What a fresh Debian 12 lacks is installed once, by name.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \
                   libyaml-dev uthash-dev
-TEST_PACKAGES := libcriterion-dev python3 cppcheck procps
+TEST_PACKAGES := libcriterion-dev python3 cppcheck clang procps
 
 .PHONY: deps test-deps
 deps:

@@ -20,6 +20,11 @@ uint64_t clock_steady_ms(void)
 	return read_ms(CLOCK_MONOTONIC);
 }
 
+void clock_pause_ms(uint32_t ms)
+{
+	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+}
+
 char *clock_rfc3339(uint64_t wall_ms, char *out)
 {
 	/* The year 9999: beyond it the format has no room. */

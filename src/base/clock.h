@@ -9,6 +9,9 @@ uint64_t clock_wall_ms(void);
 /* Milliseconds of a clock that never steps: for waits and limits. */
 uint64_t clock_steady_ms(void);
 
+/* Sleeps; a signal that is caught ends it early. */
+void clock_pause_ms(uint32_t ms);
+
 /* Writes `wall_ms` as RFC 3339 in UTC ("2026-01-31T09:30:00.250Z").
  * `out` holds at least CLOCK_RFC3339_SIZE bytes. Returns `out`. */
 enum { CLOCK_RFC3339_SIZE = 32 };

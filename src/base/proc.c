@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -43,11 +44,12 @@ static int read_proc_file(int dir, const char *name, size_t limit, char **ret_da
 /* "pid (name) state parent ...": the name may hold anything, ")" included. */
 static int read_stat(int dir, pid_t *ret_parent, char *ret_state)
 {
-	char *text;
+	char *text = NULL;
 	size_t size;
 	int r = read_proc_file(dir, "stat", 8192, &text, &size);
 	if (r < 0)
 		return r;
+	assert(text != NULL);
 	char *end = strrchr(text, ')');
 	char state;
 	int parent;
@@ -62,8 +64,8 @@ static int read_stat(int dir, pid_t *ret_parent, char *ret_state)
 
 static bool has_entry(int dir, const char *entry)
 {
-	char *text;
-	size_t size, entry_n = strlen(entry);
+	char *text = NULL;
+	size_t size = 0, entry_n = strlen(entry);
 	if (read_proc_file(dir, "environ", ENVIRON_MAX, &text, &size) < 0)
 		return false;
 	bool found = false;

@@ -138,7 +138,7 @@ static int32_t hex4(const struct scan *s, size_t ahead)
 			return -1;
 		int digit =
 			isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
-		value = value << 4 | digit;
+		value = value * 16 + digit;
 	}
 	return value;
 }

@@ -1,5 +1,6 @@
 #include "io/config_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,7 @@ static int read_map(struct reader *r, unsigned depth, struct config_node *node)
 		result = read_next(r, YAML_NO_EVENT, depth + 1, &child);
 		if (result < 0)
 			return result;
+		assert(child != NULL);
 		if (key->kind != NODE_SCALAR) {
 			config_error(r->l, key->at, NULL, "a name is expected before the colon");
 			continue;

@@ -2,6 +2,7 @@
 
 #include "base/escape.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ static json_t *show_texts(char *const *texts)
 
 static json_t *show_exit_codes(const struct handler *handler)
 {
+	assert(handler != NULL);
 	json_t *list = json_array();
 	for (size_t i = 0; list != NULL && i < handler->permanent_exit_codes_n; i++) {
 		json_t *code = json_integer(handler->permanent_exit_codes[i]);

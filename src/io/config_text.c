@@ -1,5 +1,6 @@
 #include "io/config_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ int config_text_put(struct config_text *t, const char *bytes, size_t n, size_t a
 	t->origin = origin;
 	if (r < 0)
 		return r;
+	assert(t->data != NULL && t->origin != NULL);
 	memcpy(t->data + t->data_n, bytes, n);
 	t->data_n += n;
 	for (size_t i = 0; i < n; i++)

@@ -202,7 +202,7 @@ int index_totals(struct index *ix, struct index_totals *ret)
 	ix_view_end(ix, txn);
 	if (r == 0)
 		r = ix_error(ix, mdb_env_info(ix->env, &info));
-	if (r < 0)
+	if (r != 0)
 		return r;
 	*ret = (struct index_totals){
 		.jobs = stat.ms_entries,

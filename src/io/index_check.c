@@ -211,7 +211,7 @@ static int visit_attempt(struct check *c, const MDB_val *key, const MDB_val *val
 
 static int check_users(struct check *c)
 {
-	uint64_t n;
+	uint64_t n = 0;
 	int r = walk(c, TABLE_NAMES, visit_name, &n);
 	if (r < 0)
 		return r;

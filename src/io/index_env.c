@@ -84,7 +84,7 @@ static int check_meta(struct index *ix, MDB_txn *txn, uint64_t spool_id)
 	int r = ix_get_number(ix, txn, "schema", &schema);
 	if (r == 0)
 		r = ix_get_number(ix, txn, "spool_id", &found);
-	if (r < 0)
+	if (r != 0)
 		return r == -ENOENT ? -EBADMSG : r;
 	if (schema > SCHEMA)
 		return -EPROTONOSUPPORT;
@@ -219,7 +219,7 @@ int ix_env_grow(struct index *ix)
 	int dead, r = ix_error(ix, mdb_env_info(ix->env, &info));
 	if (r == 0)
 		r = ix_error(ix, mdb_env_stat(ix->env, &stat));
-	if (r < 0)
+	if (r != 0)
 		return r;
 	bool half_used = info.me_last_pgno + 1 > info.me_mapsize / stat.ms_psize / 2;
 	if (!ix->map_full && !half_used)

@@ -99,7 +99,7 @@ static int check_one(const struct head *head, uint64_t file_size, char out[PROBL
 
 int head_read(int fd, uint64_t file_size, struct head *ret, char problem[PROBLEM_MAX])
 {
-	struct head heads[HEADS];
+	struct head heads[HEADS] = {0};
 	int second, r = read_one(fd, 0, &heads[0], problem);
 	if (r < 0)
 		return r;

@@ -1,5 +1,6 @@
 #include "io/index_pages_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -212,10 +213,11 @@ static int check_leaf_node(struct pages *p, const struct tree *tree, uint64_t pa
 		return damaged(p, page, "has a value that is cut off");
 	if (tree != &p->head.free)
 		return check_big(p, get64(value), size, NULL);
-	unsigned char *list;
+	unsigned char *list = NULL;
 	int r = check_big(p, get64(value), size, &list);
 	if (r < 0)
 		return r;
+	assert(list != NULL);
 	r = check_free_list(p, page, key, (struct bytes){list, size});
 	free(list);
 	return r;

@@ -76,7 +76,7 @@ int ix_ask(struct index *ix, ix_look *look, const struct question *q, struct ans
 {
 	for (int tries = 0; tries < VIEW_TRIES; tries++) {
 		struct answer answer = {0};
-		MDB_txn *txn;
+		MDB_txn *txn = NULL;
 		int r = ix_view_begin(ix, &txn);
 		if (r < 0)
 			return r;
@@ -152,7 +152,7 @@ int ix_get_job(struct index *ix, MDB_txn *txn, uint64_t id, struct job *ret)
 	int r = get(ix, txn, TABLE_JOBS, &key, &value);
 	if (r == 0)
 		r = record_get_job(value.mv_data, value.mv_size, &job);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (job.id != id) {
 		job_clear(&job);

@@ -159,7 +159,7 @@ void runner_end_hard(struct runner *r)
 		signal_tree(r, SIGKILL);
 		runner_reap(r);
 		if (!r->alone)
-			usleep(AGAIN_MS * 1000);
+			clock_pause_ms(AGAIN_MS);
 	}
 }
 
@@ -179,7 +179,7 @@ int runner_kill_strays(const char *cookie)
 		if (alive < 0)
 			break;
 		killed = alive > killed ? alive : killed;
-		usleep(AGAIN_MS * 1000);
+		clock_pause_ms(AGAIN_MS);
 	}
 	free(entry);
 	return alive < 0 ? alive : killed;

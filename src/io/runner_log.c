@@ -157,7 +157,7 @@ static int open_or_replace(int dirfd, const char *name, struct stat *ret_stat)
 
 int runner_log_open(struct runner_log *log, int job_dirfd, const struct run_order *order)
 {
-	struct stat st;
+	struct stat st = {0};
 	uint64_t limit = order->log_limit_bytes > LOG_LIMIT_MIN ? order->log_limit_bytes : LOG_LIMIT_MIN;
 	*log = (struct runner_log){.fd = open_or_replace(job_dirfd, name_log(order->name), &st)};
 	if (log->fd < 0) {

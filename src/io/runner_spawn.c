@@ -243,10 +243,10 @@ int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, char **ret_error)
 	l.argv = runner_command_expand(order);
 	l.envp = runner_command_environment(order, spawn->account->home);
 	int r = l.argv == NULL || l.envp == NULL ? -ENOMEM : 0;
-	if (r == 0)
+	if (r == 0) {
 		l.file = l.envp[0] + strlen("SPOOL_FILE=");
-	if (r == 0)
 		r = open_null(&l.null_fd);
+	}
 	if (r == 0)
 		r = raise_fd(spawn->output, &l.output);
 	if (r == 0)

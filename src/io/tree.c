@@ -37,7 +37,9 @@ static int read_marker(int rootfd, uint64_t *ret_id)
 static int open_root(const char *root)
 {
 	int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	return fd;
 }
 
 int tree_open(const char *root, struct tree **ret)
@@ -146,7 +148,7 @@ const char *tree_root(const struct tree *t)
 bool tree_mounted(struct tree *t)
 {
 	struct stat st;
-	uint64_t id;
+	uint64_t id = 0;
 	/* By the path: the descriptor we hold would go on showing what was there. */
 	int fd = open_root(t->root);
 	bool there = fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == t->dev &&

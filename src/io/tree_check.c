@@ -146,7 +146,7 @@ static void check_kept(struct check *c, const struct stat *st, const struct tree
 		found(c, false, name, "chmod go-w", "%s is writable by others than spoold", name);
 	if (w->place == PLACE_PROCESSING) {
 		if ((st->st_mode & 0044) != 0)
-			found(c, false, name, "chmod 711", "%s can be listed by others than spoold", name);
+			found(c, false, name, "chmod go-rw", "%s can be listed by others than spoold", name);
 	} else if (!uploader_reads(c, st)) {
 		bool group = st->st_gid == c->uploader_gid;
 		snprintf(mend, sizeof mend, "chgrp %u", (unsigned)c->uploader_gid);

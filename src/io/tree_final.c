@@ -152,7 +152,7 @@ int tree_write_reason(int dirfd, const char *log_name, const char *reason, gid_t
 	if (r < 0 && r != -ENOENT)
 		return r;
 	/* Written before a crash already? */
-	bool there = old_n >= n && memcmp(old, reason, n) == 0;
+	bool there = old != NULL && old_n >= n && memcmp(old, reason, n) == 0;
 	r = there ? 0 : write_log(dirfd, log_name, reason, old, old_n, gid);
 	free(old);
 	return r;
@@ -235,7 +235,7 @@ static int gather(int privfd, const char *base)
 	int copy = outfd < 0 ? -1 : openat(privfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	int r = dir == NULL ? -errno : 0;
-	for (const struct dirent *e = r < 0 ? NULL : readdir(dir); e != NULL; e = readdir(dir)) {
+	for (const struct dirent *e = dir == NULL ? NULL : readdir(dir); e != NULL; e = readdir(dir)) {
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
 		    strcmp(e->d_name, base) == 0 || tree_is_ours(e->d_name, base))
 			continue;

@@ -220,7 +220,7 @@ int tree_each_processing(struct tree *t, const char *user,
 	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	int r = dir == NULL ? -errno : 0;
-	for (const struct dirent *e = r < 0 ? NULL : readdir(dir); e != NULL; e = readdir(dir)) {
+	for (const struct dirent *e = dir == NULL ? NULL : readdir(dir); e != NULL; e = readdir(dir)) {
 		uint64_t id;
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
@@ -237,6 +237,8 @@ int tree_each_processing(struct tree *t, const char *user,
 	}
 	if (dir != NULL)
 		closedir(dir);
+	else
+		fd_close(copy);
 	fd_close(fd);
 	return r;
 }

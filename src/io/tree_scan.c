@@ -32,13 +32,10 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
 	if (s == NULL)
 		return -ENOMEM;
 	int fd = tree_open_place(t, user, PLACE_INCOMING);
-	int r = fd < 0 ? fd : 0;
-	if (r == 0) {
-		s->levels[0].dir = fdopendir(fd);
-		r = s->levels[0].dir == NULL ? -errno : 0;
-	}
-	if (r == 0) {
-		s->depth = 1;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	int r = fd < 0 ? fd : dir == NULL ? -errno : 0;
+	if (dir != NULL) {
+		s->levels[s->depth++].dir = dir;
 		s->user = strdup(user);
 		r = s->user == NULL ? -ENOMEM : 0;
 	} else {

@@ -65,7 +65,9 @@ static int open_aside(int dirfd, const char *name, char *out, size_t size)
 		return -EIO;
 	snprintf(out, size, ".spoold-part.%.200s.%016llx", name, (unsigned long long)random);
 	int fd = openat(dirfd, out, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	return fd;
 }
 
 /* As if its user had put it there. */

@@ -274,7 +274,7 @@ static int leave_result(struct worker *w)
 			log_warning("job %" PRIu64 ": its result cannot be left in its directory, "
 			            "trying again for a minute: %s", w->job, strerror(-r));
 		said = true;
-		usleep(LEAVE_EVERY_MS * 1000);
+		clock_pause_ms(LEAVE_EVERY_MS);
 	}
 	if (r < 0)
 		log_error("job %" PRIu64 ": its result is lost, the attempt will count as "

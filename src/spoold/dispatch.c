@@ -72,6 +72,10 @@ static struct running *remember(struct daemon *d, struct user *u, const struct j
 		return NULL;
 	}
 	HASH_ADD(hh, d->dispatch.running, job, sizeof r->job, r);
+	if (r->hh.tbl == NULL) {
+		running_free(r);
+		return NULL;
+	}
 	return r;
 }
 

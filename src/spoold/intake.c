@@ -49,6 +49,10 @@ static struct upload_entry *add(struct daemon *d, struct user *u, const char *pa
 	e->user = u;
 	e->first_ms = d->wall_ms;
 	HASH_ADD_KEYPTR(hh, u->uploads, e->path, n, e);
+	if (e->hh.tbl == NULL) {
+		free(e);
+		return NULL;
+	}
 	d->intake.entries++;
 	return e;
 }

@@ -68,12 +68,12 @@ static int steer_one(struct daemon *d, struct steer *s, size_t i)
 	int r = index_get_job(d->index, s->jobs[i], &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	bool possible = job_next_state(job.state, s->event) >= 0 &&
-	                !(s->event == JOB_EV_CANCEL && job_state_is_active(job.state)) &&
-	                !(s->event == JOB_EV_REQUEUE && job.place == PLACE_NOWHERE);
+	bool takes = job_next_state(job.state, s->event) >= 0 &&
+	             !(s->event == JOB_EV_CANCEL && job_state_is_active(job.state)) &&
+	             !(s->event == JOB_EV_REQUEUE && job.place == PLACE_NOWHERE);
 	s->from[i] = job.place;
 	struct user *u = user_by_number(d, job.user);
-	if (possible) {
+	if (takes) {
 		r = steer_job(d, s, &job);
 		if (r == 0)
 			r = job_copy(&job, &s->after[i]);

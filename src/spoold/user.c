@@ -45,13 +45,22 @@ static int join_apply(struct daemon *d, struct change *c)
 	return index_add_user(d->index, join->user->name, &join->row);
 }
 
+static bool number_user(struct daemon *d, struct user *u, uint32_t number)
+{
+	u->number = number;
+	HASH_ADD(hh_number, d->users.by_number, number, sizeof u->number, u);
+	return u->hh_number.tbl != NULL;
+}
+
 static void join_finish(struct daemon *d, struct change *c, int error)
 {
 	struct join *join = (struct join *)c;
 	struct user *u = join->user;
-	if (error == 0) {
-		u->number = join->row.number;
-		HASH_ADD(hh_number, d->users.by_number, number, sizeof u->number, u);
+	if (error == 0 && !number_user(d, u, join->row.number)) {
+		log_error("user %s: out of memory; tried again when users are looked for", u->name);
+		HASH_DEL(d->users.by_name, u);
+		user_free(u);
+	} else if (error == 0) {
 		user_touch(d, u);
 		user_watch(d, u);
 		recover_user(d, u);
@@ -76,7 +85,7 @@ static struct user *user_new(const struct daemon *d, const char *name)
 	return u;
 }
 
-static int join(struct daemon *d, const char *name)
+static int begin_join(struct daemon *d, const char *name)
 {
 	struct join *join = calloc(1, sizeof *join);
 	struct user *u = join == NULL ? NULL : user_new(d, name);
@@ -85,6 +94,11 @@ static int join(struct daemon *d, const char *name)
 		return -ENOMEM;
 	}
 	HASH_ADD_KEYPTR(hh, d->users.by_name, u->name, strlen(u->name), u);
+	if (u->hh.tbl == NULL) {
+		user_free(u);
+		free(join);
+		return -ENOMEM;
+	}
 	join->change = (struct change){.apply = join_apply, .finish = join_finish, .keep = true};
 	join->user = u;
 	turn_add(d, &join->change);
@@ -115,7 +129,7 @@ int users_meet(struct daemon *d, const char *name)
 	struct user *u = user_find(d, name);
 	make_directories(d, name);
 	if (u == NULL)
-		return join(d, name);
+		return begin_join(d, name);
 	/* Its directory may be a new one. */
 	if (u->number != 0) {
 		user_watch(d, u);

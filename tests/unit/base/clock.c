@@ -47,3 +47,16 @@ Test(clock, steady_never_goes_back)
 		last = now;
 	}
 }
+
+Test(clock, a_pause_is_not_shorter_than_asked)
+{
+	for (uint32_t ms = 0; ms <= 1200; ms += 300) {
+		struct timespec before, after;
+		clock_gettime(CLOCK_MONOTONIC, &before);
+		clock_pause_ms(ms);
+		clock_gettime(CLOCK_MONOTONIC, &after);
+		int64_t ns = (after.tv_sec - before.tv_sec) * INT64_C(1000000000) + after.tv_nsec -
+		             before.tv_nsec;
+		cr_expect_geq(ns, ms * INT64_C(1000000));
+	}
+}

@@ -76,7 +76,7 @@ Test(tree_users, directories_that_are_made)
 		bool of_uploader, of_group;
 	} rows[] = {
 		{".", 0755, false, false},         {"incoming", 0770, true, true},
-		{"processing", 0711, false, false}, {"done", 0750, false, true},
+		{"processing", 0700, false, false}, {"done", 0750, false, true},
 		{"failed", 0750, false, true},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -366,7 +366,7 @@ Test(tree_users, commands_are_safe_to_paste)
 	cr_assert_eq(system(command), 0, "%s", command);
 	struct stat st;
 	cr_assert_eq(fstatat(m->rootfd, "a;`touch`/processing", &st, 0), 0);
-	cr_assert_eq(st.st_mode & 07777, 0711);
+	cr_assert_eq(st.st_mode & 07777, 0700);
 	cr_assert_neq(access(canary, F_OK), 0);
 	tree_close(m);
 }
