@@ -349,7 +349,7 @@ void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines
 	unsigned room = max_lines == 0 ? 0 : max_lines > head + 2 ? max_lines - head : 2;
 	size_t left_out = fill_table(t, entries, n, room);
 	if (n == 0)
-		fputs("No users yet: \"spoolctl user add NAME\" makes the directories of one.\n", out);
+		fputs("No users to show; \"spoolctl user add NAME\" makes the directories of one.\n", out);
 	else
 		ctl_need(table_print(t, &ctl->look, out) < 0 ? NULL : t);
 	if (left_out > 0)
