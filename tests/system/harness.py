@@ -182,7 +182,8 @@ class Spool:
     # --- set-up -----------------------------------------------------------
 
     def add_user(self, user):
-        os.makedirs(self.path(user, "incoming"))
+        # A running daemon may be faster than we are.
+        os.makedirs(self.path(user, "incoming"), exist_ok=True)
 
     def path(self, user, place="incoming", name=None):
         directory = os.path.join(self.root, user, place)

@@ -85,7 +85,8 @@ class CommandLine(SystemTest):
                 "finished_at", "exit_code", "records", "error", "not_before"}
         self.assertEqual(set(job), keys)
         self.assertEqual(set(spool.show(job["job"])), keys | {"attempts"})
-        self.assertEqual(set(spool.explain(job["job"])), {"path", "job", "state", "because", "next"})
+        self.assertEqual(set(spool.explain(job["job"])),
+                         {"path", "job", "state", "because", "next"})
         self.assertEqual((job["user"], job["size"], job["exit_code"], job["error"]),
                          ("alice", len(b"alice a.csv\n"), 0, None))
 
