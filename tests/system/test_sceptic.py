@@ -3,7 +3,8 @@
 import os
 import time
 
-from harness import SystemTest
+import procs
+from harness import GATE, SystemTest
 
 DAY = 24 * 3600
 
@@ -38,3 +39,57 @@ class Retention(SystemTest):
                        "the first to be forgotten")
         self.assertEqual(spool.files("alice", "done"), ["a.csv"])
         spool.check_contents = False
+
+
+class Interrupted(SystemTest):
+    def test_spool_gone_and_back_while_a_job_runs(self):
+        """Promises 4 and 6: a spool that was away for a moment is no reason to
+        end what runs on it."""
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        stamp = spool.wait_started("a.csv")
+        marker = os.path.join(spool.root, ".spoold", "marker")
+        offset = spool.log_size()
+        os.rename(marker, marker + ".away")
+        spool.drop("alice", "b.csv")
+        spool.wait_log("not mounted", offset)
+        os.rename(marker + ".away", marker)
+        spool.wait_log("is back", offset)
+        spool.wait_state("b.csv", "pending")
+        self.assertTrue(procs.alive(stamp.pid))
+        spool.open_gate()
+        self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
+        spool.wait_state("b.csv", "done")
+        self.assertEqual(len(spool.journal.starts("alice", "a.csv")), 1)
+
+    def test_output_left_by_a_crash_does_not_block_the_line(self):
+        """Promise 1, section 4: what a crash left of a last move is moved after
+        it; it is no reason to let the user wait."""
+        spool = self.spool(handler='echo x >"$SPOOL_OUTPUT_DIR/x"\n')
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "done")["job"]
+        spool.wait_for(lambda: "a.csv.output/x" in spool.files("alice", "done"),
+                       what="the output beside it")
+        spool.kill9()
+        # As it was between the move of the file and that of its output.
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private)
+        os.rename(spool.path("alice", "done", "a.csv.output"), os.path.join(private, b"output"))
+        spool.restart()
+        spool.drop("alice", "b.csv")
+        spool.wait_state("b.csv", "done", limit=20)
+        self.assertIn("a.csv.output/x", spool.files("alice", "done"))
+        self.assertEqual(spool.files("alice", "processing"), [])
+
+    def test_strange_directory_does_not_block_the_line(self):
+        """Section 4: files that nobody can explain are reported and left alone."""
+        spool = self.spool()
+        spool.stop()
+        strange = spool.path("alice", "processing", "4711")
+        os.makedirs(os.path.join(strange, b"output"))
+        with open(os.path.join(strange, b"output", b"x"), "w"):
+            pass
+        spool.drop("alice", "b.csv")
+        spool.restart()
+        spool.wait_state("b.csv", "done", limit=20)
+        self.assertTrue(os.path.exists(os.path.join(strange, b"output", b"x")))
