@@ -1,10 +1,12 @@
 """Attacks on the promises: what was once found to break stays mended."""
 
 import os
+import shutil
+import signal
 import time
 
 import procs
-from harness import GATE, SystemTest
+from harness import GATE, SystemTest, limit
 
 DAY = 24 * 3600
 
@@ -93,3 +95,49 @@ class Interrupted(SystemTest):
         spool.restart()
         spool.wait_state("b.csv", "done", limit=20)
         self.assertTrue(os.path.exists(os.path.join(strange, b"output", b"x")))
+
+
+class Flood(SystemTest):
+    @limit(300)
+    def test_burst_of_renames_is_seen_to_its_end(self):
+        """Section 5: what was read from the kernel is looked at without waiting
+        for another event."""
+        spool = self.spool({"scheduler_settings": {"interval_minutes": 60},
+                            "job_processing": {"auto_start_processing": False}})
+        staging = os.path.join(spool.base, "staging")
+        names = [f"{n:05}-{'x' * 64}" for n in range(4300)]
+        for name in names:
+            with open(os.path.join(staging, name), "w") as file:
+                file.write("x")
+            spool.expect("alice", name, b"x")
+        spool.daemon.send_signal(signal.SIGSTOP)
+        for name in names:
+            os.rename(os.path.join(staging, name), spool.path("alice", "incoming", name))
+        spool.daemon.send_signal(signal.SIGCONT)
+        spool.wait_for(lambda: spool.user("alice")["pending"] == len(names), 60,
+                       "all to be pending")
+
+    @limit(300)
+    def test_refused_files_leave_room_for_others(self):
+        """Promise 5: what one user has lying about and can never be a job does
+        not keep the uploads of others out, nor the daemon busy."""
+        spool = self.spool(start=False, users=("alice", "bob"))
+        incoming = spool.path("alice", "incoming")
+        for n in range(70000):
+            os.symlink("nowhere", os.path.join(incoming, f"link{n}"))
+        spool.start()
+        spool.drop("bob", "b.csv")
+        spool.wait_state("b.csv", "done", "bob", limit=60)
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done", limit=60)
+        before = cpu_seconds(spool.daemon.pid)
+        time.sleep(5)
+        self.assertLess(cpu_seconds(spool.daemon.pid) - before, 1.5)
+        shutil.rmtree(incoming)
+        os.mkdir(incoming)
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
