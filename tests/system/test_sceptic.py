@@ -97,6 +97,17 @@ class Interrupted(SystemTest):
         self.assertTrue(os.path.exists(os.path.join(strange, b"output", b"x")))
 
 
+    def test_done_removed_while_a_job_runs(self):
+        """Section 3: a missing directory is made again, before claims and
+        before last moves."""
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        os.rmdir(spool.path("alice", "done"))
+        spool.open_gate()
+        spool.wait_file("a.csv", limit=15)
+
+
 class Flood(SystemTest):
     @limit(300)
     def test_burst_of_renames_is_seen_to_its_end(self):
