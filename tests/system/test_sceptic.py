@@ -4,7 +4,9 @@ import os
 import shutil
 import signal
 import time
+import unittest.mock
 
+import harness
 import procs
 from harness import GATE, SystemTest, limit
 
@@ -106,6 +108,24 @@ class Interrupted(SystemTest):
         os.rmdir(spool.path("alice", "done"))
         spool.open_gate()
         spool.wait_file("a.csv", limit=15)
+
+    def test_worker_program_missing_for_a_moment(self):
+        """Promise 6: what never ran has not failed, and does not count as run."""
+        build = os.path.join(self.directory, "build")
+        os.mkdir(build)
+        for program in ("spoold", "spool-worker", "spoolctl"):
+            shutil.copy(os.path.join(harness.BUILD, program), build)
+        worker = os.path.join(build, "spool-worker")
+        self.enterContext(unittest.mock.patch("harness.BUILD", build))
+        spool = self.spool()
+        os.rename(worker, worker + ".away")
+        spool.drop("alice", "a.csv")
+        spool.wait_log("could not be started|cannot be started|interrupted", limit=20)
+        time.sleep(1)
+        job = spool.job("a.csv")
+        self.assertEqual((job["state"], job["attempt"]), ("pending", 0))
+        os.rename(worker + ".away", worker)
+        self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
 
 
 class Flood(SystemTest):
