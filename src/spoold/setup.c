@@ -19,6 +19,8 @@
 #define SPOOLD_LIBEXECDIR "/usr/local/libexec"
 #endif
 
+enum { LOCK_TRIES = 20, LOCK_EVERY_MS = 50 };
+
 static void say_report(const struct config_report *report)
 {
 	for (size_t i = 0; i < report->errors_n; i++)
@@ -85,6 +87,18 @@ int setup_act(const struct setup *setup)
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
+/* A worker that a killed daemon was just starting has its descriptors until it
+ * becomes its own program: a moment, on a busy machine. */
+static int lock_spool(struct tree *tree)
+{
+	int fd = tree_lock_daemon(tree);
+	for (unsigned n = 0; n < LOCK_TRIES && fd == -EAGAIN; n++) {
+		clock_pause_ms(LOCK_EVERY_MS);
+		fd = tree_lock_daemon(tree);
+	}
+	return fd;
+}
+
 static int open_tree(struct daemon *d)
 {
 	const char *root = d->config->root;
@@ -99,7 +113,7 @@ static int open_tree(struct daemon *d)
 		log_error("the spool %s cannot be opened: %s", root, strerror(-r));
 	if (r < 0)
 		return r;
-	d->lock_fd = tree_lock_daemon(d->tree);
+	d->lock_fd = lock_spool(d->tree);
 	if (d->lock_fd == -EAGAIN)
 		log_error("another spoold is at work on %s; stop it first ('spoolctl status' shows it)",
 		          root);
