@@ -1,8 +1,11 @@
 """Attacks on the promises: what was once found to break stays mended."""
 
+import fcntl
 import os
 import shutil
 import signal
+import struct
+import subprocess
 import time
 import unittest.mock
 
@@ -11,6 +14,7 @@ import procs
 from harness import GATE, SystemTest, limit
 
 DAY = 24 * 3600
+F_OFD_SETLK = 37
 
 
 class Retention(SystemTest):
@@ -126,6 +130,54 @@ class Interrupted(SystemTest):
         self.assertEqual((job["state"], job["attempt"]), ("pending", 0))
         os.rename(worker + ".away", worker)
         self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
+
+    def test_lock_held_for_a_moment(self):
+        """Promise 6: after a kill, a child that was just being started may hold
+        the lock a moment longer; the next daemon waits for that."""
+        spool = self.spool()
+        spool.kill9()
+        lock = open(os.path.join(spool.root, ".spoold", "daemon.lock"), "r+b")
+        fcntl.fcntl(lock, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+        spool.start(init=False, wait=False)
+        time.sleep(0.3)
+        lock.close()
+        spool.wait_for(spool.answers, what="spoold to answer")
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+
+    def test_input_replaced_by_an_attempt_that_failed(self):
+        """Section 6: a handler may replace its input; its next attempt gets
+        what the last one left."""
+        spool = self.spool(handler="""if [ "$SPOOL_ATTEMPT" = 1 ]; then
+	echo better >new
+	mv new "$SPOOL_FILE"
+	exit 1
+fi
+[ "$(cat "$SPOOL_FILE")" = better ]
+""")
+        spool.drop("alice", "a.csv")
+        spool.forget("alice", "a.csv")
+        spool.expect("alice", "a.csv", b"better\n")
+        self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["attempt"], 2)
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_result_that_cannot_be_sent_at_once(self):
+        """Promise 6: a result that the worker has is never thrown away."""
+        spool = self.spool()
+        spool.drop("alice", "first.csv")
+        spool.wait_state("first.csv", "done")
+        # By now it counts: the start and the result of the next job.
+        tracer = subprocess.Popen(
+            ["strace", "-o", "/dev/null", "-p", str(spool.workers()[0]), "-e", "trace=sendmsg",
+             "-e", "inject=sendmsg:error=ENOBUFS:when=2"], stderr=subprocess.PIPE)
+        try:
+            tracer.stderr.readline()  # attached
+            spool.drop("alice", "a.csv")
+            spool.wait_state("a.csv", "done", limit=20)
+        finally:
+            tracer.terminate()
+            tracer.communicate()
+        self.assertEqual(len(spool.journal.starts("alice", "a.csv")), 1)
 
 
 class Flood(SystemTest):
