@@ -179,6 +179,58 @@ fi
             tracer.communicate()
         self.assertEqual(len(spool.journal.starts("alice", "a.csv")), 1)
 
+    def with_write_errors(self, spool, when):
+        """Writes of the daemon fail, from the given one on."""
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", "-p", str(spool.daemon.pid), "-e",
+             "trace=pwrite64", "-e", f"inject=pwrite64:error=EIO:when={when}"],
+            stderr=subprocess.PIPE)
+        tracer.stderr.readline()  # attached
+        return tracer
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    @limit(300)
+    def test_index_after_a_write_error(self):
+        """Promise 1, through I/O errors: work goes on by itself, as was said,
+        whichever write it was: a page of the index or its head."""
+        spool = self.spool(handler=GATE)
+        for when in range(1, 6):
+            name, next_name = f"{when}.csv", f"{when}-next.csv"
+            spool.drop("alice", name)
+            spool.wait_started(name)
+            offset = spool.log_size()
+            tracer = self.with_write_errors(spool, when)
+            try:
+                spool.open_gate(name)
+                spool.open_gate(next_name)
+                spool.drop("alice", next_name)
+                spool.wait_log("index cannot be written", offset)
+            finally:
+                tracer.terminate()
+                tracer.communicate()
+            with self.subTest(when):
+                spool.wait_file(name, limit=20)
+                spool.wait_file(next_name, limit=20)
+                self.assertEqual(len(spool.journal.starts("alice", name)), 1)
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_stops_although_the_index_cannot_be_written(self):
+        """Section 8: stopping takes the grace time, not for ever; the result is
+        found by the next daemon."""
+        spool = self.spool({"scheduler_settings": {"stop_grace_seconds": 1}}, handler=GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        tracer = self.with_write_errors(spool, "1+")
+        try:
+            spool.open_gate()
+            spool.wait_log("index cannot be written")
+            self.assertEqual(spool.stop(20), 0)
+        finally:
+            tracer.terminate()
+            tracer.communicate()
+        spool.restart()
+        self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["attempt"], 1)
+
 
 class Flood(SystemTest):
     @limit(300)
