@@ -191,6 +191,16 @@ static enum seen classify(const struct job *job, const struct tree_found *found,
 	return SEEN_NOWHERE;
 }
 
+static void kill_strays(struct daemon *d, const struct user *u, const struct job *job)
+{
+	char *cookie = dispatch_cookie(d, job->id);
+	int n = cookie == NULL ? 0 : runner_kill_strays(cookie);
+	if (n > 0)
+		log_notice("user %s: ended %d process%s that job %" PRIu64 " had left behind", u->name, n,
+		           n == 1 ? "" : "es", job->id);
+	free(cookie);
+}
+
 static void interrupted(struct daemon *d, struct user *u, const struct job *job, enum place place)
 {
 	struct run_result result = {
@@ -205,12 +215,6 @@ static void interrupted(struct daemon *d, struct user *u, const struct job *job,
 	};
 	char text[] = "interrupted: the machine or spoold went down while it ran";
 	result.error = text;
-	char *cookie = dispatch_cookie(d, job->id);
-	int n = cookie == NULL ? 0 : runner_kill_strays(cookie);
-	if (n > 0)
-		log_notice("user %s: ended %d process%s that job %" PRIu64 " had left behind", u->name, n,
-		           n == 1 ? "" : "es", job->id);
-	free(cookie);
 	result_recovered(d, u, &result, place);
 }
 
@@ -263,6 +267,9 @@ void recover_job(struct daemon *d, struct user *u, const struct job *job)
 		           seen_name(seen), remedy_name(remedy));
 		free(shown);
 	}
+	/* Whatever becomes of it: its handler may have outlived its worker. */
+	if (remedy == REMEDY_INTERRUPTED || (job_state_is_active(job->state) && !locked))
+		kill_strays(d, u, job);
 	act(d, u, job, remedy, &found, &news);
 	run_result_clear(&news);
 	free(found.final_name);
