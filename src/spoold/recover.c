@@ -258,7 +258,8 @@ void recover_job(struct daemon *d, struct user *u, const struct job *job)
 	bool has_news = found.place == PLACE_PROCESSING && found.result &&
 	                read_news(d, u, job, &news);
 	enum seen seen = classify(job, &found, has_news);
-	bool locked = user_lock(d, u) < 0;
+	/* Taking the lock of a user that is not reconciled is for recover_user(). */
+	bool locked = u->lock_fd < 0 && (!u->reconciled || user_lock(d, u) < 0);
 	enum remedy remedy = reconcile_job(job->state, job->place, seen, locked);
 	if (remedy != REMEDY_NOTHING && remedy != REMEDY_WITHDRAWN) {
 		char *shown = escape_str(job->path);

@@ -131,6 +131,49 @@ class Interrupted(SystemTest):
         os.rename(worker + ".away", worker)
         self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
 
+    def test_orphan_that_removed_its_input(self):
+        """Promise 4: orphans are ended before the next job of their user starts,
+        although there is nothing to repeat."""
+        spool = self.spool(handler="""case $SPOOL_NAME in
+a*) rm "$SPOOL_FILE"; stamp removed; sleep 60 ;;
+esac
+""")
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        spool.forget("alice", "a.csv")
+        spool.wait_for(lambda: any(s.what == "removed" for s in spool.journal.stamps()),
+                       what="the input to be removed")
+        workers = spool.workers()
+        spool.daemon.send_signal(signal.SIGSTOP)
+        for worker in workers:
+            procs.kill(worker)
+        spool.kill9()
+        spool.restart()
+        spool.drop("alice", "b.csv")
+        spool.wait_state("b.csv", "done")
+        self.assertEqual(spool.journal.overlaps(), [])
+
+    def test_withdrawn_as_the_old_worker_ends(self):
+        """Section 4: a user whose lock becomes free is recovered, whoever notices
+        first that it is free."""
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        for name in ("b.csv", "c.csv"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "pending")
+        workers = spool.workers()
+        spool.kill9()
+        spool.restart()
+        spool.wait_log("earlier worker still runs")
+        spool.daemon.send_signal(signal.SIGSTOP)
+        spool.open_gate()
+        spool.wait_for(lambda: not any(procs.alive(w) for w in workers), what="the worker to end")
+        spool.withdraw("alice", "b.csv")
+        spool.daemon.send_signal(signal.SIGCONT)
+        spool.wait_state("c.csv", "done", limit=20)
+        self.assertEqual(spool.job("a.csv")["state"], "done")
+
     def test_lock_held_for_a_moment(self):
         """Promise 6: after a kill, a child that was just being started may hold
         the lock a moment longer; the next daemon waits for that."""
