@@ -20,7 +20,8 @@ static void open_spool(struct doctor *d)
 	char *root = ctl_escape(d->ctl->config->root);
 	int r = tree_open(d->ctl->config->root, &d->tree);
 	if (r == -ENOENT)
-		doctor_say(d, FINDING_ERROR, "make it with: spoold --init", "there is no spool at %s", root);
+		doctor_say(d, FINDING_ERROR, "make it with: spoold --init",
+		           "there is no spool at %s", root);
 	else if (r == -ENODEV)
 		doctor_say(d, FINDING_ERROR, "mount it; a new spool is made with: spoold --init",
 		           "%s has no marker of a spool: it is not mounted, or none", root);

@@ -69,7 +69,8 @@ static void check_files(struct doctor *d)
 		           "%s may have %" PRIu64 " files open; with %u workers %" PRIu64 " are wanted",
 		           whose, limit, d->ctl->config->max_concurrent, wanted);
 	else
-		doctor_say(d, FINDING_OK, NULL, "%s may have enough files open (%" PRIu64 ")", whose, limit);
+		doctor_say(d, FINDING_OK, NULL, "%s may have enough files open (%" PRIu64 ")", whose,
+		           limit);
 }
 
 static bool check_handler(struct doctor *d, const struct handler *handler, const char *of)
