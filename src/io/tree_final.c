@@ -88,11 +88,11 @@ static int note_entry(void *ctx, const char *name, uint64_t ino)
 	return 0;
 }
 
-/* Moves an entry to the first free name in `to`. */
+/* Moves an entry to the first free name in `to`; another one than its own. */
 static int move_aside(int from, const char *name, int to, uint64_t id)
 {
 	int r = -EEXIST;
-	for (unsigned n = 0; n < 100 && r == -EEXIST; n++) {
+	for (unsigned n = from == to ? 1 : 0; n < 100 && r == -EEXIST; n++) {
 		char *free_name = tree_candidate(name, id, n);
 		r = free_name == NULL ? -ENOMEM : tree_rename(from, name, to, free_name);
 		free(free_name);
