@@ -211,7 +211,8 @@ static int print_row(const struct table *t, const struct row *row, const size_t 
 	for (size_t i = 0; i < t->n; i++) {
 		if (widths[i] == left_out)
 			continue;
-		char *cut = text_cut_middle(row->cells[i], widths[i], look->utf8);
+		char *cut = t->columns[i].sentence ? text_cut_end(row->cells[i], widths[i], look->utf8)
+		                                   : text_cut_middle(row->cells[i], widths[i], look->utf8);
 		if (cut == NULL)
 			return -ENOMEM;
 		if (!first)

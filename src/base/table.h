@@ -33,7 +33,8 @@ struct look {
 struct table_column {
 	const char *title;
 	bool right;      /* aligned to the right */
-	unsigned min;    /* may be cut in the middle to this many columns; 0 = never cut */
+	unsigned min;    /* may be cut to this many columns; 0 = never cut */
+	bool sentence;   /* is cut at its end, not in the middle */
 	unsigned drop;   /* where cutting is not enough, columns are left out, highest
 	                    number first; 0 = never */
 };

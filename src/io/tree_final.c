@@ -18,145 +18,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOG_READ_MAX = 128 * 1024 * 1024 }; /* bytes: above the largest log limit */
-
-/* Directories of a relative path in done and failed. */
-enum { FINAL_DIR_MODE = 0750 };
-
-bool tree_is_ours(const char *name, const char *base)
-{
-	return strcmp(name, name_log(base)) == 0 || strcmp(name, name_output(base)) == 0 ||
-	       strcmp(name, NAME_RESULT) == 0 || strcmp(name, NAME_RESULT ".new") == 0 ||
-	       strcmp(name, NAME_CANCEL) == 0 || strcmp(name, NAME_CANCEL ".new") == 0;
-}
-
-bool tree_is_our_log(int dirfd, const char *name)
-{
-	char tail[sizeof TREE_LOG_MARK + 1] = "";
-	const off_t n = (off_t)sizeof TREE_LOG_MARK; /* with a newline for the NUL */
-	struct stat st;
-	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	bool ours = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= n &&
-	            pread(fd, tail, (size_t)n, st.st_size - n) == n &&
-	            strcmp(tail, TREE_LOG_MARK "\n") == 0;
-	fd_close(fd);
-	return ours;
-}
-
-bool tree_is_our_output(int dirfd, const char *name)
-{
-	struct stat st;
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	bool ours = fd >= 0 && fstatat(fd, TREE_OUTPUT_MARK, &st, AT_SYMLINK_NOFOLLOW) == 0;
-	fd_close(fd);
-	return ours;
-}
-
-/* The n-th name to try for a final path: its own, with the id, then with more. */
-static char *candidate(const char *path, uint64_t id, unsigned n)
-{
-	if (n == 0)
-		return strdup(path);
-	char *named = name_with_id(path, id);
-	if (n == 1 || named == NULL)
-		return named;
-	char *numbered = name_with_id(named, n);
-	free(named);
-	return numbered;
-}
-
-/* Renames to the first free name. A directory that is the kept output of
- * another job is not a place for uploads: it goes with that job. */
-static int rename_free(int placefd, int old_dirfd, const char *old_name, const char *path,
-                       uint64_t id, char **ret_name)
-{
-	for (unsigned n = 0; n < 1000; n++) {
-		const char *base;
-		char *name = candidate(path, id, n);
-		if (name == NULL)
-			return -ENOMEM;
-		int dirfd = tree_open_parent(placefd, name, FINAL_DIR_MODE, &base);
-		struct stat st;
-		bool foreign = dirfd >= 0 && base != name &&
-		               fstatat(dirfd, TREE_OUTPUT_MARK, &st, AT_SYMLINK_NOFOLLOW) == 0;
-		int r = dirfd;
-		if (dirfd >= 0)
-			r = foreign ? -ENOTDIR : tree_rename(old_dirfd, old_name, dirfd, base);
-		fd_close(dirfd);
-		if (r == 0) {
-			*ret_name = name;
-			return 0;
-		}
-		free(name);
-		if (r == -ENOTDIR || r == -ELOOP) {
-			/* A file stands where a directory is needed: without directories, then. */
-			if (name_base(path) == path)
-				return r;
-			return rename_free(placefd, old_dirfd, old_name, name_base(path), id, ret_name);
-		}
-		if (r != -EEXIST)
-			return r;
-	}
-	return -EEXIST;
-}
-
-int tree_rename_final(struct tree *t, const char *user, enum place to, int old_dirfd,
-                      const char *old_name, const char *path, uint64_t id, char **ret_name)
-{
-	int placefd = tree_open_place(t, user, to);
-	if (placefd < 0)
-		return placefd;
-	int r = rename_free(placefd, old_dirfd, old_name, path, id, ret_name);
-	fd_close(placefd);
-	return r;
-}
-
-static int read_log(int dirfd, const char *name, char **ret_data, size_t *ret_size)
-{
-	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int r = fd_read_all(fd, LOG_READ_MAX, ret_data, ret_size);
-	fd_close(fd);
-	return r;
-}
-
-static int write_log(int dirfd, const char *name, const char *reason, const char *old,
-                     size_t old_n, gid_t gid)
-{
-	char aside[NAME_FILE_MAX + 1];
-	snprintf(aside, sizeof aside, "%.*s.new", NAME_FILE_MAX - 4, name);
-	int fd = openat(dirfd, aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
-	if (fd < 0)
-		return -errno;
-	int r = fd_write_all(fd, reason, strlen(reason));
-	if (r == 0 && old_n > 0)
-		r = fd_write_all(fd, "\n", 1);
-	if (r == 0 && old_n > 0)
-		r = fd_write_all(fd, old, old_n);
-	if (r == 0 && geteuid() == 0 && fchown(fd, (uid_t)-1, gid) < 0)
-		r = -errno;
-	fd_close(fd);
-	if (r == 0 && renameat(dirfd, aside, dirfd, name) < 0)
-		r = -errno;
-	if (r < 0)
-		unlinkat(dirfd, aside, 0);
-	return r;
-}
-
-int tree_write_reason(int dirfd, const char *log_name, const char *reason, gid_t gid)
-{
-	char *old = NULL;
-	size_t old_n = 0, n = strlen(reason);
-	int r = read_log(dirfd, log_name, &old, &old_n);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	/* Written before a crash already? */
-	bool there = old != NULL && old_n >= n && memcmp(old, reason, n) == 0;
-	r = there ? 0 : write_log(dirfd, log_name, reason, old, old_n, gid);
-	free(old);
-	return r;
-}
+/* A private directory that ends. */
+struct ending {
+	struct tree *t;
+	const struct tree_finish *f;
+	const char *base;
+	int fd;
+	struct stat file;
+	bool has_file;    /* under its own name; a directory is none */
+	char *elsewhere;  /* the upload under a name that its handler gave it, or NULL */
+	bool log, output, result;
+	bool more;        /* what the handler left in its working directory */
+	bool stuck;       /* something could not be kept: nothing is removed */
+};
 
 static void warn(const struct tree_finish *f, const char *what, int error)
 {
@@ -166,237 +40,406 @@ static void warn(const struct tree_finish *f, const char *what, int error)
 	free(shown);
 }
 
-static int mark_log(int dirfd, const char *name, gid_t gid)
+int tree_walk(int dirfd, int (*each)(void *ctx, const char *name, uint64_t ino), void *ctx)
 {
-	int fd = openat(dirfd, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
+	char buffer[4096] __attribute__((aligned(__alignof__(struct dirent64))));
+	if (lseek(dirfd, 0, SEEK_SET) < 0)
 		return -errno;
-	int r = fd_write_all(fd, TREE_LOG_MARK "\n", sizeof TREE_LOG_MARK);
-	if (r == 0 && fchmod(fd, 0640) < 0)
-		r = -errno;
-	if (r == 0 && geteuid() == 0 && fchown(fd, geteuid(), gid) < 0)
-		r = -errno;
-	fd_close(fd);
+	for (;;) {
+		ssize_t n = getdents64(dirfd, buffer, sizeof buffer);
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		for (ssize_t at = 0; at < n;) {
+			const struct dirent64 *e = (const void *)(buffer + at);
+			bool dots = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+			int r = dots ? 0 : each(ctx, e->d_name, e->d_ino);
+			if (r != 0)
+				return r;
+			at += e->d_reclen;
+		}
+	}
+}
+
+/* Inode numbers are used again: unchanged it must be, too. */
+static bool is_upload_elsewhere(const struct ending *e, const char *name)
+{
+	struct file_ident now;
+	enum entry_kind kind;
+	return tree_ident_at(e->fd, name, &now, &kind) == 0 && kind == ENTRY_FILE &&
+	       file_ident_same(&now, e->f->ident);
+}
+
+static int note_entry(void *ctx, const char *name, uint64_t ino)
+{
+	struct ending *e = ctx;
+	if (strcmp(name, e->base) == 0 &&
+	    fstatat(e->fd, name, &e->file, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(e->file.st_mode))
+		e->has_file = true;
+	else if (e->elsewhere == NULL && ino == e->f->ident->ino && is_upload_elsewhere(e, name))
+		return (e->elsewhere = strdup(name)) == NULL ? -ENOMEM : 0;
+	else if (strcmp(name, name_log(e->base)) == 0)
+		e->log = true;
+	else if (strcmp(name, name_output(e->base)) == 0)
+		e->output = true;
+	else if (strcmp(name, NAME_RESULT) == 0)
+		e->result = true;
+	else if (!tree_is_certainly_ours(name))
+		e->more = true;
+	return 0;
+}
+
+/* Moves an entry to the first free name in `to`. */
+static int move_aside(int from, const char *name, int to, uint64_t id)
+{
+	int r = -EEXIST;
+	for (unsigned n = 0; n < 100 && r == -EEXIST; n++) {
+		char *free_name = tree_candidate(name, id, n);
+		r = free_name == NULL ? -ENOMEM : tree_rename(from, name, to, free_name);
+		free(free_name);
+	}
 	return r;
 }
 
-/* Puts one of our own things beside the final file: <final><suffix>. */
-static int keep_beside(struct tree *t, const struct tree_finish *f, int dirfd, const char *name,
-                       const char *final, const char *suffix)
+/* A handler may have put anything under our names: that is its own then. */
+static bool is_odd(const struct ending *e, const char *name, mode_t type)
 {
-	char *kept = NULL;
-	char *beside = name_with_suffix(final, suffix);
+	struct stat st;
+	return fstatat(e->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       ((st.st_mode & S_IFMT) != type || (type == S_IFREG && st.st_nlink != 1));
+}
+
+static void set_aside_if_odd(struct ending *e, bool *there, const char *name, mode_t type)
+{
+	if (!*there || !is_odd(e, name, type))
+		return;
+	int r = move_aside(e->fd, name, e->fd, e->f->id);
+	if (r < 0)
+		warn(e->f, "what its handler made of its log or output could not be set aside", r);
+	else
+		*there = false;
+	e->more = true;
+}
+
+/* The path whose neighbours the log and the output become. An upload that its
+ * handler removed leaves its name to others. */
+static char *name_of_rest(const struct ending *e, const char *final)
+{
+	return final != NULL ? strdup(final) : tree_candidate(e->f->path, e->f->id, 1);
+}
+
+static bool is_reason_kept(const struct ending *e, const char *final)
+{
+	const char *base;
+	char *rest = name_of_rest(e, final);
+	char *log = rest == NULL ? NULL : tree_beside(rest, ".log");
+	int placefd = tree_open_place(e->t, e->f->user, e->f->to);
+	int dirfd = placefd < 0 || log == NULL ? -1 : tree_open_parent(placefd, log, 0, &base);
+	bool kept = dirfd >= 0 && tree_is_our_log(dirfd, base) &&
+	            tree_has_reason(dirfd, base, e->f->reason);
+	fd_close(dirfd);
+	fd_close(placefd);
+	free(log);
+	free(rest);
+	return kept;
+}
+
+/* `final` is where the file was moved to by an earlier call. */
+static void write_reason(struct ending *e, const char *final)
+{
+	const char *log = name_log(e->base);
+	if (!e->has_file && e->elsewhere == NULL && !e->log && is_reason_kept(e, final))
+		return;
+	/* A reason that an earlier call wrote is behind no other log. */
+	if (!e->f->keep_log && e->log && !tree_has_reason(e->fd, log, e->f->reason) &&
+	    unlinkat(e->fd, log, 0) == 0)
+		e->log = false;
+	int r = tree_write_reason(e->fd, log, e->f->reason, e->f->ident->gid);
+	if (r < 0)
+		warn(e->f, "the reason could not be written beside it", r);
+	else
+		e->log = true;
+}
+
+/* Removes what is not kept, as far as it is known without a second look. */
+static void drop_unwanted(struct ending *e)
+{
+	bool want_log = e->f->keep_log || e->f->reason != NULL;
+	if (e->log && !want_log && unlinkat(e->fd, name_log(e->base), 0) == 0)
+		e->log = false;
+	set_aside_if_odd(e, &e->log, name_log(e->base), S_IFREG);
+	if (e->output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) == 0)
+		e->output = false;
+	set_aside_if_odd(e, &e->output, name_output(e->base), S_IFDIR);
+}
+
+/* Never on another name of a file outside. */
+static void put_owner_back(const struct ending *e, const char *name)
+{
+	const struct file_ident *ident = e->f->ident;
+	if (geteuid() != 0 || (e->file.st_uid == ident->uid && e->file.st_gid == ident->gid) ||
+	    (S_ISREG(e->file.st_mode) && e->file.st_nlink != 1))
+		return;
+	if (fchownat(e->fd, name, ident->uid, ident->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		warn(e->f, "its owner could not be put back", -errno);
+}
+
+static int move_file(struct ending *e, char **ret_name)
+{
+	const struct tree_finish *f = e->f;
+	struct tree_move m = {
+		.dirfd = e->fd,
+		.name = e->has_file ? e->base : e->elsewhere,
+		.path = f->path,
+		.id = f->id,
+		.log = e->log && (f->keep_log || f->reason != NULL),
+		.output = f->keep_output && (e->output || e->more),
+	};
+	if (!e->has_file && fstatat(e->fd, m.name, &e->file, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	put_owner_back(e, m.name);
+	if (e->file.st_ino != f->ident->ino || e->file.st_dev != f->ident->dev)
+		tree_note_job(e->t, e->fd, m.name, f->id);
+	return tree_move_final(e->t, f->user, f->to, &m, ret_name);
+}
+
+/* Puts one of our own things beside the final file: <final><suffix>. */
+static int keep_beside(const struct ending *e, const char *name, const char *final,
+                       const char *suffix)
+{
+	char *kept = NULL, *beside = tree_beside(final, suffix);
 	int r = beside == NULL ? -ENOMEM
-	                       : tree_rename_final(t, f->user, f->to, dirfd, name, beside, f->id, &kept);
+	                       : tree_rename_final(e->t, e->f->user, e->f->to, e->fd, name, beside,
+	                                           e->f->id, &kept);
 	free(beside);
 	free(kept);
 	return r;
 }
 
-static void keep_log(struct tree *t, const struct tree_finish *f, int privfd, const char *final)
+static void keep_log(struct ending *e, const char *final)
 {
-	const char *log = name_log(name_base(f->path));
-	struct stat st;
-	if (fstatat(privfd, log, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-		return;
-	int r = 0;
-	if (!tree_is_our_log(privfd, log))
-		r = mark_log(privfd, log, f->ident->gid);
+	const char *log = name_log(e->base);
+	int r = tree_mark_log(e->fd, log, e->f->ident->gid);
 	if (r < 0)
-		warn(f, "its log could not be marked", r);
-	r = keep_beside(t, f, privfd, log, final, ".log");
+		warn(e->f, "its log could not be marked", r);
+	r = keep_beside(e, log, final, ".log");
+	e->stuck |= r < 0;
 	if (r < 0)
-		warn(f, "its log could not be kept", r);
+		warn(e->f, "its log could not be kept", r);
 }
 
-static int mark_output(int privfd, const char *output, gid_t gid)
+struct gathering {
+	const struct ending *e;
+	int to;
+	int error;
+};
+
+static int gather_entry(void *ctx, const char *name, uint64_t ino)
 {
-	int fd = openat(privfd, output, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int mark = openat(fd, TREE_OUTPUT_MARK, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
-	int r = mark < 0 ? -errno : 0;
-	if (r == 0 && geteuid() == 0 && fchown(fd, geteuid(), gid) < 0)
-		r = -errno;
-	if (r == 0 && fchmod(fd, 0750) < 0)
-		r = -errno;
-	fd_close(mark);
-	fd_close(fd);
-	return r;
+	struct gathering *g = ctx;
+	(void)ino;
+	if (tree_is_ours(name, g->e->base))
+		return 0;
+	int r = move_aside(g->e->fd, name, g->to, g->e->f->id);
+	if (r < 0 && g->error == 0)
+		g->error = r;
+	return 0;
+}
+
+struct looking {
+	const struct ending *e;
+	bool found;
+};
+
+static int look_for_more(void *ctx, const char *name, uint64_t ino)
+{
+	struct looking *l = ctx;
+	(void)ino;
+	l->found |= !tree_is_ours(name, l->e->base);
+	return l->found;
 }
 
 /* What the handler wrote into its working directory joins its output. */
-static int gather(int privfd, const char *base)
+static int gather(struct ending *e)
 {
-	const char *output = name_output(base);
-	if (mkdirat(privfd, output, 0700) < 0 && errno != EEXIST)
+	const char *output = name_output(e->base);
+	struct looking l = {.e = e};
+	struct gathering g = {.e = e};
+	int r = tree_walk(e->fd, look_for_more, &l);
+	if (r < 0 || !l.found)
+		return r;
+	if (mkdirat(e->fd, output, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	int outfd = openat(privfd, output, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int copy = outfd < 0 ? -1 : openat(privfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	int r = dir == NULL ? -errno : 0;
-	for (const struct dirent *e = dir == NULL ? NULL : readdir(dir); e != NULL; e = readdir(dir)) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-		    strcmp(e->d_name, base) == 0 || tree_is_ours(e->d_name, base))
-			continue;
-		int moved = tree_rename(privfd, e->d_name, outfd, e->d_name);
-		if (moved < 0 && r == 0)
-			r = moved;
-	}
-	if (dir != NULL)
-		closedir(dir);
-	else
-		fd_close(copy);
-	fd_close(outfd);
-	return r;
+	e->output = true;
+	g.to = openat(e->fd, output, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	r = g.to < 0 ? -errno : tree_walk(e->fd, gather_entry, &g);
+	fd_close(g.to);
+	return r < 0 ? r : g.error;
 }
 
-static void keep_output(struct tree *t, const struct tree_finish *f, int privfd, const char *final)
+static void keep_output(struct ending *e, const char *final)
 {
-	const char *output = name_output(name_base(f->path));
-	int r = mark_output(privfd, output, f->ident->gid);
+	const char *output = name_output(e->base);
+	int r = e->more ? gather(e) : 0;
+	if (r < 0) {
+		warn(e->f, "what its handler wrote could not be gathered", r);
+		e->stuck = true;
+	}
+	if (!e->output)
+		return;
+	r = tree_mark_output(e->fd, output, e->f->ident->gid);
 	if (r == 0)
-		r = keep_beside(t, f, privfd, output, final, ".output");
-	if (r < 0)
-		warn(f, "its output could not be kept beside it", r);
+		r = keep_beside(e, output, final, ".output");
+	if (r < 0) {
+		warn(e->f, "its output could not be kept beside it", r);
+		e->stuck = true;
+	}
 }
 
-static int drop_private(struct tree *t, const char *user, uint64_t id)
+static int sweep_entry(void *ctx, const char *name, uint64_t ino)
+{
+	const struct ending *e = ctx;
+	struct stat st;
+	(void)ino;
+	/* With what is kept gone, a stranger is not ours to remove. */
+	if (e->f->keep_output && !tree_is_ours(name, e->base))
+		return 0;
+	if (strcmp(name, e->base) == 0 && fstatat(e->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    !S_ISDIR(st.st_mode))
+		return 0; /* never the uploader's file */
+	int r = tree_remove(e->fd, name);
+	if (r < 0)
+		warn(e->f, "what its handler wrote could not be removed", r);
+	return 0;
+}
+
+static int drop_private(const struct ending *e)
 {
 	char name[32];
-	int fd = tree_open_place(t, user, PLACE_PROCESSING);
+	int fd = tree_open_place(e->t, e->f->user, PLACE_PROCESSING);
 	if (fd < 0)
 		return fd;
-	snprintf(name, sizeof name, "%" PRIu64, id);
+	snprintf(name, sizeof name, "%" PRIu64, e->f->id);
 	int r = unlinkat(fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 	fd_close(fd);
 	return r;
 }
 
-/* Ends the private directory: what is kept goes beside the final file, the
- * rest is ours and goes away. The common case is empty but for a log. */
-static int end_private(struct tree *t, const struct tree_finish *f, int privfd, const char *final)
+/* What is kept goes beside the final file, the rest is ours and goes away. */
+static void end_private(struct ending *e, const char *final)
 {
-	const char *base = name_base(f->path);
-	if (f->keep_log)
-		keep_log(t, f, privfd, final);
-	unlinkat(privfd, name_log(base), 0);
-	unlinkat(privfd, NAME_RESULT, 0);
-	unlinkat(privfd, NAME_CANCEL, 0);
-	unlinkat(privfd, name_output(base), AT_REMOVEDIR);
-	int r = drop_private(t, f->user, f->id);
-	if (r != -ENOTEMPTY && r != -EEXIST)
+	bool want_log = e->log && (e->f->keep_log || e->f->reason != NULL);
+	bool want_output = e->f->keep_output && (e->output || e->more);
+	char *rest = want_log || want_output ? name_of_rest(e, final) : NULL;
+	if (want_log && rest != NULL)
+		keep_log(e, rest);
+	if (want_output && rest != NULL)
+		keep_output(e, rest);
+	if ((want_log || want_output) && rest == NULL)
+		e->stuck = true;
+	free(rest);
+	if (e->result && !e->stuck)
+		unlinkat(e->fd, NAME_RESULT, 0);
+	int r = e->stuck ? -ENOTEMPTY : drop_private(e);
+	if ((r == -ENOTEMPTY || r == -EEXIST) && !e->stuck) {
+		tree_walk(e->fd, sweep_entry, e);
+		r = drop_private(e);
+	}
+	if (r < 0)
+		warn(e->f, "its private directory stays", r);
+}
+
+static int check_place(struct tree *t, const char *user, enum place place)
+{
+	int fd = tree_open_place(t, user, place);
+	fd_close(fd);
+	return fd < 0 ? fd : 0;
+}
+
+/* *ret_name is NULL where it is nowhere; where directories are missing, that
+ * is not known. */
+static int find_moved(struct tree *t, const struct tree_finish *f, char **ret_name)
+{
+	char *name = NULL;
+	int r = check_place(t, f->user, PLACE_PROCESSING);
+	r = r < 0 ? r : check_place(t, f->user, f->to);
+	if (r < 0)
 		return r;
-	struct stat st;
-	if (fstatat(privfd, base, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return -EEXIST; /* never with the uploader's file in it */
-	if (f->keep_output) {
-		r = gather(privfd, base);
-		if (r < 0)
-			warn(f, "what its handler wrote could not be gathered", r);
-		keep_output(t, f, privfd, final);
-	} else {
-		char name[32];
-		int fd = tree_open_place(t, f->user, PLACE_PROCESSING);
-		snprintf(name, sizeof name, "%" PRIu64, f->id);
-		r = fd < 0 ? fd : tree_remove(fd, name);
-		fd_close(fd);
-		if (r < 0)
-			warn(f, "what its handler wrote could not be removed", r);
-	}
-	return drop_private(t, f->user, f->id);
+	r = tree_search_final(t, f->user, f->to, f->path, f->id, f->ident, &name);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret_name = name;
+	return 0;
 }
 
-/* The name under which the file lies in its final place already. */
-static char *already_there(struct tree *t, const struct tree_finish *f)
+/* A handler's own name for its upload within its output, where that is not
+ * kept: no reason to remove an upload. */
+static int bring_from_output(struct ending *e)
 {
-	int placefd = tree_open_place(t, f->user, f->to);
-	char *found = NULL;
-	for (unsigned n = 0; placefd >= 0 && found == NULL && n < 8; n++) {
-		const char *base;
-		struct file_ident ident;
-		enum entry_kind kind;
-		char *name = candidate(f->path, f->id, n);
-		int dirfd = name == NULL ? -ENOMEM : tree_open_parent(placefd, name, 0, &base);
-		if (dirfd >= 0 && tree_ident_at(dirfd, base, &ident, &kind) == 0 &&
-		    file_ident_same_inode(&ident, f->ident)) {
-			found = name;
-			name = NULL;
-		}
-		fd_close(dirfd);
+	struct ending inner = {.t = e->t, .f = e->f, .base = ""};
+	inner.fd = openat(e->fd, name_output(e->base),
+	                  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r = inner.fd < 0 ? -errno : tree_walk(inner.fd, note_entry, &inner);
+	if (r == 0 && inner.elsewhere != NULL)
+		r = tree_rename(inner.fd, inner.elsewhere, e->fd, e->base);
+	if (r == 0 && inner.elsewhere != NULL)
+		e->has_file = fstatat(e->fd, e->base, &e->file, AT_SYMLINK_NOFOLLOW) == 0;
+	free(inner.elsewhere);
+	fd_close(inner.fd);
+	return r;
+}
+
+static int finish_private(struct ending *e, char **ret_name)
+{
+	const struct tree_finish *f = e->f;
+	char *name = NULL;
+	int r = tree_walk(e->fd, note_entry, e);
+	if (r < 0)
+		return r;
+	e->more |= e->has_file && e->elsewhere != NULL;
+	drop_unwanted(e);
+	bool here = e->has_file || e->elsewhere != NULL;
+	if (!here && e->output && !f->keep_output) {
+		r = bring_from_output(e);
+		here = e->has_file;
+	}
+	if (r == 0 && !here)
+		r = find_moved(e->t, f, &name);
+	if (r == 0 && f->reason != NULL)
+		write_reason(e, name);
+	if (r == 0 && here)
+		r = move_file(e, &name);
+	if (r < 0) {
 		free(name);
+		return r;
 	}
-	fd_close(placefd);
-	return found;
-}
-
-static void put_owner_back(struct tree *t, const struct tree_finish *f, int dirfd, const char *name)
-{
-	struct stat st;
-	(void)t;
-	if (geteuid() != 0 || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    (st.st_uid == f->ident->uid && st.st_gid == f->ident->gid))
-		return;
-	if (fchownat(dirfd, name, f->ident->uid, f->ident->gid, AT_SYMLINK_NOFOLLOW) < 0)
-		warn(f, "its owner could not be put back", -errno);
+	end_private(e, name);
+	*ret_name = name;
+	return 0;
 }
 
 static int finish_processing(struct tree *t, const struct tree_finish *f, char **ret_name)
 {
-	const char *base = name_base(f->path);
-	char *name = NULL;
-	struct stat st;
-	int privfd = tree_open_private(t, f->user, f->id);
-	if (privfd == -ENOENT) {
-		*ret_name = already_there(t, f);
-		return 0;
-	}
-	if (privfd < 0)
-		return privfd;
-	int r = 0;
-	bool here = fstatat(privfd, base, &st, AT_SYMLINK_NOFOLLOW) == 0;
-	if (f->reason != NULL) {
-		if (!f->keep_log)
-			unlinkat(privfd, name_log(base), 0);
-		r = tree_write_reason(privfd, name_log(base), f->reason, f->ident->gid);
-		if (r < 0)
-			warn(f, "the reason could not be written beside it", r);
-	}
-	if (here) {
-		put_owner_back(t, f, privfd, base);
-		r = tree_rename_final(t, f->user, f->to, privfd, base, f->path, f->id, &name);
-	} else {
-		name = already_there(t, f);
-		r = 0;
-	}
-	if (r == 0) {
-		struct tree_finish kept = *f;
-		kept.keep_log = f->keep_log || f->reason != NULL;
-		r = end_private(t, &kept, privfd, name == NULL ? f->path : name);
-		if (r < 0)
-			warn(f, "its private directory stays", r);
-		*ret_name = name;
-		name = NULL;
-		r = 0;
-	}
-	free(name);
-	fd_close(privfd);
+	struct ending e = {.t = t, .f = f, .base = name_base(f->path)};
+	e.fd = tree_open_private(t, f->user, f->id);
+	if (e.fd == -ENOENT)
+		return find_moved(t, f, ret_name);
+	int r = e.fd < 0 ? e.fd : finish_private(&e, ret_name);
+	free(e.elsewhere);
+	fd_close(e.fd);
 	return r;
 }
 
+/* There is no log that was there before: its name was free. */
 static void write_reason_beside(struct tree *t, const struct tree_finish *f, const char *final)
 {
-	char *log = name_with_suffix(final, ".log");
+	char *log = tree_beside(final, ".log");
 	const char *base;
 	int placefd = tree_open_place(t, f->user, f->to);
 	int dirfd = placefd < 0 || log == NULL ? -ENOMEM : tree_open_parent(placefd, log, 0, &base);
 	struct stat st;
 	int r = dirfd < 0 ? dirfd : 0;
-	if (r == 0 && fstatat(dirfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+	if (r == 0 && fstatat(dirfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		r = tree_write_reason(dirfd, base, f->reason, f->ident->gid);
-		if (r == 0)
-			r = mark_log(dirfd, base, f->ident->gid);
-	}
 	if (r < 0)
 		warn(f, "the reason could not be written beside it", r);
 	fd_close(dirfd);
@@ -407,24 +450,22 @@ static void write_reason_beside(struct tree *t, const struct tree_finish *f, con
 /* Straight from incoming: a job that was canceled before its turn. */
 static int finish_incoming(struct tree *t, const struct tree_finish *f, char **ret_name)
 {
-	const char *base;
 	struct file_ident ident;
 	enum entry_kind kind;
+	struct tree_move m = {.path = f->path, .id = f->id, .log = f->reason != NULL};
 	char *name = NULL;
 	int placefd = tree_open_place(t, f->user, PLACE_INCOMING);
-	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, f->path, 0, &base);
-	int r = dirfd < 0 ? dirfd : tree_ident_at(dirfd, base, &ident, &kind);
-	if (r == 0 && file_ident_same_inode(&ident, f->ident))
-		r = tree_rename_final(t, f->user, f->to, dirfd, base, f->path, f->id, &name);
-	else if (r == 0 || r == -ENOENT) {
-		name = already_there(t, f);
-		r = 0;
-	}
+	m.dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, f->path, 0, &m.name);
+	int r = m.dirfd < 0 ? m.dirfd : tree_ident_at(m.dirfd, m.name, &ident, &kind);
+	if (r == 0 && kind != ENTRY_DIRECTORY && file_ident_same_inode(&ident, f->ident))
+		r = tree_move_final(t, f->user, f->to, &m, &name);
+	else if (r == 0 || r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+		r = find_moved(t, f, &name);
 	if (r == 0 && name != NULL && f->reason != NULL)
 		write_reason_beside(t, f, name);
 	if (r == 0)
 		*ret_name = name;
-	fd_close(dirfd);
+	fd_close(m.dirfd);
 	fd_close(placefd);
 	return r;
 }
@@ -434,84 +475,4 @@ int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name)
 	if (f->from == PLACE_INCOMING)
 		return finish_incoming(t, f, ret_name);
 	return finish_processing(t, f, ret_name);
-}
-
-int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
-                   enum place from, const char *name)
-{
-	char dir[32];
-	const char *base;
-	int processing = tree_open_place(t, user, PLACE_PROCESSING);
-	int placefd = tree_open_place(t, user, from);
-	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, name, 0, &base);
-	int r = processing < 0 ? processing : dirfd < 0 ? dirfd : 0;
-	snprintf(dir, sizeof dir, "%" PRIu64, id);
-	if (r == 0 && mkdirat(processing, dir, 0700) < 0 && errno != EEXIST)
-		r = -errno;
-	int privfd = r < 0 ? r : tree_open_private(t, user, id);
-	if (r == 0)
-		r = privfd < 0 ? privfd : tree_rename(dirfd, base, privfd, name_base(path));
-	struct stat st;
-	if (r == -ENOENT && privfd >= 0 &&
-	    fstatat(privfd, name_base(path), &st, AT_SYMLINK_NOFOLLOW) == 0)
-		r = 0;
-	char *log = r < 0 ? NULL : name_with_suffix(base, ".log");
-	if (log != NULL && tree_is_our_log(dirfd, log))
-		tree_rename(dirfd, log, privfd, name_log(name_base(path)));
-	free(log);
-	if (r < 0)
-		unlinkat(processing, dir, AT_REMOVEDIR);
-	fd_close(privfd);
-	fd_close(dirfd);
-	fd_close(placefd);
-	fd_close(processing);
-	return r;
-}
-
-/* "a/b/x" → removes a/b and a where they are empty now. */
-static void remove_empty_parents(int placefd, const char *name)
-{
-	char *path = strdup(name);
-	for (char *slash = path == NULL ? NULL : strrchr(path, '/'); slash != NULL;
-	     slash = strrchr(path, '/')) {
-		const char *base;
-		*slash = '\0';
-		int dirfd = tree_open_parent(placefd, path, 0, &base);
-		int r = dirfd < 0 ? dirfd : unlinkat(dirfd, base, AT_REMOVEDIR);
-		fd_close(dirfd);
-		if (r < 0)
-			break;
-	}
-	free(path);
-}
-
-static int purge_beside(int dirfd, const char *base, const char *suffix,
-                        bool (*is_ours)(int dirfd, const char *name))
-{
-	char *name = name_with_suffix(base, suffix);
-	int r = name == NULL ? -ENOMEM : is_ours(dirfd, name) ? tree_remove(dirfd, name) : 0;
-	free(name);
-	return r;
-}
-
-int tree_purge(struct tree *t, const char *user, enum place from, const char *name)
-{
-	const char *base;
-	int placefd = tree_open_place(t, user, from);
-	if (placefd < 0)
-		return placefd == -ENOENT ? 0 : placefd;
-	int dirfd = tree_open_parent(placefd, name, 0, &base);
-	int r = dirfd;
-	if (dirfd >= 0) {
-		r = purge_beside(dirfd, base, ".output", tree_is_our_output);
-		int log = purge_beside(dirfd, base, ".log", tree_is_our_log);
-		r = r < 0 ? r : log;
-		if (unlinkat(dirfd, base, 0) < 0 && errno != ENOENT)
-			r = -errno;
-	}
-	fd_close(dirfd);
-	if (r >= 0)
-		remove_empty_parents(placefd, name);
-	fd_close(placefd);
-	return r == -ENOENT || r > 0 ? 0 : r;
 }

@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "core/name.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,28 +17,6 @@
 
 enum { RESULT_MAX = 64 * 1024 }; /* bytes */
 
-static int ident_below(struct tree *t, const char *user, enum place place, const char *path,
-                       struct file_ident *ret)
-{
-	const char *base;
-	enum entry_kind kind;
-	int placefd = tree_open_place(t, user, place);
-	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, path, 0, &base);
-	int r = dirfd < 0 ? dirfd : tree_ident_at(dirfd, base, ret, &kind);
-	fd_close(dirfd);
-	fd_close(placefd);
-	return r;
-}
-
-/* Inode numbers do not last on network mounts. */
-static bool is_file_of(struct tree *t, const char *user, const struct job *job,
-                       const struct file_ident *ident)
-{
-	if (file_ident_same_inode(&job->ident, ident))
-		return true;
-	return tree_is_network(t, user) && job->ident.size == ident->size;
-}
-
 static int find_in_processing(struct tree *t, const char *user, const struct job *job,
                               struct tree_found *found)
 {
@@ -49,53 +26,40 @@ static int find_in_processing(struct tree *t, const char *user, const struct job
 		return 0;
 	if (fd < 0)
 		return fd;
-	if (fstatat(fd, name_base(job->path), &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(fd, name_base(job->path), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
 		found->place = PLACE_PROCESSING;
 	found->result = fstatat(fd, NAME_RESULT, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	fd_close(fd);
 	return 0;
 }
 
-/* Takes ownership of `name`. */
-static int find_final(struct tree *t, const char *user, const struct job *job, enum place place,
-                      char *name, struct tree_found *found)
-{
-	struct file_ident ident;
-	int r = name == NULL ? -ENOMEM : ident_below(t, user, place, name, &ident);
-	if (r == 0 && is_file_of(t, user, job, &ident)) {
-		found->place = place;
-		found->final_name = name;
-		return 0;
-	}
-	free(name);
-	return r == -ENOENT || r == -ENOTDIR ? 0 : r;
-}
-
 static int find_in_finals(struct tree *t, const char *user, const struct job *job,
                           struct tree_found *found)
 {
 	static const enum place places[] = {PLACE_DONE, PLACE_FAILED};
-	int r = 0;
-	for (size_t i = 0; i < 2 && r == 0; i++) {
+	int r = -ENOENT;
+	for (size_t i = 0; i < 2 && r == -ENOENT; i++) {
+		/* A final name may be one of an earlier end, or stem from a taken name. */
 		if (job->final_name != NULL)
-			r = find_final(t, user, job, places[i], strdup(job->final_name), found);
-		if (r == 0 && found->place == PLACE_NOWHERE)
-			r = find_final(t, user, job, places[i], strdup(job->path), found);
-		if (r == 0 && found->place == PLACE_NOWHERE)
-			r = find_final(t, user, job, places[i], name_with_id(job->path, job->id), found);
-		if (found->place != PLACE_NOWHERE)
-			break;
+			r = tree_search_final(t, user, places[i], job->final_name, job->id, &job->ident,
+			                      &found->final_name);
+		if (r == -ENOENT)
+			r = tree_search_final(t, user, places[i], job->path, job->id, &job->ident,
+			                      &found->final_name);
+		if (r == 0)
+			found->place = places[i];
 	}
-	return r;
+	return r == -ENOENT ? 0 : r;
 }
 
 static int find_in_incoming(struct tree *t, const char *user, const struct job *job,
                             struct tree_found *found)
 {
 	struct file_ident ident;
-	int r = ident_below(t, user, PLACE_INCOMING, job->path, &ident);
+	enum entry_kind kind;
+	int r = tree_look(t, user, job->path, &ident, &kind);
 	if (r < 0)
-		return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
 	found->place = PLACE_INCOMING;
 	found->same = file_ident_same(&job->ident, &ident) &&
 	              (!job_state_is_final(job->state) || job->ident.ctime_ns == ident.ctime_ns);
@@ -107,9 +71,11 @@ int tree_find(struct tree *t, const char *user, const struct job *job, struct tr
 	struct tree_found found = {.place = PLACE_NOWHERE};
 	int r = find_in_processing(t, user, job, &found);
 	if (r == 0 && found.place == PLACE_NOWHERE)
-		r = find_in_finals(t, user, job, &found);
-	if (r == 0 && found.place == PLACE_NOWHERE)
 		r = find_in_incoming(t, user, job, &found);
+	/* What waits in incoming under its name may be another upload. */
+	if (r == 0 && (found.place == PLACE_NOWHERE ||
+	               (found.place == PLACE_INCOMING && !found.same)))
+		r = find_in_finals(t, user, job, &found);
 	if (r == 0)
 		*ret = found;
 	else
@@ -140,63 +106,79 @@ int tree_ask_cancel(struct tree *t, const char *user, uint64_t id)
 	return r;
 }
 
-/* Ours whatever the upload is called: its name is not known yet. */
-static bool is_certainly_ours(const char *name)
+/* The uploader's file among what lies in a private directory. */
+struct upload_search {
+	int dirfd;
+	struct statx dir;
+	bool log_moved; /* "log" is no name of ours here */
+	int score;
+	char *name;
+	struct file_ident ident;
+};
+
+static bool is_earlier(const struct statx *a, const struct statx *b)
 {
-	return strcmp(name, NAME_RESULT) == 0 || strcmp(name, NAME_RESULT ".new") == 0 ||
-	       strcmp(name, NAME_CANCEL) == 0 || strcmp(name, NAME_CANCEL ".new") == 0;
+	const struct statx_timestamp *x = &a->stx_btime, *y = &b->stx_btime;
+	if ((a->stx_mask & b->stx_mask & STATX_BTIME) == 0)
+		return false;
+	return x->tv_sec < y->tv_sec || (x->tv_sec == y->tv_sec && x->tv_nsec < y->tv_nsec);
 }
 
-/* The uploader's file: what remains when our own names are taken away; a file
- * named "log" is it where "log.spoold" shows that ours had to step aside. */
-static int find_upload(int dirfd, char **ret_name)
+/* The upload is older than the directory that was made for it; logs, and what
+ * handlers write, are younger. Where the file system does not tell, it is
+ * whose it is that counts, and the name at last. 0: not the upload. */
+static int score(const struct upload_search *s, const char *name, const struct statx *st)
+{
+	bool log_like = strcmp(name, "log.spoold") == 0 || (strcmp(name, "log") == 0 && !s->log_moved);
+	int points = log_like ? 0 : 1;
+	if (st->stx_uid != s->dir.stx_uid)
+		points += 2;
+	return is_earlier(st, &s->dir) ? points + 4 : points;
+}
+
+static int look_for_upload(void *ctx, const char *name, uint64_t ino)
+{
+	struct upload_search *s = ctx;
+	struct statx st;
+	enum entry_kind kind;
+	(void)ino;
+	if (tree_is_certainly_ours(name) ||
+	    statx(s->dirfd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &st) < 0 ||
+	    !S_ISREG(st.stx_mode))
+		return 0;
+	int points = score(s, name, &st);
+	if (points <= s->score ||
+	    tree_ident_at(s->dirfd, name, &s->ident, &kind) < 0)
+		return 0;
+	free(s->name);
+	s->name = strdup(name);
+	s->score = points;
+	return s->name == NULL ? -ENOMEM : 0;
+}
+
+static int find_upload(int dirfd, char **ret_name, struct file_ident *ret_ident)
 {
 	struct stat st;
-	bool log_moved = fstatat(dirfd, "log.spoold", &st, AT_SYMLINK_NOFOLLOW) == 0;
-	bool output_moved = fstatat(dirfd, "output.spoold", &st, AT_SYMLINK_NOFOLLOW) == 0;
-	int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	if (dir == NULL) {
-		int r = -errno;
-		fd_close(copy);
+	struct upload_search s = {.dirfd = dirfd};
+	s.log_moved = fstatat(dirfd, "log.spoold", &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (statx(dirfd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &s.dir) < 0)
+		return -errno;
+	int r = tree_walk(dirfd, look_for_upload, &s);
+	if (r < 0) {
+		free(s.name);
 		return r;
 	}
-	for (const struct dirent *e = readdir(dir); e != NULL && *ret_name == NULL; e = readdir(dir)) {
-		const char *n = e->d_name;
-		if (is_certainly_ours(n) || fstatat(dirfd, n, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		    !S_ISREG(st.st_mode))
-			continue;
-		bool log_like = strcmp(n, "log") == 0 || strcmp(n, "log.spoold") == 0;
-		if (strcmp(n, "log") == 0 && log_moved)
-			*ret_name = strdup(n);
-		else if (strcmp(n, "output") == 0 && output_moved)
-			*ret_name = strdup(n);
-		else if (!log_like)
-			*ret_name = strdup(n);
-	}
-	closedir(dir);
+	*ret_name = s.name;
+	*ret_ident = s.ident;
 	return 0;
 }
 
-static int visit(int processing, const char *name, uint64_t id,
-                 int (*each)(void *ctx, uint64_t id, const char *path,
-                             const struct file_ident *ident),
-                 void *ctx)
+static void leave_alone(const char *user, const char *name)
 {
-	char *upload = NULL;
-	struct file_ident ident = {0};
-	enum entry_kind kind;
-	int dirfd = openat(processing, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int r = dirfd < 0 ? -errno : find_upload(dirfd, &upload);
-	if (r == 0 && upload != NULL && tree_ident_at(dirfd, upload, &ident, &kind) < 0) {
-		free(upload);
-		upload = NULL;
-	}
-	fd_close(dirfd);
-	if (r == 0)
-		r = each(ctx, id, upload, upload == NULL ? NULL : &ident);
-	free(upload);
-	return r == -ENOENT ? 0 : r;
+	char *shown = escape_str(name);
+	log_warning("user %s: processing/%s is not spoold's; it is left alone", user,
+	            shown == NULL ? "?" : shown);
+	free(shown);
 }
 
 static bool parse_id(const char *name, uint64_t *ret)
@@ -209,37 +191,71 @@ static bool parse_id(const char *name, uint64_t *ret)
 	return errno == 0 && *end == '\0';
 }
 
+/* The numbers first: `each` may rename directories, and a walk would meet
+ * them again. */
+struct numbers {
+	const char *user;
+	uint64_t *ids;
+	size_t n, room;
+};
+
+static int note_number(void *ctx, const char *name, uint64_t ino)
+{
+	struct numbers *all = ctx;
+	uint64_t id;
+	(void)ino;
+	if (!parse_id(name, &id)) {
+		leave_alone(all->user, name);
+		return 0;
+	}
+	if (all->n == all->room) {
+		size_t room = all->room == 0 ? 16 : all->room * 2;
+		uint64_t *more = reallocarray(all->ids, room, sizeof *more);
+		if (more == NULL)
+			return -ENOMEM;
+		all->ids = more;
+		all->room = room;
+	}
+	all->ids[all->n++] = id;
+	return 0;
+}
+
+static int visit(struct tree *t, const char *user, uint64_t id,
+                 int (*each)(void *ctx, uint64_t id, const char *path,
+                             const struct file_ident *ident),
+                 void *ctx)
+{
+	char *upload = NULL;
+	struct file_ident ident;
+	int dirfd = tree_open_private(t, user, id);
+	if (dirfd == -ENOENT)
+		return 0;
+	if (dirfd == -ENOTDIR || dirfd == -ELOOP) {
+		char name[32];
+		snprintf(name, sizeof name, "%" PRIu64, id);
+		leave_alone(user, name);
+		return 0;
+	}
+	int r = dirfd < 0 ? dirfd : find_upload(dirfd, &upload, &ident);
+	fd_close(dirfd);
+	if (r == 0)
+		r = each(ctx, id, upload, upload == NULL ? NULL : &ident);
+	free(upload);
+	return r;
+}
+
 int tree_each_processing(struct tree *t, const char *user,
                          int (*each)(void *ctx, uint64_t id, const char *path,
                                      const struct file_ident *ident),
                          void *ctx)
 {
+	struct numbers all = {.user = user};
 	int fd = tree_open_place(t, user, PLACE_PROCESSING);
-	if (fd < 0)
-		return fd;
-	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	int r = dir == NULL ? -errno : 0;
-	for (const struct dirent *e = dir == NULL ? NULL : readdir(dir); e != NULL; e = readdir(dir)) {
-		uint64_t id;
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		if (parse_id(e->d_name, &id)) {
-			r = visit(fd, e->d_name, id, each, ctx);
-			if (r != 0)
-				break;
-		} else {
-			char *shown = escape_str(e->d_name);
-			log_warning("user %s: processing/%s is not spoold's; it is left alone", user,
-			            shown == NULL ? "?" : shown);
-			free(shown);
-		}
-	}
-	if (dir != NULL)
-		closedir(dir);
-	else
-		fd_close(copy);
+	int r = fd < 0 ? fd : tree_walk(fd, note_number, &all);
 	fd_close(fd);
+	for (size_t i = 0; i < all.n && r == 0; i++)
+		r = visit(t, user, all.ids[i], each, ctx);
+	free(all.ids);
 	return r;
 }
 
@@ -260,61 +276,108 @@ int tree_rename_job(struct tree *t, const char *user, uint64_t old_id, uint64_t 
 	return r;
 }
 
+/* `base` is "" where the name of the upload is not known: then a log may be
+ * one that the uploader named so, unless it says that it is ours. */
+struct drop {
+	int dirfd;
+	const char *base;
+};
+
+static int check_ours(void *ctx, const char *name, uint64_t ino)
+{
+	const struct drop *d = ctx;
+	struct stat st;
+	(void)ino;
+	if (fstatat(d->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	bool known = d->base[0] != '\0';
+	bool output = strcmp(name, name_output(d->base)) == 0 ||
+	              (!known && strcmp(name, "output.spoold") == 0);
+	bool log = known ? strcmp(name, name_log(d->base)) == 0 : tree_is_our_log(d->dirfd, name);
+	if (S_ISDIR(st.st_mode))
+		return output ? 0 : -ENOTEMPTY;
+	if (strcmp(name, d->base) == 0 || !S_ISREG(st.st_mode))
+		return -ENOTEMPTY;
+	return log || tree_is_certainly_ours(name) ? 0 : -ENOTEMPTY;
+}
+
+static int remove_output(void *ctx, const char *name, uint64_t ino)
+{
+	const struct drop *d = ctx;
+	(void)ino;
+	if (unlinkat(d->dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT || errno == ENOTDIR)
+		return 0;
+	return errno == EEXIST ? -ENOTEMPTY : -errno;
+}
+
+static int remove_file(void *ctx, const char *name, uint64_t ino)
+{
+	const struct drop *d = ctx;
+	(void)ino;
+	return unlinkat(d->dirfd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *path)
 {
 	char name[32];
-	const char *base = name_base(path);
-	struct stat st;
-	int dirfd = tree_open_private(t, user, id);
-	if (dirfd < 0)
-		return dirfd == -ENOENT ? 0 : dirfd;
+	struct drop d = {.base = name_base(path)};
+	d.dirfd = tree_open_private(t, user, id);
+	if (d.dirfd < 0)
+		return d.dirfd == -ENOENT ? 0 : d.dirfd;
 	int fd = tree_open_place(t, user, PLACE_PROCESSING);
+	int r = fd < 0 ? fd : tree_walk(d.dirfd, check_ours, &d);
+	if (r == 0)
+		r = tree_walk(d.dirfd, remove_output, &d);
+	if (r == 0)
+		r = tree_walk(d.dirfd, remove_file, &d);
 	snprintf(name, sizeof name, "%" PRIu64, id);
-	int r = fd < 0 ? fd : 0;
-	if (r == 0 && base[0] != '\0' && fstatat(dirfd, base, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		r = -ENOTEMPTY;
-	char *upload = NULL;
-	if (r == 0 && base[0] == '\0')
-		r = find_upload(dirfd, &upload);
-	if (r == 0 && upload != NULL)
-		r = -ENOTEMPTY;
-	if (r == 0) {
-		tree_remove(dirfd, name_output(base));
-		unlinkat(dirfd, name_log(base), 0);
-		unlinkat(dirfd, NAME_RESULT, 0);
-		unlinkat(dirfd, NAME_CANCEL, 0);
-		if (unlinkat(fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-			r = errno == EEXIST ? -ENOTEMPTY : -errno;
-	}
-	free(upload);
+	if (r == 0 && unlinkat(fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		r = errno == EEXIST ? -ENOTEMPTY : -errno;
 	fd_close(fd);
-	fd_close(dirfd);
+	fd_close(d.dirfd);
 	return r;
+}
+
+static int open_our_log(struct tree *t, const char *user, enum place place, const char *path)
+{
+	const char *base;
+	int placefd = tree_open_place(t, user, place);
+	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, path, 0, &base);
+	int fd = -ENOENT;
+	if (dirfd >= 0 && tree_is_our_log(dirfd, base)) {
+		fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		fd = fd < 0 ? -errno : fd;
+	}
+	fd_close(dirfd);
+	fd_close(placefd);
+	return fd;
+}
+
+/* The names a log may have got, those with the job's number first: without it,
+ * a log may be that of an earlier job whose file had the same name. */
+static char *log_name_of(const struct job *job, int n)
+{
+	const char *final = job->final_name != NULL ? job->final_name : job->path;
+	char *rest = n == 0 ? name_with_id(job->path, job->id) : strdup(final);
+	char *log = rest == NULL ? NULL : tree_beside(rest, ".log");
+	char *numbered = log == NULL || n != 1 ? NULL : name_with_id(log, job->id);
+	free(rest);
+	if (n != 1)
+		return log;
+	free(log);
+	return numbered;
 }
 
 /* Opens the log of a job that ended: beside its final file. */
 static int open_final_log(struct tree *t, const char *user, const struct job *job)
 {
-	const char *final = job->final_name != NULL ? job->final_name : job->path;
-	char *path = name_with_suffix(final, ".log");
-	if (path == NULL)
-		return -ENOMEM;
 	int fd = -ENOENT;
-	for (int n = 0; n < 2 && fd == -ENOENT; n++) {
-		const char *base;
-		char *name = n == 0 ? strdup(path) : name_with_id(path, job->id);
-		int placefd = tree_open_place(t, user, job_final_place(job->state));
-		int dirfd = placefd < 0 || name == NULL ? -ENOENT
-		                                        : tree_open_parent(placefd, name, 0, &base);
-		if (dirfd >= 0 && tree_is_our_log(dirfd, base)) {
-			fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-			fd = fd < 0 ? -errno : fd;
-		}
-		fd_close(dirfd);
-		fd_close(placefd);
+	for (int n = 0; n < 3 && fd == -ENOENT; n++) {
+		char *name = log_name_of(job, n);
+		fd = name == NULL ? -ENOMEM
+		                  : open_our_log(t, user, job_final_place(job->state), name);
 		free(name);
 	}
-	free(path);
 	return fd;
 }
 

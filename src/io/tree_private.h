@@ -42,13 +42,35 @@ int tree_rename(int old_dirfd, const char *old_name, int new_dirfd, const char *
  * under its name with the id; *ret_name is the path it got (free). */
 int tree_rename_final(struct tree *t, const char *user, enum place to, int old_dirfd,
                       const char *old_name, const char *path, uint64_t id, char **ret_name);
+/* The same, where a log or an output will be kept beside it: then a name is
+ * looked for whose neighbours are free, so that tree_purge() finds them. */
+struct tree_move {
+	int dirfd;
+	const char *name;
+	const char *path;
+	uint64_t id;
+	bool log, output;
+};
+int tree_move_final(struct tree *t, const char *user, enum place to, const struct tree_move *m,
+                    char **ret_name);
+/* Notes on a file which job it belongs to (where the file system can). */
+void tree_note_job(struct tree *t, int dirfd, const char *name, uint64_t id);
+/* The n-th name to try for a final path: its own, with the id, then with more
+ * (a new string, NULL when memory is out). */
+char *tree_candidate(const char *path, uint64_t id, unsigned n);
+/* Looks for a job's file under all the names it may have got in done or
+ * failed: *ret_name (free). A handler's replacement of it counts, where the
+ * file system has extended attributes. -ENOENT. */
+int tree_search_final(struct tree *t, const char *user, enum place place, const char *path,
+                      uint64_t id, const struct file_ident *ident, char **ret_name);
 /* Writes the head of <final>.log: plain words, readable by the uploader (gid).
- * An existing log keeps its content behind it. */
+ * An existing log keeps its content behind it. Ends with the mark. */
 int tree_write_reason(int dirfd, const char *log_name, const char *reason, gid_t gid);
 
+bool tree_has_reason(int dirfd, const char *log_name, const char *reason);
+
 /* Removes a file or a whole directory of our own making. Symlinks are removed,
- * not followed; mount points and what is nested too deep stay (-EXDEV,
- * -ELOOP). 0 also when there was none. */
+ * not followed; mount points stay (-EXDEV). 0 also when there was none. */
 int tree_remove(int dirfd, const char *name);
 
 /* Marks what is ours in done and failed: the last line of a kept log, and a
@@ -56,7 +78,19 @@ int tree_remove(int dirfd, const char *name);
  * and is never removed along with another job's file. */
 #define TREE_LOG_MARK "== spoold: end of the log =="
 #define TREE_OUTPUT_MARK ".spoold-output"
+/* Gives a log, an output directory of a private directory the mark, and lets
+ * the uploader read it. */
+int tree_mark_log(int dirfd, const char *name, gid_t gid);
+int tree_mark_output(int dirfd, const char *name, gid_t gid);
+/* "<final><suffix>", a name of its own for each final path, however long (a
+ * new string, NULL when memory is out). */
+char *tree_beside(const char *final, const char *suffix);
 bool tree_is_our_log(int dirfd, const char *name);
 bool tree_is_our_output(int dirfd, const char *name);
 /* Is this name in a private directory one of our own things? */
 bool tree_is_ours(const char *name, const char *base);
+/* Whatever the upload is called? */
+bool tree_is_certainly_ours(const char *name);
+/* Walks a directory in one go, whatever `each` does to it. "." and ".." are
+ * left out. A nonzero return of `each` ends the walk and is returned. */
+int tree_walk(int dirfd, int (*each)(void *ctx, const char *name, uint64_t ino), void *ctx);

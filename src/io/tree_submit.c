@@ -18,7 +18,7 @@ enum { COPY_CHUNK = 1024 * 1024 };
 
 static ssize_t copy_by_hand(int from, int to)
 {
-	static char buffer[64 * 1024];
+	char buffer[64 * 1024];
 	ssize_t n;
 	do
 		n = read(from, buffer, sizeof buffer);
@@ -85,13 +85,18 @@ int tree_submit(struct tree *t, const char *user, int fd, const char *name,
                 void (*each)(void *ctx, uint64_t bytes), void *ctx)
 {
 	char aside[NAME_FILE_MAX + 1];
-	if (name[0] == '\0' || strchr(name, '/') != NULL || strcmp(name, ".") == 0 ||
-	    strcmp(name, "..") == 0)
+	struct stat st;
+	if (name_user_problem(user) != NULL || name[0] == '\0' || strchr(name, '/') != NULL ||
+	    strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return -EINVAL;
+	if (strlen(name) > NAME_FILE_MAX)
+		return -ENAMETOOLONG;
 	int dirfd = tree_open_place(t, user, PLACE_INCOMING);
 	if (dirfd < 0)
 		return dirfd;
-	int out = open_aside(dirfd, name, aside, sizeof aside);
+	/* Said before the copy; the rename decides. */
+	bool taken = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	int out = taken ? -EEXIST : open_aside(dirfd, name, aside, sizeof aside);
 	int r = out < 0 ? out : give_to_owner(dirfd, out);
 	if (r >= 0)
 		r = copy(fd, out, each, ctx);
@@ -108,34 +113,68 @@ int tree_submit(struct tree *t, const char *user, int fd, const char *name,
 	return r;
 }
 
+/* Appends the components of `rest`, without empty ones and dots. What is not
+ * there has no parent to go back to. */
+static int append_rest(char *out, size_t size, const char *rest)
+{
+	size_t used = strlen(out);
+	for (;;) {
+		rest += strspn(rest, "/");
+		size_t n = strcspn(rest, "/");
+		if (n == 0)
+			return 0;
+		if (n == 2 && memcmp(rest, "..", 2) == 0)
+			return -ENOENT;
+		bool dot = n == 1 && rest[0] == '.';
+		if (!dot && used + n + 2 > size)
+			return -ENAMETOOLONG;
+		if (!dot)
+			used += (size_t)snprintf(out + used, size - used, "/%.*s", (int)n, rest);
+		rest += n;
+	}
+}
+
+static bool is_dots(const char *name, size_t n)
+{
+	return (n == 1 && name[0] == '.') || (n == 2 && name[0] == '.' && name[1] == '.');
+}
+
+/* Start of the last component, trailing slashes aside. */
+static size_t last_component(const char *path, size_t n)
+{
+	while (n > 0 && path[n - 1] == '/')
+		n--;
+	while (n > 0 && path[n - 1] != '/')
+		n--;
+	return n;
+}
+
 /* The real path of what exists, with the rest as it was written. The last
  * component is not resolved: it may be a symlink that lies in the spool. */
 static int real_path(const char *outside, char *out, size_t size)
 {
-	char *path = strdup(outside), resolved[PATH_MAX];
-	int r = path == NULL ? -ENOMEM : 0;
-	size_t n = path == NULL ? 0 : strlen(path);
-	while (r == 0 && n > 1 && path[n - 1] == '/')
-		path[--n] = '\0';
-	char *slash = r < 0 ? NULL : strrchr(path, '/');
-	while (r == 0) {
-		const char *parent = slash == NULL ? "." : slash == path ? "/" : path;
-		const char *rest = slash == NULL ? outside : outside + (slash - path) + 1;
-		if (slash != NULL && slash != path)
-			*slash = '\0';
-		if (realpath(parent, resolved) != NULL) {
-			int len = snprintf(out, size, "%s/%s", resolved, rest);
-			r = len < 0 || (size_t)len >= size ? -ENAMETOOLONG : 1;
-		} else if (errno != ENOENT && errno != ENOTDIR) {
-			r = -errno;
-		} else if (slash == NULL) {
-			r = -ENOENT;
-		} else {
-			slash = strrchr(path, '/');
+	char resolved[PATH_MAX];
+	size_t n = strlen(outside), at = last_component(outside, n);
+	if (n == 0)
+		return -ENOENT;
+	if (!is_dots(outside + at, strcspn(outside + at, "/")))
+		n = at;
+	for (;;) {
+		char *parent = n == 0 ? strdup(".") : strndup(outside, n);
+		bool there = parent != NULL && realpath(parent, resolved) != NULL;
+		int r = parent == NULL ? -ENOMEM : there ? 0 : -errno;
+		free(parent);
+		if (there) {
+			/* Of "/" nothing but the slash before the rest. */
+			const char *dir = strcmp(resolved, "/") == 0 ? "" : resolved;
+			int len = snprintf(out, size, "%s", dir);
+			return len < 0 || (size_t)len >= size ? -ENAMETOOLONG
+			                                      : append_rest(out, size, outside + n);
 		}
+		if ((r != -ENOENT && r != -ENOTDIR) || n == 0)
+			return r;
+		n = last_component(outside, n);
 	}
-	free(path);
-	return r < 0 ? r : 0;
 }
 
 static bool parse_place(const char *name, size_t n, enum place *ret)
@@ -160,7 +199,7 @@ int tree_locate(struct tree *t, const char *outside, char **ret_user, enum place
 	if (r < 0)
 		return r;
 	size_t n = strlen(root);
-	if (strncmp(path, root, n) != 0 || path[n] != '/')
+	if (strncmp(path, root, n) != 0 || (path[n] != '/' && path[n] != '\0'))
 		return -EXDEV;
 	const char *user = path + n + strspn(path + n, "/");
 	size_t user_n = strcspn(user, "/");

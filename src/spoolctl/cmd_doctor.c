@@ -151,8 +151,11 @@ static int run(struct ctl *ctl, int argc, char **argv)
 	index_close(d.index);
 	tree_close(d.tree);
 	json_decref(d.findings);
+	bool running = d.daemon != NULL;
 	json_decref(d.daemon);
-	return d.errors > 0 ? CTL_NO : CTL_OK;
+	if (d.errors > 0)
+		return CTL_NO;
+	return running ? CTL_OK : CTL_NO_DAEMON;
 }
 
 const struct cmd cmd_doctor = {

@@ -88,6 +88,9 @@ static int run(struct ctl *ctl, int argc, char **argv)
 	int code = is_job ? explain_job(ctl, id, &answer) : explain_path(ctl, what, &answer);
 	if (answer == NULL)
 		return code;
+	const char *state = json_string_value(json_object_get(answer, "state"));
+	if (code == CTL_OK && state != NULL && strcmp(state, "unknown") == 0)
+		code = CTL_NO;
 	if (ctl->json) {
 		ctl_print_json(ctl, answer);
 	} else {

@@ -148,21 +148,38 @@ static int add(struct ctl *ctl, struct tree *tree, const struct args *args)
 }
 
 struct listing {
-	const struct ctl *ctl;
-	json_t *users, *refused;
+	char **users, **refused; /* escaped */
+	size_t users_n, refused_n;
 };
 
 static int list_one(void *ctx, const char *user, const char *problem)
 {
 	struct listing *l = ctx;
-	char *escaped = ctl_escape(user);
-	if (!l->ctl->json && problem == NULL)
-		puts(escaped);
-	if (!l->ctl->json && problem != NULL)
-		ctl_note("the directory \"%s\" is no user: its name %s", escaped, problem);
-	json_array_append_new(problem == NULL ? l->users : l->refused, json_string(escaped));
-	free(escaped);
+	char ***names = problem == NULL ? &l->users : &l->refused;
+	size_t *n = problem == NULL ? &l->users_n : &l->refused_n;
+	*names = ctl_need(reallocarray(*names, *n + 1, sizeof **names));
+	(*names)[(*n)++] = ctl_escape(user);
 	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const char *const *x = a, *const *y = b;
+	return strcmp(*x, *y);
+}
+
+/* Sorts and frees them. */
+static json_t *to_array(char **names, size_t n)
+{
+	json_t *array = ctl_need(json_array());
+	if (n > 1)
+		qsort(names, n, sizeof *names, by_name);
+	for (size_t i = 0; i < n; i++) {
+		json_array_append_new(array, json_string(names[i]));
+		free(names[i]);
+	}
+	free(names);
+	return array;
 }
 
 static int say_unwalkable(struct ctl *ctl, int error)
@@ -173,16 +190,22 @@ static int say_unwalkable(struct ctl *ctl, int error)
 
 static int list(struct ctl *ctl, struct tree *tree)
 {
-	struct listing l = {
-		.ctl = ctl,
-		.users = ctl_need(json_array()),
-		.refused = ctl_need(json_array()),
-	};
+	struct listing l = {0};
+	const json_t *name;
+	size_t i;
 	int r = tree_each_user(tree, list_one, &l);
-	if (r == 0 && ctl->json)
-		ctl_print_json(ctl, json_pack("{s:O,s:O}", "users", l.users, "refused", l.refused));
-	json_decref(l.users);
-	json_decref(l.refused);
+	json_t *users = to_array(l.users, l.users_n), *refused = to_array(l.refused, l.refused_n);
+	if (r == 0 && ctl->json) {
+		ctl_print_json(ctl, json_pack("{s:O,s:O}", "users", users, "refused", refused));
+	} else if (r == 0) {
+		json_array_foreach(users, i, name)
+			puts(json_string_value(name));
+		json_array_foreach(refused, i, name)
+			ctl_note("the directory \"%s\" is no user: \"spoolctl user check\" tells why",
+			         json_string_value(name));
+	}
+	json_decref(users);
+	json_decref(refused);
 	return r < 0 ? say_unwalkable(ctl, r) : CTL_OK;
 }
 

@@ -6,7 +6,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #define MIB (UINT64_C(1024) * 1024)
 #define SPACE_ERROR (64 * MIB)
@@ -90,6 +92,16 @@ static int check_user(void *ctx, const char *user, const char *problem)
 	return 0;
 }
 
+/* Permissions are judged as those of the account that asks. */
+static void check_account(struct doctor *d)
+{
+	struct stat st;
+	if (geteuid() == 0 || stat(d->ctl->config->root, &st) < 0 || st.st_uid == geteuid())
+		return;
+	doctor_say(d, FINDING_WARNING, "run it as root, or as the account that spoold runs as",
+	           "permissions are judged for your own account, which is not spoold's");
+}
+
 static void check_users(struct doctor *d)
 {
 	unsigned before = d->errors + d->warnings;
@@ -111,6 +123,7 @@ void doctor_spool(struct doctor *d)
 	open_spool(d);
 	if (d->tree == NULL)
 		return;
+	check_account(d);
 	check_space(d);
 	check_users(d);
 }

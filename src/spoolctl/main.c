@@ -70,7 +70,7 @@ static const struct argp_option common_options[] = {
 	{"config", 'c', "FILE", 0, "The configuration file", -2},
 	{"json", 'j', NULL, 0, "Print one JSON object", -2},
 	{"color", 'C', "WHEN", 0, "auto, always or never", -2},
-	{"socket", 's', "PATH", 0, "The daemon's socket, instead of the configured one", -2},
+	{"socket", 's', "PATH", 0, "The daemon's socket", -2},
 	{0},
 };
 

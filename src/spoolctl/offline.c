@@ -12,9 +12,7 @@
 static int say_unreadable(struct ctl *ctl, int error)
 {
 	char *path = ctl_escape(ctl->config->index);
-	if (error == -ENOENT)
-		ctl_error(ctl, "spoold is not running, and there is no index at %s yet", path);
-	else if (error == -EBADMSG)
+	if (error == -EBADMSG)
 		ctl_error(ctl, "spoold is not running, and the index %s is damaged; spoold rebuilds it "
 		               "from the directories when it starts", path);
 	else if (error == -EPROTONOSUPPORT)
@@ -27,6 +25,7 @@ static int say_unreadable(struct ctl *ctl, int error)
 	return CTL_NO_DAEMON;
 }
 
+/* *ret is NULL where there is no index yet. */
 static int open_index(struct ctl *ctl, struct index **ret)
 {
 	const struct index_options options = {.read_only = true};
@@ -34,10 +33,14 @@ static int open_index(struct ctl *ctl, struct index **ret)
 	if (code != CTL_OK)
 		return code;
 	int r = index_open(ctl->config->index, &options, ret);
-	if (r < 0)
+	/* A spool whose daemon never ran: nothing is known, and that is no mistake. */
+	if (r == -ENOENT)
+		*ret = NULL;
+	else if (r < 0)
 		return say_unreadable(ctl, r);
 	char *root = ctl_escape(ctl->config->root);
-	ctl_note("spoold is not running on %s; this is read from its index", root);
+	ctl_note(r == 0 ? "spoold is not running on %s; this is read from its index"
+	                : "spoold is not running on %s, and has never run: there is no index yet", root);
 	free(root);
 	return CTL_OK;
 }
@@ -89,6 +92,26 @@ static int say_no_user(struct ctl *ctl, const char *user)
 	return CTL_NO_DAEMON;
 }
 
+static int add_directory(void *ctx, const char *user, const char *problem)
+{
+	const struct user_row row = {0};
+	json_t *users = ctx;
+	if (problem != NULL)
+		return 0;
+	return json_array_append_new(users, shape_user(user, &row)) < 0 ? -ENOMEM : 0;
+}
+
+/* The users of a spool without index are its directories. */
+static int add_directories(struct ctl *ctl, json_t *users)
+{
+	struct tree *tree = NULL;
+	int r = tree_open(ctl->config->root, &tree);
+	if (r == 0)
+		r = tree_each_user(tree, add_directory, users);
+	tree_close(tree);
+	return r;
+}
+
 int offline_status(struct ctl *ctl, const char *user, json_t **ret)
 {
 	struct index *ix = NULL;
@@ -98,7 +121,9 @@ int offline_status(struct ctl *ctl, const char *user, json_t **ret)
 	json_t *users = ctl_need(json_array());
 	struct user_row row;
 	int r;
-	if (user == NULL) {
+	if (ix == NULL) {
+		r = user == NULL ? add_directories(ctl, users) : -ENOENT;
+	} else if (user == NULL) {
 		r = add_users(ctl, ix, users);
 	} else if ((r = index_get_user(ix, user, &row)) == 0) {
 		r = add_user(ctl, ix, user, &row, users);
@@ -155,7 +180,9 @@ int offline_list(struct ctl *ctl, const struct index_json_filter *filter, json_t
 	int code = open_index(ctl, &ix);
 	if (code != CTL_OK)
 		return code;
-	int r = index_json_list(ix, filter, &answer);
+	int r = ix == NULL ? 0 : index_json_list(ix, filter, &answer);
+	if (ix == NULL)
+		answer = ctl_need(json_pack("{s:[],s:i,s:n}", "jobs", "more", 0, "next"));
 	if (r == -ENOENT) {
 		index_close(ix);
 		return say_no_user(ctl, filter->user);
@@ -173,7 +200,7 @@ static int job_answer(struct ctl *ctl, uint64_t id,
 	int code = open_index(ctl, &ix);
 	if (code != CTL_OK)
 		return code;
-	int r = ask(ix, id, clock_wall_ms(), &answer);
+	int r = ix == NULL ? -ENOENT : ask(ix, id, clock_wall_ms(), &answer);
 	if (r == -ENOENT) {
 		index_close(ix);
 		ctl_error(ctl, "there is no job %" PRIu64 "; spoolctl list shows the jobs", id);
@@ -322,7 +349,7 @@ int offline_explain_path(struct ctl *ctl, const char *outside, json_t **ret)
 	code = r < 0 ? say_elsewhere(ctl, r, outside) : open_index(ctl, &ix);
 	if (r < 0 || code != CTL_OK)
 		goto out;
-	r = find_job(ix, user, place, path, &id);
+	r = ix == NULL ? -ENOENT : find_job(ix, user, place, path, &id);
 	if (r == 0)
 		r = index_json_explain(ix, id, clock_wall_ms(), &answer);
 	else if (r == -ENOENT)

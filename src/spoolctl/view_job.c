@@ -73,7 +73,7 @@ void view_list(const struct ctl *ctl, const json_t *jobs, bool with_user, FILE *
 		{.title = "SINCE"},
 		{.title = "SIZE", .right = true, .drop = 4},
 		{.title = "NAME", .min = 12},
-		{.title = "NOTE", .min = 12, .drop = 2},
+		{.title = "NOTE", .min = 12, .sentence = true, .drop = 2},
 	};
 	static const struct table_column of_one_user[] = {
 		{.title = "JOB", .right = true},
@@ -81,7 +81,7 @@ void view_list(const struct ctl *ctl, const json_t *jobs, bool with_user, FILE *
 		{.title = "SINCE"},
 		{.title = "SIZE", .right = true, .drop = 4},
 		{.title = "NAME", .min = 12},
-		{.title = "NOTE", .min = 12, .drop = 2},
+		{.title = "NOTE", .min = 12, .sentence = true, .drop = 2},
 	};
 	struct table *t = ctl_need(with_user ? table_new(columns, 7) : table_new(of_one_user, 6));
 	uint64_t now_ms = clock_wall_ms();
@@ -168,7 +168,7 @@ static void print_attempts(const struct look *look, const json_t *attempts, FILE
 		{.title = "OUTCOME"},
 		{.title = "EXIT", .right = true},
 		{.title = "RECORDS", .right = true, .drop = 2},
-		{.title = "NOTE", .min = 12},
+		{.title = "NOTE", .min = 12, .sentence = true},
 	};
 	struct table *t = ctl_need(table_new(columns, 7));
 	const json_t *attempt;

@@ -208,7 +208,8 @@ static void add_row(struct table *t, const json_t *user)
 		view_text(user, "user"),
 		state_word(user, &tints[1]),
 		pending,
-		view_duration(view_real(user, "oldest_pending_seconds"), oldest),
+		view_has(user, "oldest_pending_seconds")
+			? view_duration(view_real(user, "oldest_pending_seconds"), oldest) : "-",
 		done,
 		failed,
 		view_text(user, "watch"),
@@ -223,57 +224,73 @@ struct totals {
 	json_int_t running, pending, arriving;
 };
 
-static void print_uptime(const json_t *daemon, FILE *out)
+/* A line of its own, cut to the terminal; its first `strong` bytes stand out. */
+static void print_line(const struct look *look, enum tint tint, size_t strong, const char *text,
+                       FILE *out)
 {
-	char up[HUMAN_SIZE];
-	uint64_t since_ms = view_time_ms(daemon, "since"), now_ms = clock_wall_ms();
-	if (since_ms > 0 && now_ms >= since_ms)
-		fprintf(out, ", up %s", human_duration(now_ms - since_ms, up));
+	char *cut = ctl_need(look->width == 0 ? strdup(text)
+	                                      : text_cut_end(text, look->width, look->utf8));
+	size_t n = strlen(cut) < strong ? strlen(cut) : strong;
+	if (!look->colored)
+		tint = TINT_NONE;
+	fprintf(out, "%s%.*s%s%s\n", tint_on(tint), (int)n, cut, tint_off(tint), cut + n);
+	free(cut);
 }
 
 static void print_warning(const struct look *look, enum tint tint, const char *text, FILE *out)
 {
-	if (!look->colored)
-		tint = TINT_NONE;
-	fprintf(out, "%s%s%s\n", tint_on(tint), text, tint_off(tint));
+	print_line(look, tint, strlen(text), text, out);
+}
+
+/* What is cut off where it is narrow stands last. */
+static char *headline(const json_t *daemon, const struct totals *totals, size_t *ret_strong)
+{
+	char *text = NULL, up[HUMAN_SIZE];
+	size_t n;
+	FILE *out = ctl_need(open_memstream(&text, &n));
+	bool runs = view_true(daemon, "running");
+	uint64_t since_ms = view_time_ms(daemon, "since"), now_ms = clock_wall_ms();
+	if (runs)
+		*ret_strong = (size_t)fprintf(out, "spoold %s", view_text(daemon, "version"));
+	else
+		*ret_strong = (size_t)fprintf(out, "spoold is not running");
+	fprintf(out, ": %lld running, %lld waiting", (long long)totals->running,
+	        (long long)totals->pending);
+	if (totals->arriving > 0)
+		fprintf(out, ", %lld arriving", (long long)totals->arriving);
+	fprintf(out, " (%s", view_text(daemon, "root"));
+	if (runs && since_ms > 0 && now_ms >= since_ms)
+		fprintf(out, ", up %s", human_duration(now_ms - since_ms, up));
+	fputc(')', out);
+	fclose(out);
+	return ctl_need(text);
 }
 
 /* Returns the number of lines. */
 static unsigned print_head(const struct look *look, const json_t *daemon,
                            const struct totals *totals, FILE *out)
 {
+	static const struct {
+		const char *field, *text;
+	} states[] = {
+		{"starting", "It is starting: the directories are being compared with the index."},
+		{"stopped", "No job starts: \"spoolctl start\" lets them."},
+		{"stopping", "It is stopping: running jobs are given time to end."},
+	};
 	unsigned lines = 2;
-	enum tint bold = look->colored ? TINT_BOLD : TINT_NONE;
-	if (!view_true(daemon, "running")) {
-		fprintf(out, "%sspoold is not running%s on %s: ", tint_on(bold), tint_off(bold),
-		        view_text(daemon, "root"));
-		fprintf(out, "%lld waiting\n", (long long)totals->pending);
-	} else {
-		fprintf(out, "%sspoold %s%s on %s", tint_on(bold), view_text(daemon, "version"),
-		        tint_off(bold), view_text(daemon, "root"));
-		print_uptime(daemon, out);
-		fprintf(out, ": %lld running, %lld waiting", (long long)totals->running,
-		        (long long)totals->pending);
-		if (totals->arriving > 0)
-			fprintf(out, ", %lld arriving", (long long)totals->arriving);
-		fputc('\n', out);
-	}
+	size_t strong;
+	char *text = headline(daemon, totals, &strong);
+	print_line(look, TINT_BOLD, strong, text, out);
+	free(text);
 	if (view_has(daemon, "problem")) {
 		print_warning(look, TINT_RED, view_text(daemon, "problem"), out);
 		lines++;
 	}
-	if (view_true(daemon, "starting")) {
-		print_warning(look, TINT_YELLOW, "It is starting: the directories are being compared with "
-		                                 "the index.", out);
-		lines++;
-	}
-	if (view_true(daemon, "stopped")) {
-		print_warning(look, TINT_YELLOW, "No job starts: \"spoolctl start\" lets them.", out);
-		lines++;
-	}
-	if (view_true(daemon, "stopping")) {
-		print_warning(look, TINT_YELLOW, "It is stopping: running jobs are given time to end.", out);
-		lines++;
+	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+		if (view_true(daemon, states[i].field)) {
+			print_warning(look, TINT_YELLOW, states[i].text, out);
+			lines++;
+		}
 	}
 	fputc('\n', out);
 	return lines;
@@ -332,7 +349,7 @@ void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines
 	unsigned room = max_lines == 0 ? 0 : max_lines > head + 2 ? max_lines - head : 2;
 	size_t left_out = fill_table(t, entries, n, room);
 	if (n == 0)
-		fputs("No users yet: \"spoolctl user add NAME\" makes the directories of one.\n", out);
+		fputs("No users to show; \"spoolctl user add NAME\" makes the directories of one.\n", out);
 	else
 		ctl_need(table_print(t, &ctl->look, out) < 0 ? NULL : t);
 	if (left_out > 0)

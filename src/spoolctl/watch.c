@@ -3,6 +3,8 @@
 #include "spoolctl/client.h"
 #include "spoolctl/view.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -67,18 +69,31 @@ static int refresh(struct watch_screen *w)
 	return 0;
 }
 
+static void draw_down(const struct ctl *ctl, int error, FILE *out)
+{
+	char *text = NULL, *socket = ctl_escape(ctl->socket);
+	enum tint tint = ctl->look.colored ? TINT_RED : TINT_NONE;
+	int n = asprintf(&text, "spoold does not answer, trying again ... (%s, %s)", strerror(-error),
+	                 socket);
+	ctl_need(n < 0 ? NULL : text);
+	if (ctl->look.width > 0) {
+		char *cut = ctl_need(text_cut_end(text, ctl->look.width, ctl->look.utf8));
+		free(text);
+		text = cut;
+	}
+	fprintf(out, "%s%s%s\n", tint_on(tint), text, tint_off(tint));
+	free(text);
+	free(socket);
+}
+
 static void draw(const struct watch_screen *w, int error, FILE *out)
 {
 	const struct ctl *ctl = w->ctl;
 	unsigned room = ctl->terminal ? rows() - 1 : 0;
 	if (error < 0) {
-		enum tint tint = ctl->look.colored ? TINT_RED : TINT_NONE;
-		char *socket = ctl_escape(ctl->socket);
-		fprintf(out, "%sspoold does not answer on %s (%s); trying again ...%s\n", tint_on(tint),
-		        socket, strerror(-error), tint_off(tint));
+		draw_down(ctl, error, out);
 		if (w->last != NULL)
 			fputs("What was last known:\n\n", out);
-		free(socket);
 		room = room > 8 ? room - 4 : room;
 	}
 	if (w->last != NULL)

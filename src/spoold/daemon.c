@@ -10,11 +10,6 @@
 /* How often a spool that is not mounted is looked for. */
 enum { MOUNT_CHECK_MS = 2000 };
 
-static uint64_t interval_ms(const struct daemon *d)
-{
-	return d->interval_ms != 0 ? d->interval_ms : d->config->interval_ms;
-}
-
 int daemon_init(struct daemon *d, struct config *config)
 {
 	*d = (struct daemon){.config = config, .lock_fd = -1, .starting = true};
@@ -42,7 +37,7 @@ int daemon_start(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 {
 	d->wall_ms = d->since_ms = wall_ms;
 	d->steady_ms = steady_ms;
-	d->rescan_ms = steady_ms + interval_ms(d);
+	d->rescan_ms = steady_ms + d->config->interval_ms;
 	sched_set_limit(d->sched, d->config->max_concurrent);
 	/* --mode once is itself the order to work. */
 	sched_set_running(d->sched, d->config->auto_start || d->once);
@@ -103,7 +98,7 @@ static void look_again(struct daemon *d)
 {
 	if (d->steady_ms < d->rescan_ms || d->unmounted)
 		return;
-	d->rescan_ms = d->steady_ms + interval_ms(d);
+	d->rescan_ms = d->steady_ms + d->config->interval_ms;
 	users_discover(d);
 	scan_want_all(d);
 }
@@ -205,12 +200,14 @@ int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fix
 	if (*ret_fixed != NULL)
 		log_warning("what changed but takes a restart: %s", *ret_fixed);
 	config->durability = d->config->durability;
+	if (d->interval_ms != 0)
+		config->interval_ms = d->interval_ms;
 	config_free(d->config);
 	d->config = config;
 	sched_set_limit(d->sched, config->max_concurrent);
 	pool_set_max(d->pool, config->max_concurrent);
 	users_configure(d);
-	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + interval_ms(d));
+	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + d->config->interval_ms);
 	d->retention.due_ms = 0;
 	log_notice("the configuration was loaded again");
 	return 0;

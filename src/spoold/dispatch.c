@@ -158,14 +158,21 @@ static int start(struct daemon *d, struct user *u, const struct job *job)
 	return r;
 }
 
+static int take(struct daemon *d, const struct user *u, const struct job *job, char **ret_kept)
+{
+	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
+	/* Somebody removed a directory of ours. */
+	if (r == -ENOTDIR && daemon_mounted(d) && users_make_directories(d, u->name))
+		r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
+	return r;
+}
+
 static void hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
 	const struct job *job = &claim->job;
 	char *kept = NULL;
-	int r = claim->from != PLACE_INCOMING
-	                ? 0
-	                : tree_claim(d->tree, u->name, job->id, job->path, &job->ident, &kept);
+	int r = claim->from == PLACE_INCOMING ? take(d, u, job, &kept) : 0;
 	if (r < 0) {
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {

@@ -200,6 +200,18 @@ static void answer_file(struct daemon *d, const struct asker *a, const char *pat
 	                       state, "because", shape_text(e->because), "next", next));
 }
 
+static bool lacks_marker(const struct user *u, const struct upload_entry *entry)
+{
+	return u->settings->settle.completion == COMPLETION_MARKER && !entry->look.marker_seen &&
+	       !entry->look.marker_early;
+}
+
+static bool lacks_rename(const struct user *u, const struct upload_entry *entry)
+{
+	return u->settings->settle.completion == COMPLETION_RENAME && !entry->look.renamed_in &&
+	       !entry->look.found;
+}
+
 static void explain_arriving(const struct user *u, const struct upload_entry *entry,
                              struct explanation *e)
 {
@@ -217,12 +229,11 @@ static void explain_arriving(const struct user *u, const struct upload_entry *en
 		say(e->because, "a process still has it open for writing");
 		say(e->next, "it becomes a job when that closed it and %g s passed without a change",
 		    settle_s);
-	} else if (entry->waits_for == SETTLE_CONVENTION &&
-	           u->settings->settle.completion == COMPLETION_MARKER) {
+	} else if (lacks_marker(u, entry)) {
 		say(e->because, "its marker is missing (completion \"marker\")");
 		say(e->next, "it becomes a job when a file of its name with \"%s\" appended arrives",
 		    u->settings->marker_suffix);
-	} else if (entry->waits_for == SETTLE_CONVENTION) {
+	} else if (lacks_rename(u, entry)) {
 		say(e->because, "it did not arrive by a rename (completion \"rename\")");
 		say(e->next, "upload it under an ignored name (.part, say) and rename it");
 	} else {

@@ -117,6 +117,8 @@ static bool begin_walk(struct daemon *d)
 		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
 		            s->user->name, strerror(-r), s->user->name);
 	if (r == -ENOENT && daemon_mounted(d)) {
+		if (users_make_directories(d, s->user->name))
+			user_watch(d, s->user);
 		s->phase = SCAN_WITHDRAWN;
 		s->after_seq = 0;
 		return true;

@@ -45,6 +45,8 @@ static struct config *load(const struct setup *setup)
 	say_report(&report);
 	config_report_clear(&report);
 	free(path);
+	if (config != NULL && setup->interval_minutes > 0)
+		config->interval_ms = (uint64_t)(setup->interval_minutes * 60000);
 	return config;
 }
 

@@ -105,7 +105,7 @@ static int begin_join(struct daemon *d, const char *name)
 	return 0;
 }
 
-static void make_directories(struct daemon *d, const char *name)
+bool users_make_directories(struct daemon *d, const char *name)
 {
 	unsigned made = 0;
 	int r = tree_make_user(d->tree, name, (uid_t)-1, (gid_t)-1, &made);
@@ -114,6 +114,7 @@ static void make_directories(struct daemon *d, const char *name)
 		            name, strerror(-r), name);
 	else if (made > 0)
 		log_info("user %s: made %u missing director%s", name, made, made == 1 ? "y" : "ies");
+	return r == 0 && made > 0;
 }
 
 int users_meet(struct daemon *d, const char *name)
@@ -127,7 +128,7 @@ int users_meet(struct daemon *d, const char *name)
 		return 0;
 	}
 	struct user *u = user_find(d, name);
-	make_directories(d, name);
+	users_make_directories(d, name);
 	if (u == NULL)
 		return begin_join(d, name);
 	/* Its directory may be a new one. */

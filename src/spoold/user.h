@@ -55,6 +55,8 @@ struct user *user_by_number(const struct daemon *d, uint32_t number);
 
 /* Meets every user directory of the spool that is not known yet. */
 int users_discover(struct daemon *d);
+/* Makes the directories of a user that are missing. True where any was. */
+bool users_make_directories(struct daemon *d, const char *name);
 /* One directory, known or not; an illegal name is refused with a log line. */
 int users_meet(struct daemon *d, const char *name);
 void users_clear(struct daemon *d);

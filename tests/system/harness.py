@@ -182,6 +182,7 @@ class Spool:
     # --- set-up -----------------------------------------------------------
 
     def add_user(self, user):
+        # A running daemon may be faster than we are.
         os.makedirs(self.path(user, "incoming"), exist_ok=True)
 
     def path(self, user, place="incoming", name=None):

@@ -59,7 +59,8 @@ def describe(pid):
     command = _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="backslashreplace").strip()
     stat = _stat(pid)
     wchan = _read(pid, "wchan").decode(errors="replace")
-    return (f"pid {pid} (parent {parent(pid)}, state {stat[0] if stat else '?'}, in {wchan or '?'}): "
+    state = stat[0] if stat else "?"
+    return (f"pid {pid} (parent {parent(pid)}, state {state}, in {wchan or '?'}): "
             f"{command or _read(pid, 'comm').decode(errors='replace').strip()}")
 
 

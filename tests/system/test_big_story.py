@@ -19,7 +19,8 @@ class BigStory(SystemTest):
         names = [f"{n:03}.csv" for n in range(FILES)]
         for index in range(FILES):
             for user in random.Random(index).sample(users, len(users)):
-                how = "mv" if order == "mv" else random.Random(f"{user}{index}").choice(("cp", "mv"))
+                either = random.Random(f"{user}{index}").choice(("cp", "mv"))
+                how = "mv" if order == "mv" else either
                 spool.drop(user, names[index], how=how)
 
     def done(self, spool, users):

@@ -67,10 +67,21 @@ class CommandLine(SystemTest):
         self.assertEqual(first["scheduler_settings"]["retry_delay_seconds"], 0.1)
 
     def test_interval(self):
-        """Section 8: --interval overrides the configuration."""
+        """Sections 5 and 8: --interval overrides the configuration, and the
+        rescan finds what no event tells: that the second name of a hard link
+        is gone."""
         spool = self.spool({"scheduler_settings": {"interval_minutes": 60}}, start=False)
-        printed = json.loads(spool.spoold("--interval", "0.5", "--print-config").out)
-        self.assertEqual(printed["scheduler_settings"]["interval_minutes"], 0.5)
+        spool.start("--interval", "0.05")
+        outside = os.path.join(spool.base, "staging", "outside")
+        with open(outside, "wb") as file:
+            file.write(b"linked")
+        os.link(outside, spool.path("alice", "incoming", "linked.csv"))
+        spool.expect("alice", "linked.csv", b"linked")
+        spool.drop("alice", "plain.csv")
+        spool.wait_state("plain.csv", "done")
+        self.assertIsNone(spool.job("linked.csv"))
+        os.unlink(outside)
+        spool.wait_state("linked.csv", "done", limit=30)
 
     def test_check_config_starts_nothing(self):
         """Section 8: it only looks; also beside a running daemon."""

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import re
 import time
 
 from harness import GATE, SystemTest
@@ -218,7 +219,8 @@ class WhilePending(SystemTest):
         spool = self.held_line()
         old = spool.job("second.csv")["job"]
         spool.drop("alice", "second.csv", b"a new and longer content", replace=True)
-        spool.wait_for(lambda: spool.show(old)["state"] == "canceled", what="the old to be canceled")
+        spool.wait_for(lambda: spool.show(old)["state"] == "canceled",
+                       what="the old to be canceled")
         spool.wait_for(lambda: spool.job("second.csv")["job"] != old, what="the new to be a job")
         self.finish(spool, "first.csv", "second.csv", "third.csv")
         self.assertEqual(spool.journal.order("alice"), ["first.csv", "third.csv", "second.csv"])
@@ -230,7 +232,8 @@ class WhilePending(SystemTest):
         spool = self.held_line()
         old = spool.job("second.csv")["job"]
         spool.drop("alice", "second.csv", b"another", how="mv", replace=True)
-        spool.wait_for(lambda: spool.show(old)["state"] == "canceled", what="the old to be canceled")
+        spool.wait_for(lambda: spool.show(old)["state"] == "canceled",
+                       what="the old to be canceled")
         self.finish(spool, "first.csv", "second.csv", "third.csv")
         self.assertEqual(spool.journal.order("alice"), ["first.csv", "third.csv", "second.csv"])
 
@@ -283,6 +286,13 @@ class WhilePending(SystemTest):
 class Conventions(SystemTest):
     """completion: rename, marker, checksum."""
 
+    def wait_explained(self, spool, name, pattern):
+        """At first it has just changed; then it waits for the convention."""
+        def told():
+            why = spool.explain_file(name)
+            return re.search("(?i)" + pattern, f"{why['because']} {why['next']}")
+        spool.wait_for(told, what=f"explain {name} to speak of /{pattern}/")
+
     def test_rename(self):
         """Section 5: only what arrives by rename is taken."""
         spool = self.spool({"spool": {"completion": "rename"}})
@@ -297,9 +307,8 @@ class Conventions(SystemTest):
         spool.wait_state("moved.csv", "done")
         self.assertIsNone(spool.job("direct.csv"))
         self.assertEqual(spool.files("alice", "incoming"), ["direct.csv"])
-        why = spool.explain_file("direct.csv")
-        self.assertEqual(why["state"], "arriving")
-        self.assertSays("renam", why["because"] + str(why["next"]))
+        self.assertEqual(spool.explain_file("direct.csv")["state"], "arriving")
+        self.wait_explained(spool, "direct.csv", "renam")
 
     def test_marker(self):
         """Section 5: complete when <name>.done arrives."""
@@ -310,7 +319,7 @@ class Conventions(SystemTest):
             pass
         spool.wait_state("b.csv", "done")
         self.assertIsNone(spool.job("a.csv"))
-        self.assertSays("marker|a.csv.done", spool.explain_file("a.csv")["because"])
+        self.wait_explained(spool, "a.csv", "marker|a.csv.done")
         with open(spool.path("alice", "incoming", "a.csv.done"), "wb"):
             pass
         spool.wait_state("a.csv", "done")

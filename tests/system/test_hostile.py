@@ -104,8 +104,8 @@ class NotFiles(SystemTest):
         spool.drop("alice", "later.csv")
         spool.wait_state("later.csv", "done")
         reasons = {"symlink.csv": "symbolic link", "symlink.d": "symbolic link",
-                   "dangling.csv": "symbolic link", "fifo.csv": "fifo|pipe|special|no plain|regular",
-                   "socket.csv": "socket|special|no plain|regular", "hardlink.csv": "link|name"}
+                   "dangling.csv": "symbolic link", "fifo.csv": "fifo|pipe|special|regular",
+                   "socket.csv": "socket|special|regular", "hardlink.csv": "link|name"}
         for name, pattern in reasons.items():
             with self.subTest(name):
                 why = spool.explain_file(name, check=None)
@@ -159,9 +159,14 @@ class NotFiles(SystemTest):
                        what="the deep one to be known or explained")
 
     def test_permissions_of_private_places(self):
-        """Section 3: processing is no business of the user's."""
+        """Section 3: processing is no business of the user's: no listing, no
+        way into a job's directory."""
         spool = self.spool(handler="gate\n")
         spool.drop("alice", "a.csv")
         spool.wait_started("a.csv")
-        mode = stat.S_IMODE(os.stat(spool.path("alice", "processing")).st_mode)
+        processing = spool.path("alice", "processing")
+        mode = stat.S_IMODE(os.stat(processing).st_mode)
+        self.assertEqual(mode & 0o006, 0, oct(mode))
+        private = os.path.join(processing, os.listdir(processing)[0])
+        mode = stat.S_IMODE(os.stat(private).st_mode)
         self.assertEqual(mode & 0o007, 0, oct(mode))

@@ -93,6 +93,24 @@ Test(table, colours_do_not_disturb_the_columns)
 	      "böb              poll           3  \033[33mheld\033[0m\n");
 }
 
+Test(table, sentences_are_cut_at_their_end)
+{
+	static const struct table_column two[] = {{.title = "A", .min = 5},
+	                                          {.title = "B", .min = 5, .sentence = true}};
+	const char *cells[] = {"abcdefghij", "it is late"};
+	const struct look look = {.width = 14, .utf8 = true};
+	char *text = NULL;
+	size_t n;
+	struct table *t = table_new(two, 2);
+	cr_assert_eq(table_add(t, cells, NULL), 0);
+	FILE *out = open_memstream(&text, &n);
+	cr_assert_eq(table_print(t, &look, out), 0);
+	fclose(out);
+	cr_assert_str_eq(text, "A       B\nabc…ij  it is…\n");
+	free(text);
+	table_free(t);
+}
+
 static void check_bar(double progress, unsigned width, bool utf8, const char *expected)
 {
 	char *bar = bar_draw(progress, width, utf8);

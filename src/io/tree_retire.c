@@ -1,0 +1,136 @@
+/* What happens to files in done and failed: an operator's retry, retention. */
+#include "io/tree_private.h"
+
+#include "base/fd.h"
+#include "core/name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* "a/b/x" → removes a/b and a where they are empty now. */
+static void remove_empty_parents(int placefd, const char *name)
+{
+	char *path = strdup(name);
+	for (char *slash = path == NULL ? NULL : strrchr(path, '/'); slash != NULL;
+	     slash = strrchr(path, '/')) {
+		const char *base;
+		*slash = '\0';
+		int dirfd = tree_open_parent(placefd, path, 0, &base);
+		bool stays = dirfd == -ENOENT ? false
+		             : dirfd < 0      ? true
+		                              : unlinkat(dirfd, base, AT_REMOVEDIR) < 0 && errno != ENOENT;
+		fd_close(dirfd);
+		if (stays)
+			break;
+	}
+	free(path);
+}
+
+static bool is_there(int dirfd, const char *name)
+{
+	struct stat st;
+	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* A directory of that name is that of other uploads. */
+static int take_file(int dirfd, const char *base, int privfd, const char *name)
+{
+	struct stat st;
+	if (fstatat(dirfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? -ENOENT : tree_rename(dirfd, base, privfd, name);
+}
+
+/* The log and the output go on where they ended, as between two attempts. */
+static void take_rest(int dirfd, const char *base, int privfd, const char *name)
+{
+	char *log = tree_beside(base, ".log"), *output = tree_beside(base, ".output");
+	if (log != NULL && tree_is_our_log(dirfd, log))
+		tree_rename(dirfd, log, privfd, name_log(name));
+	if (output != NULL && tree_is_our_output(dirfd, output) &&
+	    (unlinkat(privfd, name_output(name), AT_REMOVEDIR) == 0 || errno == ENOENT) &&
+	    tree_rename(dirfd, output, privfd, name_output(name)) == 0) {
+		int fd = fd_open_beneath(privfd, name_output(name), O_RDONLY | O_DIRECTORY, 0);
+		if (fd >= 0)
+			unlinkat(fd, TREE_OUTPUT_MARK, 0);
+		fd_close(fd);
+	}
+	free(log);
+	free(output);
+}
+
+static int take_back(int privfd, int placefd, const char *path, const char *name)
+{
+	const char *base, *own = name_base(path);
+	bool taken = is_there(privfd, own);
+	int dirfd = tree_open_parent(placefd, name, 0, &base);
+	int r = dirfd < 0 ? dirfd : 0;
+	if (!taken && r == 0)
+		r = take_file(dirfd, base, privfd, own);
+	/* Taken by an earlier call: what has its name since is another job's. */
+	if (r == 0 && !is_there(dirfd, base))
+		take_rest(dirfd, base, privfd, own);
+	fd_close(dirfd);
+	if (r == 0 || taken)
+		remove_empty_parents(placefd, name);
+	return taken ? 0 : r;
+}
+
+int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
+                   enum place from, const char *name)
+{
+	char dir[32];
+	int processing = tree_open_place(t, user, PLACE_PROCESSING);
+	int placefd = tree_open_place(t, user, from);
+	int r = processing < 0 ? processing : placefd < 0 ? placefd : 0;
+	snprintf(dir, sizeof dir, "%" PRIu64, id);
+	if (r == 0 && mkdirat(processing, dir, 0700) < 0 && errno != EEXIST)
+		r = -errno;
+	int privfd = r < 0 ? r : tree_open_private(t, user, id);
+	if (r == 0)
+		r = privfd < 0 ? privfd : take_back(privfd, placefd, path, name);
+	if (r < 0 && processing >= 0)
+		unlinkat(processing, dir, AT_REMOVEDIR);
+	fd_close(privfd);
+	fd_close(placefd);
+	fd_close(processing);
+	return r;
+}
+
+static int purge_beside(int dirfd, const char *base, const char *suffix,
+                        bool (*is_ours)(int dirfd, const char *name))
+{
+	char *name = tree_beside(base, suffix);
+	int r = name == NULL ? -ENOMEM : is_ours(dirfd, name) ? tree_remove(dirfd, name) : 0;
+	free(name);
+	return r;
+}
+
+int tree_purge(struct tree *t, const char *user, enum place from, const char *name)
+{
+	const char *base;
+	int placefd = tree_open_place(t, user, from);
+	if (placefd < 0)
+		return placefd == -ENOENT ? 0 : placefd;
+	int dirfd = tree_open_parent(placefd, name, 0, &base);
+	int r = dirfd;
+	if (dirfd >= 0) {
+		r = purge_beside(dirfd, base, ".output", tree_is_our_output);
+		int log = purge_beside(dirfd, base, ".log", tree_is_our_log);
+		r = r < 0 ? r : log;
+		/* A directory in its place is that of other uploads: it was gone. */
+		if (unlinkat(dirfd, base, 0) < 0 && errno != ENOENT && errno != EISDIR)
+			r = -errno;
+	}
+	fd_close(dirfd);
+	if (r == 0 || r == -ENOENT)
+		remove_empty_parents(placefd, name);
+	fd_close(placefd);
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+}
