@@ -56,12 +56,12 @@ static error_t parse_word(struct args *args, const char *arg)
 static error_t parse_end(const struct args *args, struct argp_state *state)
 {
 	const char *verb = args->verb == NULL ? "" : args->verb;
-	bool add = strcmp(verb, "add") == 0, list = strcmp(verb, "list") == 0;
-	if (!add && !list && strcmp(verb, "check") != 0)
+	bool adds = strcmp(verb, "add") == 0, lists = strcmp(verb, "list") == 0;
+	if (!adds && !lists && strcmp(verb, "check") != 0)
 		argp_error(state, "user add, user list or user check?");
-	else if (add && args->name == NULL)
+	else if (adds && args->name == NULL)
 		argp_error(state, "which user shall be added?");
-	else if (list && args->name != NULL)
+	else if (lists && args->name != NULL)
 		argp_error(state, "user list takes no name");
 	else
 		return 0;
