@@ -95,6 +95,9 @@ static int open_tree(struct daemon *d)
 	else if (r == -ENODEV)
 		log_error("%s has no marker: is the spool mounted? If this is to be a new spool, run "
 		          "'spoold --init' once", root);
+	else if (r == -EBADMSG)
+		log_error("the marker %s/.spoold/marker is damaged or of a newer version of spoold; put "
+		          "it back from a backup, or use that version", root);
 	else if (r < 0)
 		log_error("the spool %s cannot be opened: %s", root, strerror(-r));
 	if (r < 0)

@@ -158,7 +158,7 @@ Test(tree_users, what_is_in_the_way_stays)
 	cr_assert_eq(tree_make_user(t, "alice", UPLOADER, UPLOADER, &made), -ELOOP);
 	struct stat st;
 	cr_assert_eq(stat(outside, &st), 0);
-	cr_assert_eq(st.st_mode & 07777, 0700);
+	cr_assert_eq(st.st_mode & 07777, 0711);
 	cr_assert_eq(st.st_uid, geteuid());
 	cr_assert_eq(made, 99);
 }
@@ -366,7 +366,7 @@ Test(tree_users, commands_are_safe_to_paste)
 	cr_assert_eq(system(command), 0, "%s", command);
 	struct stat st;
 	cr_assert_eq(fstatat(m->rootfd, "a;`touch`/processing", &st, 0), 0);
-	cr_assert_eq(st.st_mode & 07777, 0700);
+	cr_assert_eq(st.st_mode & 07777, 0711);
 	cr_assert_neq(access(canary, F_OK), 0);
 	tree_close(m);
 }
