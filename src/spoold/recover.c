@@ -359,6 +359,21 @@ struct visit {
 	struct user *user;
 };
 
+/* A private directory without an upload in it. What is not ours stays, and so
+ * does the directory. */
+static int visit_empty(struct daemon *d, struct user *u, uint64_t id, const struct job *job)
+{
+	if (job != NULL && (job->place == PLACE_DONE || job->place == PLACE_FAILED)) {
+		dispatch_move_final(d, u, job);
+		return 0;
+	}
+	int r = tree_drop_job(d->tree, u->name, id, job == NULL ? "" : job->path);
+	if (r < 0)
+		log_warning("user %s: processing/%" PRIu64 " belongs to no job and cannot be removed (%s); "
+		            "it is left alone", u->name, id, strerror(-r));
+	return 0;
+}
+
 /* A private directory. Active jobs were looked at before. */
 static int visit_directory(void *ctx, uint64_t id, const char *name, const struct file_ident *ident)
 {
@@ -368,16 +383,17 @@ static int visit_directory(void *ctx, uint64_t id, const char *name, const struc
 	bool ours = r == 0 && job.user == v->user->number;
 	if (r < 0 && r != -ENOENT)
 		return r;
+	r = 0;
 	if (!ours && name != NULL)
 		r = adopt(v->d, v->user, id, name, ident);
 	else if (!ours)
-		r = tree_drop_job(v->d->tree, v->user->name, id, "");
+		r = visit_empty(v->d, v->user, id, NULL);
 	else if (!job_state_is_active(job.state) && name == NULL)
-		r = tree_drop_job(v->d->tree, v->user->name, id, job.path);
+		r = visit_empty(v->d, v->user, id, &job);
 	else if (!job_state_is_active(job.state))
 		recover_job(v->d, v->user, &job);
 	job_clear(&job);
-	return r == -ENOENT ? 0 : r;
+	return r;
 }
 
 static int visit_active(struct daemon *d, struct user *u)

@@ -158,7 +158,7 @@ Test(tree_users, what_is_in_the_way_stays)
 	cr_assert_eq(tree_make_user(t, "alice", UPLOADER, UPLOADER, &made), -ELOOP);
 	struct stat st;
 	cr_assert_eq(stat(outside, &st), 0);
-	cr_assert_eq(st.st_mode & 07777, 0711);
+	cr_assert_eq(st.st_mode & 07777, 0700);
 	cr_assert_eq(st.st_uid, geteuid());
 	cr_assert_eq(made, 99);
 }
