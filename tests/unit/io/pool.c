@@ -514,6 +514,21 @@ Test(pool, an_unacknowledged_result_is_left_when_the_daemon_goes)
 	wait_until_gone(pid);
 }
 
+Test(pool, a_handler_cannot_stand_in_the_way_of_its_result)
+{
+	script(&w, "mkdir -p .spoold-result/x .spoold-result.new/x; sleep 0.2; exit 5");
+	run_job();
+	expect_started();
+	pid_t pid = worker_pid();
+	wait_for_job_file(NAME_RESULT ".new");
+	pool_free(p);
+	p = NULL;
+	wait_until_gone(pid);
+	struct run_result result = left_result();
+	cr_assert_eq(result.exit_code, 5);
+	run_result_clear(&result);
+}
+
 Test(pool, a_cancel_reaches_a_worker_whose_daemon_is_gone)
 {
 	script(&w, "sleep 60");
