@@ -581,6 +581,18 @@ Test(pool, a_worker_that_cannot_be_started_is_an_error)
 	pool_free(none);
 }
 
+Test(pool, a_worker_started_by_hand_explains_itself)
+{
+	char *path = worker_path(), *command;
+	for (const char *const *arguments = (const char *const[]){"", "0", "x", "99", "3 4", NULL};
+	     *arguments != NULL; arguments++) {
+		cr_assert_geq(asprintf(&command, "%s %s 2>&1 | grep -q 'is started by spoold'", path, *arguments), 0);
+		cr_assert_eq(system(command), 0, "%s", command);
+		free(command);
+	}
+	free(path);
+}
+
 /* A "worker" that says what no worker says. The pool gives it its socket as
  * descriptor 3; what it writes there is a packet. */
 static void strange_worker(const char *body)
