@@ -125,6 +125,9 @@ int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *pa
 /* Retention: removes a final file and what is beside it. 0 also when it was
  * gone. */
 int tree_purge(struct tree *t, const char *user, enum place from, const char *name);
+/* The same for a job in its final place; another file that has its name by now
+ * is left alone, with what is beside it. */
+int tree_purge_job(struct tree *t, const char *user, const struct job *job);
 
 /* Where is this job's file? Looks in processing/<id>, then incoming, then
  * the final places (under `final_name`, `path` and the name with its id). */

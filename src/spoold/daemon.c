@@ -208,7 +208,7 @@ int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fix
 	pool_set_max(d->pool, config->max_concurrent);
 	users_configure(d);
 	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + d->config->interval_ms);
-	d->retention.due_ms = 0;
+	retention_look(d);
 	log_notice("the configuration was loaded again");
 	return 0;
 }

@@ -427,6 +427,7 @@ static void reconciled_finish(struct daemon *d, struct change *c, int error)
 	struct user *u = ((struct reconciled *)c)->user;
 	if (error == 0) {
 		u->reconciled = true;
+		retention_look(d);
 		user_touch(d, u);
 		user_unlock_idle(d, u);
 	}
