@@ -63,7 +63,7 @@ $(B)/unit/%: tests/unit/%.c $(ARCHIVES)
 		-o $@ $< $(LDFLAGS) $(LINK) -lcriterion
 
 .PHONY: unit-programs
-unit-programs: $(UNIT)
+unit-programs: $(UNIT) $(B)/spool-worker
 
 # What a fresh Debian 12 lacks is installed once, by name.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \

@@ -141,3 +141,10 @@ int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsig
 	*ret_made = made;
 	return 0;
 }
+
+bool tree_has_user(struct tree *t, const char *user)
+{
+	struct stat st;
+	return name_user_problem(user) == NULL &&
+	       fstatat(t->rootfd, user, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}

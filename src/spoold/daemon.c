@@ -52,6 +52,8 @@ static void spool_is_back(struct daemon *d, struct tree *again)
 	tree_close(d->tree);
 	d->tree = again;
 	d->unmounted = false;
+	if (d->watch != NULL && users_watch_root(d) < 0)
+		log_warning("the spool's root cannot be watched: new users are found by the rescan");
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
 		u->reconciled = false;
 		if (u->number != 0) {

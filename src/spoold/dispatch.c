@@ -162,7 +162,8 @@ static int take(struct daemon *d, const struct user *u, const struct job *job, c
 {
 	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
 	/* Somebody removed a directory of ours. */
-	if (r == -ENOTDIR && daemon_mounted(d) && users_make_directories(d, u->name))
+	if (r == -ENOTDIR && daemon_mounted(d) && tree_has_user(d->tree, u->name) &&
+	    users_make_directories(d, u->name))
 		r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
 	return r;
 }

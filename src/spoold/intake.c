@@ -39,7 +39,7 @@ static struct upload_entry *add(struct daemon *d, struct user *u, const char *pa
 {
 	size_t n = strlen(path);
 	if (d->intake.entries >= INTAKE_ENTRIES_MAX) {
-		scan_want(d, u);
+		d->intake.overflowed = true;
 		return NULL;
 	}
 	struct upload_entry *e = calloc(1, sizeof *e + n + 1);
@@ -231,7 +231,9 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		return false;
 	const struct upload_entry *e = intake_find(u, path);
 	if (e != NULL) {
-		if (e->state == UPLOAD_REFUSED || !file_ident_same(&e->look.ident, ident))
+		/* One that waits for an event may have missed it, or the rule changed. */
+		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
+		if (e->state == UPLOAD_REFUSED || waits || !file_ident_same(&e->look.ident, ident))
 			track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
@@ -423,6 +425,10 @@ void intake_tick(struct daemon *d)
 	/* What is complete waits its turn where the index cannot take it. */
 	if (turn_stalled(d) || !daemon_mounted(d))
 		return;
+	if (d->intake.overflowed && d->intake.entries < INTAKE_ENTRIES_MAX / 2) {
+		d->intake.overflowed = false;
+		scan_want_all(d);
+	}
 	while ((node = heap_first(&d->intake.due)) != NULL &&
 	       node->key >> ORDER_BITS <= d->steady_ms && d->intake.ready_n < INTAKE_BATCH_MAX) {
 		struct upload_entry *e = HEAP_ENTRY(node, struct upload_entry, due);

@@ -44,6 +44,7 @@ struct intake {
 	struct heap due;               /* key: steady ms and a running number, see intake.c */
 	uint64_t order;
 	size_t entries;
+	bool overflowed;               /* some did not fit: scan when there is room again */
 	struct upload_entry *ready, **ready_end; /* complete, for the next batch */
 	size_t ready_n;
 	struct sync_batch *batches;    /* at the syncer */

@@ -53,6 +53,8 @@ enum { USER_UNLOCK_MS = 2000 };
 struct user *user_find(const struct daemon *d, const char *name);
 struct user *user_by_number(const struct daemon *d, uint32_t number);
 
+/* Watches the root for new users. A negative errno where that cannot be. */
+int users_watch_root(struct daemon *d);
 /* Meets every user directory of the spool that is not known yet. */
 int users_discover(struct daemon *d);
 /* Makes the directories of a user that are missing. True where any was. */
