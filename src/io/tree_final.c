@@ -194,8 +194,12 @@ static int move_file(struct ending *e, char **ret_name)
 		.log = e->log && (f->keep_log || f->reason != NULL),
 		.output = f->keep_output && (e->output || e->more),
 	};
-	if (!e->has_file && fstatat(e->fd, m.name, &e->file, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
+	if (!e->has_file) {
+		struct stat st;
+		if (fstatat(e->fd, m.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		e->file = st;
+	}
 	put_owner_back(e, m.name);
 	if (e->file.st_ino != f->ident->ino || e->file.st_dev != f->ident->dev)
 		tree_note_job(e->t, e->fd, m.name, f->id);
