@@ -16,11 +16,19 @@
  * which it was put: a running number fills the low bits. */
 enum { ORDER_BITS = 20 };
 
+/* While a scan runs, its user's new uploads are looked at this often. */
+enum { SCAN_PAUSE_MS = 20 };
+
+static void put_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms, uint64_t order)
+{
+	uint64_t low = order & ((UINT64_C(1) << ORDER_BITS) - 1);
+	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | low) < 0)
+		log_error("memory is out: an upload waits for the next scan");
+}
+
 static void set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms)
 {
-	uint64_t order = d->intake.order++ & ((UINT64_C(1) << ORDER_BITS) - 1);
-	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | order) < 0)
-		log_error("memory is out: an upload waits for the next scan");
+	put_due(d, e, due_ms, d->intake.order++);
 }
 
 void intake_init(struct daemon *d)
@@ -262,6 +270,8 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	} else {
 		/* From here on it is watched like any other that arrives. */
 		e->look.changed_steady_ms = d->steady_ms;
+		if (e->waits_for == SETTLE_WAIT)
+			u->backlog_ms = d->steady_ms + policy->settle_ms;
 	}
 	if (e->waits_for != SETTLE_CONVENTION)
 		set_due(d, e, due);
@@ -384,6 +394,22 @@ uint64_t intake_arriving(const struct user *u)
 	return HASH_COUNT(u->uploads) - u->uploads_refused;
 }
 
+bool intake_behind_backlog(const struct daemon *d, const struct upload_entry *e)
+{
+	return e->user->scan_running ? !e->from_scan
+	                             : !e->look.found && d->steady_ms <= e->user->backlog_ms;
+}
+
+/* All of a user that wait go on in the same millisecond, each with its old
+ * number: none of them overtakes another. */
+static void put_behind_backlog(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	if (d->steady_ms > u->backlog_ms)
+		u->backlog_ms = d->steady_ms + SCAN_PAUSE_MS;
+	put_due(d, e, u->backlog_ms + 1, e->due.key);
+}
+
 /* Judges an upload whose time has come; what it saw goes back into the entry. */
 static void judge(struct daemon *d, struct upload_entry *e)
 {
@@ -433,9 +459,8 @@ void intake_tick(struct daemon *d)
 	       node->key >> ORDER_BITS <= d->steady_ms && d->intake.ready_n < INTAKE_BATCH_MAX) {
 		struct upload_entry *e = HEAP_ENTRY(node, struct upload_entry, due);
 		heap_remove(&d->intake.due, node);
-		/* The backlog that a scan is sorting came before. */
-		if (e->user->scan_running && !e->from_scan)
-			set_due(d, e, d->steady_ms + 20);
+		if (intake_behind_backlog(d, e))
+			put_behind_backlog(d, e);
 		else
 			judge(d, e);
 	}

@@ -85,6 +85,8 @@ void intake_left(struct daemon *d, struct user *u, const char *path);
 struct upload_entry *intake_find(const struct user *u, const char *path);
 /* Uploads of this user that are not jobs yet and may become some. */
 uint64_t intake_arriving(const struct user *u);
+/* It arrived after what a scan found or still sorts in, and waits for that. */
+bool intake_behind_backlog(const struct daemon *d, const struct upload_entry *e);
 /* Nothing is under way that only time or the syncer have to finish (for once). */
 bool intake_idle(const struct daemon *d);
 

@@ -27,6 +27,7 @@ struct user {
 	bool scan_wanted, scan_running;
 	struct upload_entry *uploads; /* arriving, by path */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
+	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
 	struct heap_node poll;   /* next scan of a polled user, steady ms */
 	struct heap_node lock_due; /* when to try the lock again, or to let it go; steady ms */
 	bool in_turn;            /* in users.in_turn */
