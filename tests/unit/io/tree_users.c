@@ -276,6 +276,8 @@ Test(tree_users, symlinks_and_files_in_the_way)
 
 Test(tree_users, modes)
 {
+	if (geteuid() != 0)
+		cr_skip_test("needs root, to be another one than the uploader");
 	static const struct {
 		const char *dir;
 		mode_t mode;
