@@ -27,6 +27,8 @@ struct user {
 	bool scan_wanted, scan_running;
 	struct upload_entry *uploads; /* arriving, by path */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
+	bool uploads_missed;          /* there was no room for more of them */
+	bool refused_missed;          /* more can never be a job than is listed: said once */
 	struct heap_node poll;   /* next scan of a polled user, steady ms */
 	struct heap_node lock_due; /* when to try the lock again, or to let it go; steady ms */
 	bool in_turn;            /* in users.in_turn */
