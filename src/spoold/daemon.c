@@ -136,7 +136,8 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 		request_tick(d);
 	turn_run(d);
 	end_of_start(d);
-	if (more || (d->turn.changes != NULL && !turn_stalled(d)))
+	bool again = d->turn.changes != NULL || dispatch_ready(d);
+	if (more || (again && !turn_stalled(d)))
 		return 0;
 	uint64_t next = due_min(users_next(d), due_min(intake_next(d), turn_next(d)));
 	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));

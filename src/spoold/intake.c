@@ -43,11 +43,12 @@ struct upload_entry *intake_find(const struct user *u, const char *path)
 	return e;
 }
 
-static struct upload_entry *add(struct daemon *d, struct user *u, const char *path)
+static struct upload_entry *add(struct daemon *d, struct user *u, const char *path,
+                                unsigned max)
 {
 	size_t n = strlen(path);
-	if (d->intake.entries >= INTAKE_ENTRIES_MAX) {
-		d->intake.overflowed = true;
+	if (HASH_COUNT(u->uploads) >= max) {
+		u->uploads_missed = true;
 		return NULL;
 	}
 	struct upload_entry *e = calloc(1, sizeof *e + n + 1);
@@ -61,7 +62,6 @@ static struct upload_entry *add(struct daemon *d, struct user *u, const char *pa
 		free(e);
 		return NULL;
 	}
-	d->intake.entries++;
 	return e;
 }
 
@@ -75,6 +75,10 @@ static void detach(struct daemon *d, struct upload_entry *e)
 		u->uploads_refused--;
 	HASH_DEL(u->uploads, e);
 	e->gone = true;
+	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2) {
+		u->uploads_missed = false;
+		scan_want(d, u);
+	}
 }
 
 void intake_drop(struct daemon *d, struct upload_entry *e)
@@ -97,7 +101,6 @@ void intake_release(struct daemon *d, struct upload_entry *e)
 {
 	detach(d, e);
 	leave_scan(d, e);
-	d->intake.entries--;
 	free(e);
 }
 
@@ -128,6 +131,18 @@ static void refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
 	e->kind = kind;
 }
 
+/* Is there room to list one more that can never be a job? */
+static bool may_list_refused(struct user *u)
+{
+	if (u->uploads_refused < INTAKE_REFUSED_MAX)
+		return true;
+	if (!u->refused_missed)
+		log_warning("user %s: incoming holds more than %d links, devices and the like; no more of "
+		            "them are told of", u->name, INTAKE_REFUSED_MAX);
+	u->refused_missed = true;
+	return false;
+}
+
 /* What a look or an event told about an upload that is not a job. */
 static void track(struct daemon *d, struct user *u, const char *path,
                   const struct file_ident *ident, enum entry_kind kind, enum watch_kind hint,
@@ -135,8 +150,11 @@ static void track(struct daemon *d, struct user *u, const char *path,
 {
 	struct upload_entry *e = intake_find(u, path);
 	bool is_new = e == NULL;
+	if (is_new && kind != ENTRY_FILE && !may_list_refused(u))
+		return;
 	if (is_new)
-		e = add(d, u, path);
+		e = add(d, u, path,
+		        hint == WATCH_RENAMED_IN ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
 	if (e == NULL || e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
 		/* Looked at once more before it is accepted. */
 		return;
@@ -256,13 +274,16 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	if (tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE ||
 	    intake_find(u, path) != NULL)
 		return;
-	struct upload_entry *e = add(d, u, path);
-	if (e == NULL)
-		return;
 	accept_find_marker(d, u, path, &look);
 	uint64_t due = d->steady_ms;
 	const struct settle_policy *policy = &u->settings->settle;
-	e->waits_for = settle_judge(policy, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
+	enum settle_answer waits_for =
+		settle_judge(policy, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
+	struct upload_entry *e = add(d, u, path, waits_for == SETTLE_COMPLETE ? INTAKE_USER_MAX
+	                                                                      : INTAKE_WAITING_MAX);
+	if (e == NULL)
+		return;
+	e->waits_for = waits_for;
 	e->look = look;
 	if (e->waits_for == SETTLE_COMPLETE) {
 		e->from_scan = true;
@@ -384,9 +405,14 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 void intake_read_hints(struct daemon *d)
 {
 	struct watch_hint hint;
-	/* Bounded, so that a flood of hints does not keep jobs from starting. */
-	for (int n = 0; n < 4096 && watch_next(d->watch, &hint) > 0; n++)
-		follow_hint(d, &hint);
+	/* Bounded, so that a flood of hints does not keep jobs from starting. What
+	 * is left was read already: no event comes for it. */
+	d->intake.more_hints = true;
+	for (int n = 0; n < 4096 && d->intake.more_hints; n++) {
+		d->intake.more_hints = watch_next(d->watch, &hint) > 0;
+		if (d->intake.more_hints)
+			follow_hint(d, &hint);
+	}
 }
 
 uint64_t intake_arriving(const struct user *u)
@@ -448,13 +474,11 @@ static void judge(struct daemon *d, struct upload_entry *e)
 void intake_tick(struct daemon *d)
 {
 	struct heap_node *node;
+	if (d->intake.more_hints)
+		intake_read_hints(d);
 	/* What is complete waits its turn where the index cannot take it. */
 	if (turn_stalled(d) || !daemon_mounted(d))
 		return;
-	if (d->intake.overflowed && d->intake.entries < INTAKE_ENTRIES_MAX / 2) {
-		d->intake.overflowed = false;
-		scan_want_all(d);
-	}
 	while ((node = heap_first(&d->intake.due)) != NULL &&
 	       node->key >> ORDER_BITS <= d->steady_ms && d->intake.ready_n < INTAKE_BATCH_MAX) {
 		struct upload_entry *e = HEAP_ENTRY(node, struct upload_entry, due);
@@ -483,7 +507,7 @@ bool intake_idle(const struct daemon *d)
 uint64_t intake_next(const struct daemon *d)
 {
 	const struct heap_node *node = heap_first(&d->intake.due);
-	if (d->intake.ready_n > 0)
+	if (d->intake.ready_n > 0 || d->intake.more_hints)
 		return 0;
 	if (node == NULL || turn_stalled(d))
 		return UINT64_MAX;

@@ -43,8 +43,7 @@ struct sync_batch;
 struct intake {
 	struct heap due;               /* key: steady ms and a running number, see intake.c */
 	uint64_t order;
-	size_t entries;
-	bool overflowed;               /* some did not fit: scan when there is room again */
+	bool more_hints;               /* the last look at them did not take all */
 	struct upload_entry *ready, **ready_end; /* complete, for the next batch */
 	size_t ready_n;
 	struct sync_batch *batches;    /* at the syncer */
@@ -52,9 +51,14 @@ struct intake {
 };
 
 enum {
-	/* More uploads than this at a time are left to the next scan: at some 300
-	 * bytes each it bounds the memory to about 20 MB. */
-	INTAKE_ENTRIES_MAX = 65536,
+	/* Of one user, at some 300 bytes each, so that nobody takes the room of
+	 * others. What is more is left to the scan that follows when there is room
+	 * again. Many may wait for a writer or a marker that never comes: those
+	 * leave room for uploads that were announced as complete. */
+	INTAKE_USER_MAX = 65536,
+	INTAKE_WAITING_MAX = 8192,
+	/* Of these: what is refused needs no entry but to be told of once. */
+	INTAKE_REFUSED_MAX = 1024,
 	INTAKE_BATCH_MAX = 512,         /* descriptors open for one sync */
 	INTAKE_RELOOK_MS = 5000,        /* hard links may lose their other name unseen */
 };

@@ -176,6 +176,8 @@ static int settlement_apply(struct daemon *d, struct change *c)
 	struct settlement *s = (struct settlement *)c;
 	struct job job = {0};
 	job_clear(&s->after);
+	if (dispatch_find(d, s->result.job) != NULL)
+		d->dispatch.freeing++;
 	int r = index_get_job(d->index, s->result.job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;

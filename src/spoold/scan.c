@@ -181,7 +181,7 @@ static void after_feed(struct daemon *d)
 	struct scan *s = &d->scan;
 	struct user_row row = {0};
 	/* Where intake is full another walk would find the same again. */
-	if (s->more && !d->intake.overflowed) {
+	if (s->more && !s->user->uploads_missed) {
 		begin_walk(d);
 		return;
 	}
