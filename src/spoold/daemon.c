@@ -118,7 +118,8 @@ static void end_of_start(struct daemon *d)
 	if (!d->starting || d->turn.changes != NULL || !scan_idle(d) || !all_met(d))
 		return;
 	d->starting = false;
-	log_info("looked at %u user(s)", HASH_COUNT(d->users.by_name));
+	unsigned users = HASH_COUNT(d->users.by_name);
+	log_info("looked at %u user%s", users, users == 1 ? "" : "s");
 }
 
 uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
