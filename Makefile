@@ -116,9 +116,14 @@ install: build
 	install -m 644 packaging/completion/spoolctl.bash \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/spoolctl
 
-.PHONY: schema
-schema: build
+# What is made from the table of settings; the unit tests say when it is old.
+SETTINGS := settings: written by
+.PHONY: docs
+docs: $(B)/spoold
 	$(B)/spoold --print-schema > packaging/config.schema.json
+	$(B)/spoold --print-settings roff > $(B)/settings.roff
+	sed -i -e '/$(SETTINGS)/,/settings: end/ { /settings: /!d }' \
+		-e '/$(SETTINGS)/r $(B)/settings.roff' packaging/man/spoold.json.5
 
 .PHONY: clean
 clean:
@@ -134,7 +139,7 @@ help:
 	@echo "make unit       unit tests;  make system  tests with the real programs"
 	@echo "make sanitized  both with the address and undefined-behaviour sanitizers"
 	@echo "make install    to PREFIX ($(PREFIX)), below DESTDIR"
-	@echo "make schema     packaging/config.schema.json from the table of settings"
+	@echo "make docs       packaging/config.schema.json and spoold.json(5) from the table of settings"
 	@echo "make clean"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
