@@ -139,12 +139,28 @@ void index_close(struct index *ix)
 	free_index(ix);
 }
 
+/* What has failed may be on the disk or not; what is there is whole. */
+static int reopen(struct index *ix)
+{
+	ix_env_close(ix);
+	int r = check_heads(ix);
+	if (r == 0)
+		r = ix_env_open(ix, 0);
+	if (r < 0)
+		return r;
+	ix->panicked = false;
+	ix->reopened = true;
+	return 0;
+}
+
 int index_begin(struct index *ix)
 {
 	assert(ix->write == NULL);
 	if (ix->read_only)
 		return -EROFS;
-	int r = ix_env_grow(ix);
+	int r = ix->panicked ? reopen(ix) : 0;
+	if (r == 0)
+		r = ix_env_grow(ix);
 	return r < 0 ? r : ix_error(ix, mdb_txn_begin(ix->env, NULL, 0, &ix->write));
 }
 
@@ -180,6 +196,13 @@ bool index_in_transaction(const struct index *ix)
 	return ix->write != NULL;
 }
 
+bool index_reopened(struct index *ix)
+{
+	bool reopened = ix->reopened;
+	ix->reopened = false;
+	return reopened;
+}
+
 bool index_map_was_full(const struct index *ix)
 {
 	return ix->map_full;
@@ -187,7 +210,9 @@ bool index_map_was_full(const struct index *ix)
 
 int index_sync(struct index *ix)
 {
-	return ix->read_only ? -EROFS : ix_error(ix, mdb_env_sync(ix->env, 1));
+	if (ix->read_only)
+		return -EROFS;
+	return ix->env == NULL ? -EIO : ix_error(ix, mdb_env_sync(ix->env, 1));
 }
 
 int index_totals(struct index *ix, struct index_totals *ret)

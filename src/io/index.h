@@ -64,6 +64,10 @@ bool index_in_transaction(const struct index *ix);
 /* Was the last -ENOSPC that of the map, not of the disk? Then abort, begin (the
  * map is larger then) and repeat. Answered until that index_begin(). */
 bool index_map_was_full(const struct index *ix);
+/* After some write errors the environment can only be opened again; index_begin()
+ * does so. True once after that: of the commit that failed, all or nothing is
+ * there. */
+bool index_reopened(struct index *ix);
 /* Makes all commits durable (relaxed mode). May block for a disk write. */
 int index_sync(struct index *ix);
 

@@ -57,6 +57,8 @@ int ix_error(struct index *ix, int rc)
 	case MDB_BAD_TXN:
 		return ix->spoilt < 0 ? ix->spoilt : -EIO;
 	case MDB_PANIC: /* the head of the file could not be written */
+		ix->panicked = ix->damaged = true;
+		return -EIO;
 	case MDB_MAP_RESIZED:
 	case MDB_BAD_RSLOT:
 		return -EIO;

@@ -61,6 +61,8 @@ struct index {
 	bool relaxed;
 	bool unlocked;    /* reads without a place in the reader table */
 	bool map_full;    /* the map is to grow before the next transaction */
+	bool panicked;    /* LMDB does nothing more with this environment */
+	bool reopened;    /* see index_reopened() */
 	bool damaged;     /* damage was seen or may be: never call it clean */
 	int spoilt;       /* first failed write of this transaction; it must not be committed */
 	unsigned char record[RECORD_MAX];

@@ -9,6 +9,8 @@ enum { VIEW_TRIES = 20 };
 
 static int begin_once(struct index *ix)
 {
+	if (ix->env == NULL)
+		return MDB_PANIC;
 	int rc = ix->view != NULL ? mdb_txn_renew(ix->view) :
 	                            mdb_txn_begin(ix->env, NULL, MDB_RDONLY, &ix->view);
 	if (rc != 0 && rc != MDB_MAP_RESIZED && ix->view != NULL) {

@@ -99,7 +99,7 @@ static int check_file(int job_dirfd, const struct run_order *order, int *ret_fd,
 		problem = "is not a plain file any more";
 	} else if (st.st_nlink != 1) {
 		problem = "has another name (a hard link), so it could change while it is processed";
-	} else if (st.st_ino != order->ident_ino) {
+	} else if (order->ident_ino != 0 && st.st_ino != order->ident_ino) {
 		problem = "is not the one that was accepted";
 	}
 	if (problem == NULL) {

@@ -20,6 +20,7 @@
 
 enum {
 	LOOK_EVERY_MS = 1000,       /* for NAME_CANCEL, without a daemon */
+	SEND_EVERY_MS = 50,         /* tries to send what the kernel refused */
 	LEAVE_EVERY_MS = 1000,      /* tries to leave the result */
 	LEAVE_PATIENCE_MS = 60000,
 };
@@ -76,8 +77,14 @@ static void flush(struct worker *w)
 	for (enum slot s = 0; s < SLOTS && w->sock >= 0; s++) {
 		if (w->out[s].data == NULL)
 			continue;
-		if (fd_send(w->sock, w->out[s].data, w->out[s].size, NULL, 0) == -EAGAIN)
+		int r = fd_send(w->sock, w->out[s].data, w->out[s].size, NULL, 0);
+		if (r == -EAGAIN)
 			return;
+		if (r < 0 && r != -EPIPE && r != -ECONNRESET) {
+			/* The kernel has no memory for it: no reason to lose a result. */
+			clock_pause_ms(SEND_EVERY_MS);
+			return;
+		}
 		drop_packet(&w->out[s]);
 	}
 }

@@ -54,14 +54,10 @@ static void spool_is_back(struct daemon *d, struct tree *again)
 	d->unmounted = false;
 	if (d->watch != NULL && users_watch_root(d) < 0)
 		log_warning("the spool's root cannot be watched: new users are found by the rescan");
-	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
-		u->reconciled = false;
-		if (u->number != 0) {
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+		if (u->number != 0)
 			user_watch(d, u);
-			recover_user(d, u);
-		}
-		user_touch(d, u);
-	}
+	recover_all(d);
 	users_discover(d);
 	scan_want_all(d);
 }
@@ -182,8 +178,9 @@ static bool work_is_left(const struct daemon *d)
 bool daemon_finished(const struct daemon *d)
 {
 	bool quiet = d->dispatch.running == NULL && d->dispatch.claims == 0;
+	/* Where the index cannot be written, the workers keep their results. */
 	if (d->stopping)
-		return quiet && (d->turn.changes == NULL || turn_stalled(d));
+		return turn_stalled(d) ? quiet || d->stop_forced : quiet && d->turn.changes == NULL;
 	return d->once && quiet && !d->starting && d->turn.changes == NULL && scan_idle(d) &&
 	       intake_idle(d) && d->dispatch.unmoved == NULL && !work_is_left(d);
 }

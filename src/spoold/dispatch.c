@@ -129,7 +129,8 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.timeout_ms = attempt_limit_ms(u->settings, job),
 		.kill_grace_ms = h->kill_grace_ms,
 		.log_limit_bytes = h->log_limit_bytes,
-		.ident_ino = job->ident.ino,
+		/* An earlier attempt may have put another file in its place. */
+		.ident_ino = job->attempt > 1 ? 0 : job->ident.ino,
 		.cookie = dispatch_cookie(d, job->id),
 		.limits = h->limits,
 	};

@@ -454,3 +454,12 @@ void recover_user(struct daemon *d, struct user *u)
 	done->user = u;
 	turn_add(d, &done->change);
 }
+
+void recover_all(struct daemon *d)
+{
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
+		u->reconciled = false;
+		recover_user(d, u);
+		user_touch(d, u);
+	}
+}

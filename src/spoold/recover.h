@@ -11,5 +11,7 @@ struct daemon;
  * is over (u->reconciled) none of its jobs starts. With the lock held by
  * another process it is put off until that is free. */
 void recover_user(struct daemon *d, struct user *u);
+/* All users, anew: the index or the directories may not be what they were. */
+void recover_all(struct daemon *d);
 /* One job whose file is not where the index says. */
 void recover_job(struct daemon *d, struct user *u, const struct job *job);

@@ -18,6 +18,7 @@
 #define SPOOLD_LIBEXECDIR "/usr/local/libexec"
 #endif
 
+
 static void say_report(const struct config_report *report)
 {
 	for (size_t i = 0; i < report->errors_n; i++)

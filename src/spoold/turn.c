@@ -134,6 +134,10 @@ void turn_run(struct daemon *d)
 	note_outcome(d, r);
 	users_turn_ended(d, r < 0);
 	finish_all(d, turn, r);
+	if (r == 0 && index_reopened(d->index)) {
+		log_notice("the index was opened again after an error; comparing it with the directories");
+		recover_all(d);
+	}
 	if (users_refresh(d) < 0)
 		log_error("the index cannot be read");
 }

@@ -1,8 +1,11 @@
 """Attacks on the promises: what was once found to break stays mended."""
 
+import fcntl
 import os
 import shutil
 import signal
+import struct
+import subprocess
 import time
 import unittest.mock
 
@@ -11,6 +14,7 @@ import procs
 from harness import GATE, SystemTest, limit
 
 DAY = 24 * 3600
+F_OFD_SETLK = 37
 
 
 class Retention(SystemTest):
@@ -126,6 +130,106 @@ class Interrupted(SystemTest):
         self.assertEqual((job["state"], job["attempt"]), ("pending", 0))
         os.rename(worker + ".away", worker)
         self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
+
+    def test_lock_held_for_a_moment(self):
+        """Promise 6: after a kill, a child that was just being started may hold
+        the lock a moment longer; the next daemon waits for that."""
+        spool = self.spool()
+        spool.kill9()
+        lock = open(os.path.join(spool.root, ".spoold", "daemon.lock"), "r+b")
+        fcntl.fcntl(lock, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+        spool.start(init=False, wait=False)
+        time.sleep(0.3)
+        lock.close()
+        spool.wait_for(spool.answers, what="spoold to answer")
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+
+    def test_input_replaced_by_an_attempt_that_failed(self):
+        """Section 6: a handler may replace its input; its next attempt gets
+        what the last one left."""
+        spool = self.spool(handler="""if [ "$SPOOL_ATTEMPT" = 1 ]; then
+	echo better >new
+	mv new "$SPOOL_FILE"
+	exit 1
+fi
+[ "$(cat "$SPOOL_FILE")" = better ]
+""")
+        spool.drop("alice", "a.csv")
+        spool.forget("alice", "a.csv")
+        spool.expect("alice", "a.csv", b"better\n")
+        self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["attempt"], 2)
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_result_that_cannot_be_sent_at_once(self):
+        """Promise 6: a result that the worker has is never thrown away."""
+        spool = self.spool()
+        spool.drop("alice", "first.csv")
+        spool.wait_state("first.csv", "done")
+        # By now it counts: the start and the result of the next job.
+        tracer = subprocess.Popen(
+            ["strace", "-o", "/dev/null", "-p", str(spool.workers()[0]), "-e", "trace=sendmsg",
+             "-e", "inject=sendmsg:error=ENOBUFS:when=2"], stderr=subprocess.PIPE)
+        try:
+            tracer.stderr.readline()  # attached
+            spool.drop("alice", "a.csv")
+            spool.wait_state("a.csv", "done", limit=20)
+        finally:
+            tracer.terminate()
+            tracer.communicate()
+        self.assertEqual(len(spool.journal.starts("alice", "a.csv")), 1)
+
+    def with_write_errors(self, spool, when):
+        """Writes of the daemon fail, from the given one on."""
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", "-p", str(spool.daemon.pid), "-e",
+             "trace=pwrite64", "-e", f"inject=pwrite64:error=EIO:when={when}"],
+            stderr=subprocess.PIPE)
+        tracer.stderr.readline()  # attached
+        return tracer
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    @limit(300)
+    def test_index_after_a_write_error(self):
+        """Promise 1, through I/O errors: work goes on by itself, as was said,
+        whichever write it was: a page of the index or its head."""
+        spool = self.spool(handler=GATE)
+        for when in range(1, 6):
+            name, next_name = f"{when}.csv", f"{when}-next.csv"
+            spool.drop("alice", name)
+            spool.wait_started(name)
+            offset = spool.log_size()
+            tracer = self.with_write_errors(spool, when)
+            try:
+                spool.open_gate(name)
+                spool.open_gate(next_name)
+                spool.drop("alice", next_name)
+                spool.wait_log("index cannot be written", offset)
+            finally:
+                tracer.terminate()
+                tracer.communicate()
+            with self.subTest(when):
+                spool.wait_file(name, limit=20)
+                spool.wait_file(next_name, limit=20)
+                self.assertEqual(len(spool.journal.starts("alice", name)), 1)
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_stops_although_the_index_cannot_be_written(self):
+        """Section 8: stopping takes the grace time, not for ever; the result is
+        found by the next daemon."""
+        spool = self.spool({"scheduler_settings": {"stop_grace_seconds": 1}}, handler=GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        tracer = self.with_write_errors(spool, "1+")
+        try:
+            spool.open_gate()
+            spool.wait_log("index cannot be written")
+            self.assertEqual(spool.stop(20), 0)
+        finally:
+            tracer.terminate()
+            tracer.communicate()
+        spool.restart()
+        self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["attempt"], 1)
 
 
 class Flood(SystemTest):
