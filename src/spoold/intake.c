@@ -312,17 +312,18 @@ void intake_again(struct daemon *d, struct upload_entry *e)
 
 void intake_left(struct daemon *d, struct user *u, const char *path)
 {
-	if (!daemon_mounted(d))
-		return;
 	struct upload_entry *e = intake_find(u, path);
-	if (e != NULL)
-		intake_drop(d, e);
 	struct job job = {0};
-	if (index_find_path(d->index, u->number, path, &job) < 0)
-		return;
-	if (!job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
-	    job_next_state(job.state, JOB_EV_GONE) >= 0)
-		recover_job(d, u, &job);
+	bool was_job = index_find_path(d->index, u->number, path, &job) == 0 &&
+	               !job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
+	               job_next_state(job.state, JOB_EV_GONE) >= 0;
+	/* Mostly it is a job that we moved on ourselves. */
+	if ((e != NULL || was_job) && daemon_mounted(d)) {
+		if (e != NULL)
+			intake_drop(d, e);
+		if (was_job)
+			recover_job(d, u, &job);
+	}
 	job_clear(&job);
 }
 
