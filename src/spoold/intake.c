@@ -472,13 +472,24 @@ static void judge(struct daemon *d, struct upload_entry *e)
 		set_due(d, e, due);
 }
 
+static bool is_any_due(const struct daemon *d)
+{
+	const struct heap_node *node = heap_first(&d->intake.due);
+	return node != NULL && node->key >> ORDER_BITS <= d->steady_ms;
+}
+
 void intake_tick(struct daemon *d)
 {
 	struct heap_node *node;
 	if (d->intake.more_hints)
 		intake_read_hints(d);
 	/* What is complete waits its turn where the index cannot take it. */
-	if (turn_stalled(d) || !daemon_mounted(d))
+	if (turn_stalled(d))
+		return;
+	/* Running jobs make many ticks, and the look is six system calls. */
+	d->intake.mount_unseen = !is_any_due(d) && d->intake.ready_n == 0 &&
+	                         d->steady_ms < d->mount_seen_ms + INTAKE_MOUNT_MS;
+	if (d->intake.mount_unseen || !daemon_mounted(d))
 		return;
 	while ((node = heap_first(&d->intake.due)) != NULL &&
 	       node->key >> ORDER_BITS <= d->steady_ms && d->intake.ready_n < INTAKE_BATCH_MAX) {
@@ -510,7 +521,8 @@ uint64_t intake_next(const struct daemon *d)
 	const struct heap_node *node = heap_first(&d->intake.due);
 	if (d->intake.ready_n > 0 || d->intake.more_hints)
 		return 0;
-	if (node == NULL || turn_stalled(d))
+	if (turn_stalled(d))
 		return UINT64_MAX;
-	return node->key >> ORDER_BITS;
+	uint64_t look = d->intake.mount_unseen ? d->mount_seen_ms + INTAKE_MOUNT_MS : UINT64_MAX;
+	return node == NULL ? look : due_min(look, node->key >> ORDER_BITS);
 }
