@@ -64,8 +64,10 @@ static void spool_is_back(struct daemon *d, struct tree *again)
 
 bool daemon_mounted(struct daemon *d)
 {
-	if (!d->unmounted && tree_mounted(d->tree))
+	if (!d->unmounted && tree_mounted(d->tree)) {
+		d->mount_seen_ms = d->steady_ms;
 		return true;
+	}
 	if (!d->unmounted) {
 		log_error("the spool at %s is not mounted (its marker is gone): nothing is concluded "
 		          "from that, no job starts until it is back", tree_root(d->tree));

@@ -312,17 +312,18 @@ void intake_again(struct daemon *d, struct upload_entry *e)
 
 void intake_left(struct daemon *d, struct user *u, const char *path)
 {
-	if (!daemon_mounted(d))
-		return;
 	struct upload_entry *e = intake_find(u, path);
-	if (e != NULL)
-		intake_drop(d, e);
 	struct job job = {0};
-	if (index_find_path(d->index, u->number, path, &job) < 0)
-		return;
-	if (!job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
-	    job_next_state(job.state, JOB_EV_GONE) >= 0)
-		recover_job(d, u, &job);
+	bool was_job = index_find_path(d->index, u->number, path, &job) == 0 &&
+	               !job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
+	               job_next_state(job.state, JOB_EV_GONE) >= 0;
+	/* Mostly it is a job that we moved on ourselves. */
+	if ((e != NULL || was_job) && daemon_mounted(d)) {
+		if (e != NULL)
+			intake_drop(d, e);
+		if (was_job)
+			recover_job(d, u, &job);
+	}
 	job_clear(&job);
 }
 
@@ -471,13 +472,24 @@ static void judge(struct daemon *d, struct upload_entry *e)
 		set_due(d, e, due);
 }
 
+static bool is_any_due(const struct daemon *d)
+{
+	const struct heap_node *node = heap_first(&d->intake.due);
+	return node != NULL && node->key >> ORDER_BITS <= d->steady_ms;
+}
+
 void intake_tick(struct daemon *d)
 {
 	struct heap_node *node;
 	if (d->intake.more_hints)
 		intake_read_hints(d);
 	/* What is complete waits its turn where the index cannot take it. */
-	if (turn_stalled(d) || !daemon_mounted(d))
+	if (turn_stalled(d))
+		return;
+	/* Running jobs make many ticks, and the look is six system calls. */
+	d->intake.mount_unseen = !is_any_due(d) && d->intake.ready_n == 0 &&
+	                         d->steady_ms < d->mount_seen_ms + INTAKE_MOUNT_MS;
+	if (d->intake.mount_unseen || !daemon_mounted(d))
 		return;
 	while ((node = heap_first(&d->intake.due)) != NULL &&
 	       node->key >> ORDER_BITS <= d->steady_ms && d->intake.ready_n < INTAKE_BATCH_MAX) {
@@ -509,7 +521,8 @@ uint64_t intake_next(const struct daemon *d)
 	const struct heap_node *node = heap_first(&d->intake.due);
 	if (d->intake.ready_n > 0 || d->intake.more_hints)
 		return 0;
-	if (node == NULL || turn_stalled(d))
+	if (turn_stalled(d))
 		return UINT64_MAX;
-	return node->key >> ORDER_BITS;
+	uint64_t look = d->intake.mount_unseen ? d->mount_seen_ms + INTAKE_MOUNT_MS : UINT64_MAX;
+	return node == NULL ? look : due_min(look, node->key >> ORDER_BITS);
 }

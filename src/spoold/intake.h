@@ -48,6 +48,7 @@ struct intake {
 	size_t ready_n;
 	struct sync_batch *batches;    /* at the syncer */
 	uint64_t last_tag;
+	bool mount_unseen;             /* the last tick did not look for the marker */
 };
 
 enum {
@@ -61,6 +62,7 @@ enum {
 	INTAKE_REFUSED_MAX = 1024,
 	INTAKE_BATCH_MAX = 512,         /* descriptors open for one sync */
 	INTAKE_RELOOK_MS = 5000,        /* hard links may lose their other name unseen */
+	INTAKE_MOUNT_MS = 100,          /* a tick without uploads looks for the marker this often */
 };
 
 void intake_init(struct daemon *d);
