@@ -423,8 +423,10 @@ uint64_t intake_arriving(const struct user *u)
 
 bool intake_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 {
-	return e->user->scan_running ? !e->from_scan
-	                             : !e->look.found && d->steady_ms <= e->user->backlog_ms;
+	const struct user *u = e->user;
+	if (u->scan_running || !u->scanned)
+		return !e->from_scan;
+	return !e->look.found && d->steady_ms <= u->backlog_ms;
 }
 
 /* All of a user that wait go on in the same millisecond, each with its old

@@ -97,6 +97,7 @@ static void end_scan(struct daemon *d)
 	s->found = NULL;
 	s->found_room = 0;
 	s->user->scan_running = false;
+	s->user->scanned = true;
 	s->user = NULL;
 	s->phase = SCAN_IDLE;
 	s->done++;
