@@ -16,7 +16,6 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-protot
         -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef \
         -Wformat=2 -Wvla -Wnull-dereference -Werror
 OPT ?= -O2 -g
-SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DSPOOLD_VERSION='"$(VERSION)"' \
             -DSPOOLD_LIBEXECDIR='"$(LIBEXECDIR)"' -Isrc
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fno-common -fstack-protector-strong $(SAN) $(CFLAGS)
@@ -37,16 +36,14 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/*.c))
 .PHONY: build
 build: $(PROGRAMS:%=$(B)/%)
 
-# Objects with an installed path or the version in them are made anew for others.
-BUILT_FOR := $(VERSION) $(LIBEXECDIR)
-$(B)/built-for: FORCE
+# Objects know where they will be installed: other flags make them anew.
+$(B)/flags: export FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS_ALL)
+$(B)/flags: always
 	@mkdir -p $(@D)
-	@echo '$(BUILT_FOR)' | cmp -s - $@ || echo '$(BUILT_FOR)' > $@
-.PHONY: FORCE
-$(patsubst src/%.c,$(B)/obj/%.o,$(shell grep -lE 'SPOOLD_(LIBEXECDIR|VERSION)' src/*/*.c)): \
-	$(B)/built-for
+	@printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
+.PHONY: always
 
-$(B)/obj/%.o: src/%.c
+$(B)/obj/%.o: src/%.c $(B)/flags
 	@mkdir -p $(@D)
 	@echo "  CC    $@"
 	@$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
@@ -61,7 +58,7 @@ $(foreach f,$(FLOORS),$(eval $(call ARCHIVE,$(f))))
 define PROGRAM
 $(B)/$(1): $(call obj_of,$(1)) $(ARCHIVES)
 	@echo "  LINK  $$@"
-	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $$@ $(call obj_of,$(1)) $(LINK)
+	@$$(CC) $$(CFLAGS_ALL) $$(LDFLAGS) -o $$@ $(call obj_of,$(1)) $$(LINK)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call PROGRAM,$(p))))
 
@@ -72,21 +69,24 @@ $(B)/unit/%: tests/unit/%.c $(ARCHIVES)
 		-o $@ $< $(LDFLAGS) $(LINK) -lcriterion
 
 .PHONY: unit-programs
-unit-programs: $(UNIT)
+unit-programs: $(UNIT) $(B)/spool-worker
 
 # What a fresh Debian 12 lacks is installed once, by name.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \
                   libyaml-dev uthash-dev
-TEST_PACKAGES := libcriterion-dev python3 cppcheck clang procps
+DEMO_PACKAGES := python3
+TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps
 
-.PHONY: deps test-deps
+.PHONY: deps demo-deps test-deps
 deps:
 	@packaging/install-missing $(BUILD_PACKAGES)
+demo-deps:
+	@packaging/install-missing $(BUILD_PACKAGES) $(DEMO_PACKAGES)
 test-deps:
 	@packaging/install-missing $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 .PHONY: demo
-demo: deps
+demo: demo-deps
 	@$(MAKE) --no-print-directory -j2 build
 	@SPOOLD_BUILD=$(B) packaging/demo
 

@@ -50,6 +50,8 @@ int tree_lock_user(struct tree *t, const char *user);
  * A nonzero return of `each` ends the walk and is returned. */
 int tree_each_user(struct tree *t, int (*each)(void *ctx, const char *user, const char *problem),
                    void *ctx);
+/* Is there a directory of this name in the spool? */
+bool tree_has_user(struct tree *t, const char *user);
 /* Makes the user's directories where they are missing. `uid`/`gid` of the
  * uploader, or (uid_t)-1: as incoming, else as the user's directory. *ret_made
  * counts them. -EINVAL: no legal name; -ELOOP, -ENOTDIR: something else is in
@@ -125,6 +127,9 @@ int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *pa
 /* Retention: removes a final file and what is beside it. 0 also when it was
  * gone. */
 int tree_purge(struct tree *t, const char *user, enum place from, const char *name);
+/* The same for a job in its final place; another file that has its name by now
+ * is left alone, with what is beside it. */
+int tree_purge_job(struct tree *t, const char *user, const struct job *job);
 
 /* Where is this job's file? Looks in processing/<id>, then incoming, then
  * the final places (under `final_name`, `path` and the name with its id). */

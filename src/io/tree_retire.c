@@ -134,3 +134,28 @@ int tree_purge(struct tree *t, const char *user, enum place from, const char *na
 	fd_close(placefd);
 	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
 }
+
+static bool is_name_taken(struct tree *t, const char *user, enum place place, const char *name)
+{
+	const char *base;
+	int placefd = tree_open_place(t, user, place);
+	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, name, 0, &base);
+	bool taken = dirfd >= 0 && is_there(dirfd, base);
+	fd_close(dirfd);
+	fd_close(placefd);
+	return taken;
+}
+
+int tree_purge_job(struct tree *t, const char *user, const struct job *job)
+{
+	const char *name = job->final_name != NULL ? job->final_name : job->path;
+	char *own = NULL;
+	int r = tree_search_final(t, user, job->place, name, job->id, &job->ident, &own);
+	if (r == 0)
+		r = tree_purge(t, user, job->place, own);
+	else if (r == -ENOENT)
+		r = is_name_taken(t, user, job->place, name) ? 0
+		                                             : tree_purge(t, user, job->place, name);
+	free(own);
+	return r;
+}

@@ -93,14 +93,14 @@ static int check_user(void *ctx, const char *user, const char *problem)
 	return 0;
 }
 
-/* Permissions are judged as those of the account that asks. */
+/* What spoold's account may is found out by being it. */
 static void check_account(struct doctor *d)
 {
 	struct stat st;
 	if (geteuid() == 0 || stat(d->ctl->config->root, &st) < 0 || st.st_uid == geteuid())
 		return;
 	doctor_say(d, FINDING_WARNING, "run it as root, or as the account that spoold runs as",
-	           "permissions are judged for your own account, which is not spoold's");
+	           "what spoold's account may read and write cannot be judged by yours");
 }
 
 static void check_users(struct doctor *d)

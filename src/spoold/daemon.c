@@ -52,6 +52,8 @@ static void spool_is_back(struct daemon *d, struct tree *again)
 	tree_close(d->tree);
 	d->tree = again;
 	d->unmounted = false;
+	if (d->watch != NULL && users_watch_root(d) < 0)
+		log_warning("the spool's root cannot be watched: new users are found by the rescan");
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
 		u->reconciled = false;
 		if (u->number != 0) {
@@ -116,7 +118,8 @@ static void end_of_start(struct daemon *d)
 	if (!d->starting || d->turn.changes != NULL || !scan_idle(d) || !all_met(d))
 		return;
 	d->starting = false;
-	log_info("looked at %u user(s)", HASH_COUNT(d->users.by_name));
+	unsigned users = HASH_COUNT(d->users.by_name);
+	log_info("looked at %u user%s", users, users == 1 ? "" : "s");
 }
 
 uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
@@ -134,7 +137,8 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 		request_tick(d);
 	turn_run(d);
 	end_of_start(d);
-	if (more || (d->turn.changes != NULL && !turn_stalled(d)))
+	bool again = d->turn.changes != NULL || dispatch_ready(d);
+	if (more || (again && !turn_stalled(d)))
 		return 0;
 	uint64_t next = due_min(users_next(d), due_min(intake_next(d), turn_next(d)));
 	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));
@@ -208,7 +212,7 @@ int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fix
 	pool_set_max(d->pool, config->max_concurrent);
 	users_configure(d);
 	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + d->config->interval_ms);
-	d->retention.due_ms = 0;
+	retention_look(d);
 	log_notice("the configuration was loaded again");
 	return 0;
 }

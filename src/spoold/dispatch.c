@@ -136,23 +136,19 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 	return order->dir == NULL || order->cookie == NULL ? -ENOMEM : 0;
 }
 
-static int start(struct daemon *d, struct user *u, const struct job *job)
+static int start(struct daemon *d, struct user *u, const struct job *job, int dirfd)
 {
 	struct run_order order;
 	int r = make_order(d, u, job, &order);
 	if (r == 0 && order.run_as != NULL)
 		r = tree_let_pass(d->tree, u->name);
-	int dirfd = r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path);
-	if (dirfd < 0) {
-		r = dirfd;
-	} else if (remember(d, u, job) == NULL) {
+	if (r == 0 && remember(d, u, job) == NULL)
 		r = -ENOMEM;
-	} else {
+	if (r == 0) {
 		r = pool_run(d->pool, &order, u->lock_fd, dirfd);
 		if (r < 0)
 			dispatch_forget(d, job->id);
 	}
-	fd_close(dirfd);
 	free(order.dir);
 	free(order.cookie);
 	return r;
@@ -162,7 +158,8 @@ static int take(struct daemon *d, const struct user *u, const struct job *job, c
 {
 	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
 	/* Somebody removed a directory of ours. */
-	if (r == -ENOTDIR && daemon_mounted(d) && users_make_directories(d, u->name))
+	if (r == -ENOTDIR && daemon_mounted(d) && tree_has_user(d->tree, u->name) &&
+	    users_make_directories(d, u->name))
 		r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
 	return r;
 }
@@ -176,11 +173,13 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	if (r < 0) {
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {
-		r = start(d, u, job);
-		if (r == -ENOENT)
+		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path);
+		r = dirfd < 0 ? dirfd : start(d, u, job, dirfd);
+		if (dirfd == -ENOENT)
 			recover_job(d, u, job);
 		else if (r < 0)
 			result_unclaim(d, u, job, r, PLACE_PROCESSING);
+		fd_close(dirfd);
 	}
 	if (kept != NULL) {
 		char *shown = escape_str(kept);
@@ -220,10 +219,17 @@ static int claim_one(struct daemon *d, const struct sched_pick *pick)
 	return claim_apply(d, &claim->change);
 }
 
+/* A result acts before the claims that follow it in the same turn, so its
+ * worker counts as free. */
 static uint32_t places(const struct daemon *d)
 {
-	uint32_t free_places = pool_free_places(d->pool);
+	uint32_t free_places = pool_free_places(d->pool) + d->dispatch.freeing;
 	return free_places > d->dispatch.claims ? free_places - d->dispatch.claims : 0;
+}
+
+void dispatch_begin(struct daemon *d)
+{
+	d->dispatch.freeing = 0;
 }
 
 bool dispatch_ready(struct daemon *d)

@@ -146,6 +146,10 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 		.reason = reason,
 	};
 	int r = tree_finish(d->tree, &f, &name);
+	/* Somebody removed a directory of ours. */
+	if ((r == -ENOENT || r == -ENOTDIR) && daemon_mounted(d) &&
+	    users_make_directories(d, u->name))
+		r = tree_finish(d->tree, &f, &name);
 	if (r < 0) {
 		not_moved(d, u, job, r);
 	} else {

@@ -16,11 +16,19 @@
  * which it was put: a running number fills the low bits. */
 enum { ORDER_BITS = 20 };
 
+/* While a scan runs, its user's new uploads are looked at this often. */
+enum { SCAN_PAUSE_MS = 20 };
+
+static void put_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms, uint64_t order)
+{
+	uint64_t low = order & ((UINT64_C(1) << ORDER_BITS) - 1);
+	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | low) < 0)
+		log_error("memory is out: an upload waits for the next scan");
+}
+
 static void set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms)
 {
-	uint64_t order = d->intake.order++ & ((UINT64_C(1) << ORDER_BITS) - 1);
-	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | order) < 0)
-		log_error("memory is out: an upload waits for the next scan");
+	put_due(d, e, due_ms, d->intake.order++);
 }
 
 void intake_init(struct daemon *d)
@@ -35,11 +43,12 @@ struct upload_entry *intake_find(const struct user *u, const char *path)
 	return e;
 }
 
-static struct upload_entry *add(struct daemon *d, struct user *u, const char *path)
+static struct upload_entry *add(struct daemon *d, struct user *u, const char *path,
+                                unsigned max)
 {
 	size_t n = strlen(path);
-	if (d->intake.entries >= INTAKE_ENTRIES_MAX) {
-		scan_want(d, u);
+	if (HASH_COUNT(u->uploads) >= max) {
+		u->uploads_missed = true;
 		return NULL;
 	}
 	struct upload_entry *e = calloc(1, sizeof *e + n + 1);
@@ -53,7 +62,6 @@ static struct upload_entry *add(struct daemon *d, struct user *u, const char *pa
 		free(e);
 		return NULL;
 	}
-	d->intake.entries++;
 	return e;
 }
 
@@ -67,6 +75,10 @@ static void detach(struct daemon *d, struct upload_entry *e)
 		u->uploads_refused--;
 	HASH_DEL(u->uploads, e);
 	e->gone = true;
+	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2) {
+		u->uploads_missed = false;
+		scan_want(d, u);
+	}
 }
 
 void intake_drop(struct daemon *d, struct upload_entry *e)
@@ -89,7 +101,6 @@ void intake_release(struct daemon *d, struct upload_entry *e)
 {
 	detach(d, e);
 	leave_scan(d, e);
-	d->intake.entries--;
 	free(e);
 }
 
@@ -120,6 +131,18 @@ static void refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
 	e->kind = kind;
 }
 
+/* Is there room to list one more that can never be a job? */
+static bool may_list_refused(struct user *u)
+{
+	if (u->uploads_refused < INTAKE_REFUSED_MAX)
+		return true;
+	if (!u->refused_missed)
+		log_warning("user %s: incoming holds more than %d links, devices and the like; no more of "
+		            "them are told of", u->name, INTAKE_REFUSED_MAX);
+	u->refused_missed = true;
+	return false;
+}
+
 /* What a look or an event told about an upload that is not a job. */
 static void track(struct daemon *d, struct user *u, const char *path,
                   const struct file_ident *ident, enum entry_kind kind, enum watch_kind hint,
@@ -127,8 +150,11 @@ static void track(struct daemon *d, struct user *u, const char *path,
 {
 	struct upload_entry *e = intake_find(u, path);
 	bool is_new = e == NULL;
+	if (is_new && kind != ENTRY_FILE && !may_list_refused(u))
+		return;
 	if (is_new)
-		e = add(d, u, path);
+		e = add(d, u, path,
+		        hint == WATCH_RENAMED_IN ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
 	if (e == NULL || e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
 		/* Looked at once more before it is accepted. */
 		return;
@@ -231,7 +257,9 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		return false;
 	const struct upload_entry *e = intake_find(u, path);
 	if (e != NULL) {
-		if (e->state == UPLOAD_REFUSED || !file_ident_same(&e->look.ident, ident))
+		/* One that waits for an event may have missed it, or the rule changed. */
+		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
+		if (e->state == UPLOAD_REFUSED || waits || !file_ident_same(&e->look.ident, ident))
 			track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
@@ -246,13 +274,16 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	if (tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE ||
 	    intake_find(u, path) != NULL)
 		return;
-	struct upload_entry *e = add(d, u, path);
-	if (e == NULL)
-		return;
 	accept_find_marker(d, u, path, &look);
 	uint64_t due = d->steady_ms;
 	const struct settle_policy *policy = &u->settings->settle;
-	e->waits_for = settle_judge(policy, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
+	enum settle_answer waits_for =
+		settle_judge(policy, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
+	struct upload_entry *e = add(d, u, path, waits_for == SETTLE_COMPLETE ? INTAKE_USER_MAX
+	                                                                      : INTAKE_WAITING_MAX);
+	if (e == NULL)
+		return;
+	e->waits_for = waits_for;
 	e->look = look;
 	if (e->waits_for == SETTLE_COMPLETE) {
 		e->from_scan = true;
@@ -260,6 +291,8 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	} else {
 		/* From here on it is watched like any other that arrives. */
 		e->look.changed_steady_ms = d->steady_ms;
+		if (e->waits_for == SETTLE_WAIT)
+			u->backlog_ms = d->steady_ms + policy->settle_ms;
 	}
 	if (e->waits_for != SETTLE_CONVENTION)
 		set_due(d, e, due);
@@ -372,14 +405,35 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 void intake_read_hints(struct daemon *d)
 {
 	struct watch_hint hint;
-	/* Bounded, so that a flood of hints does not keep jobs from starting. */
-	for (int n = 0; n < 4096 && watch_next(d->watch, &hint) > 0; n++)
-		follow_hint(d, &hint);
+	/* Bounded, so that a flood of hints does not keep jobs from starting. What
+	 * is left was read already: no event comes for it. */
+	d->intake.more_hints = true;
+	for (int n = 0; n < 4096 && d->intake.more_hints; n++) {
+		d->intake.more_hints = watch_next(d->watch, &hint) > 0;
+		if (d->intake.more_hints)
+			follow_hint(d, &hint);
+	}
 }
 
 uint64_t intake_arriving(const struct user *u)
 {
 	return HASH_COUNT(u->uploads) - u->uploads_refused;
+}
+
+bool intake_behind_backlog(const struct daemon *d, const struct upload_entry *e)
+{
+	return e->user->scan_running ? !e->from_scan
+	                             : !e->look.found && d->steady_ms <= e->user->backlog_ms;
+}
+
+/* All of a user that wait go on in the same millisecond, each with its old
+ * number: none of them overtakes another. */
+static void put_behind_backlog(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	if (d->steady_ms > u->backlog_ms)
+		u->backlog_ms = d->steady_ms + SCAN_PAUSE_MS;
+	put_due(d, e, u->backlog_ms + 1, e->due.key);
 }
 
 /* Judges an upload whose time has come; what it saw goes back into the entry. */
@@ -420,6 +474,8 @@ static void judge(struct daemon *d, struct upload_entry *e)
 void intake_tick(struct daemon *d)
 {
 	struct heap_node *node;
+	if (d->intake.more_hints)
+		intake_read_hints(d);
 	/* What is complete waits its turn where the index cannot take it. */
 	if (turn_stalled(d) || !daemon_mounted(d))
 		return;
@@ -427,9 +483,8 @@ void intake_tick(struct daemon *d)
 	       node->key >> ORDER_BITS <= d->steady_ms && d->intake.ready_n < INTAKE_BATCH_MAX) {
 		struct upload_entry *e = HEAP_ENTRY(node, struct upload_entry, due);
 		heap_remove(&d->intake.due, node);
-		/* The backlog that a scan is sorting came before. */
-		if (e->user->scan_running && !e->from_scan)
-			set_due(d, e, d->steady_ms + 20);
+		if (intake_behind_backlog(d, e))
+			put_behind_backlog(d, e);
 		else
 			judge(d, e);
 	}
@@ -452,7 +507,7 @@ bool intake_idle(const struct daemon *d)
 uint64_t intake_next(const struct daemon *d)
 {
 	const struct heap_node *node = heap_first(&d->intake.due);
-	if (d->intake.ready_n > 0)
+	if (d->intake.ready_n > 0 || d->intake.more_hints)
 		return 0;
 	if (node == NULL || turn_stalled(d))
 		return UINT64_MAX;

@@ -43,7 +43,7 @@ struct sync_batch;
 struct intake {
 	struct heap due;               /* key: steady ms and a running number, see intake.c */
 	uint64_t order;
-	size_t entries;
+	bool more_hints;               /* the last look at them did not take all */
 	struct upload_entry *ready, **ready_end; /* complete, for the next batch */
 	size_t ready_n;
 	struct sync_batch *batches;    /* at the syncer */
@@ -51,9 +51,14 @@ struct intake {
 };
 
 enum {
-	/* More uploads than this at a time are left to the next scan: at some 300
-	 * bytes each it bounds the memory to about 20 MB. */
-	INTAKE_ENTRIES_MAX = 65536,
+	/* Of one user, at some 300 bytes each, so that nobody takes the room of
+	 * others. What is more is left to the scan that follows when there is room
+	 * again. Many may wait for a writer or a marker that never comes: those
+	 * leave room for uploads that were announced as complete. */
+	INTAKE_USER_MAX = 65536,
+	INTAKE_WAITING_MAX = 8192,
+	/* Of these: what is refused needs no entry but to be told of once. */
+	INTAKE_REFUSED_MAX = 1024,
 	INTAKE_BATCH_MAX = 512,         /* descriptors open for one sync */
 	INTAKE_RELOOK_MS = 5000,        /* hard links may lose their other name unseen */
 };
@@ -84,6 +89,8 @@ void intake_left(struct daemon *d, struct user *u, const char *path);
 struct upload_entry *intake_find(const struct user *u, const char *path);
 /* Uploads of this user that are not jobs yet and may become some. */
 uint64_t intake_arriving(const struct user *u);
+/* It arrived after what a scan found or still sorts in, and waits for that. */
+bool intake_behind_backlog(const struct daemon *d, const struct upload_entry *e);
 /* Nothing is under way that only time or the syncer have to finish (for once). */
 bool intake_idle(const struct daemon *d);
 

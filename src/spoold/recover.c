@@ -242,7 +242,8 @@ void recover_job(struct daemon *d, struct user *u, const struct job *job)
 {
 	struct tree_found found = {0};
 	struct run_result news = {0};
-	if (!daemon_mounted(d))
+	/* What runs under this daemon is told by its worker. */
+	if (!daemon_mounted(d) || dispatch_find(d, job->id) != NULL)
 		return;
 	int r = tree_find(d->tree, u->name, job, &found);
 	if (r < 0) {
@@ -359,19 +360,14 @@ struct visit {
 	struct user *user;
 };
 
-/* A private directory without an upload in it. What is not ours stays, and so
- * does the directory. */
-static int visit_empty(struct daemon *d, struct user *u, uint64_t id, const struct job *job)
+static int drop_directory(struct daemon *d, const struct user *u, uint64_t id,
+                          const struct job *job)
 {
-	if (job != NULL && (job->place == PLACE_DONE || job->place == PLACE_FAILED)) {
-		dispatch_move_final(d, u, job);
-		return 0;
-	}
 	int r = tree_drop_job(d->tree, u->name, id, job == NULL ? "" : job->path);
-	if (r < 0)
-		log_warning("user %s: processing/%" PRIu64 " belongs to no job and cannot be removed (%s); "
-		            "it is left alone", u->name, id, strerror(-r));
-	return 0;
+	if (r == -ENOTEMPTY)
+		log_warning("user %s: processing/%" PRIu64 " holds files but no upload; it is left alone",
+		            u->name, id);
+	return r == -ENOTEMPTY ? 0 : r;
 }
 
 /* A private directory. Active jobs were looked at before. */
@@ -383,14 +379,17 @@ static int visit_directory(void *ctx, uint64_t id, const char *name, const struc
 	bool ours = r == 0 && job.user == v->user->number;
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = 0;
+	bool active = ours && job_state_is_active(job.state);
 	if (!ours && name != NULL)
 		r = adopt(v->d, v->user, id, name, ident);
 	else if (!ours)
-		r = visit_empty(v->d, v->user, id, NULL);
-	else if (!job_state_is_active(job.state) && name == NULL)
-		r = visit_empty(v->d, v->user, id, &job);
-	else if (!job_state_is_active(job.state))
+		r = drop_directory(v->d, v->user, id, NULL);
+	else if (!active && (job.place == PLACE_DONE || job.place == PLACE_FAILED))
+		/* A last move that was cut short, whatever it had still to move. */
+		dispatch_move_final(v->d, v->user, &job);
+	else if (!active && name == NULL)
+		r = drop_directory(v->d, v->user, id, &job);
+	else if (!active)
 		recover_job(v->d, v->user, &job);
 	job_clear(&job);
 	return r;
@@ -427,6 +426,7 @@ static void reconciled_finish(struct daemon *d, struct change *c, int error)
 	struct user *u = ((struct reconciled *)c)->user;
 	if (error == 0) {
 		u->reconciled = true;
+		retention_look(d);
 		user_touch(d, u);
 		user_unlock_idle(d, u);
 	}

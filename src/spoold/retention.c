@@ -39,13 +39,17 @@ void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms)
 		d->retention.due_ms = due_min(d->retention.due_ms, finished_ms + keep_ms);
 }
 
+void retention_look(struct daemon *d)
+{
+	d->retention.due_ms = 0;
+}
+
 static bool purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
 	if (job->place != PLACE_DONE && job->place != PLACE_FAILED)
 		return true;
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
-	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY
-	                                           : tree_purge(d->tree, u->name, job->place, name);
+	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY : tree_purge_job(d->tree, u->name, job);
 	if (r == 0)
 		return true;
 	char *shown = escape_str(name);
@@ -100,7 +104,7 @@ void retention_tick(struct daemon *d)
 	removal->change = (struct change){.apply = removal_apply, .finish = removal_finish, .keep = true};
 	d->retention.due_ms = UINT64_MAX;
 	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
-		if (u->number != 0 && !purge_user(d, u, removal))
+		if (u->reconciled && !purge_user(d, u, removal))
 			break;
 	if (removal->n > 0)
 		turn_add(d, &removal->change);

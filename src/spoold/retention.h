@@ -15,8 +15,11 @@ enum {
 	RETENTION_RETRY_MS = 60000,   /* a file that could not be removed */
 };
 
-/* A job became final, or settings changed: `finished_ms` + `keep_ms` may be
- * the next due time. */
+/* A job became final: `finished_ms` + `keep_ms` may be the next due time. */
 void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms);
+/* What is due is not known: a user was reconciled (before that, a final file
+ * may not be in its place yet, and its history is still needed), or settings
+ * changed. */
+void retention_look(struct daemon *d);
 void retention_tick(struct daemon *d);
 uint64_t retention_next(const struct daemon *d);

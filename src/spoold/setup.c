@@ -6,7 +6,6 @@
 #include "spoold/daemon.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,11 +193,8 @@ static int open_pool(struct daemon *d)
 static int open_watch(struct daemon *d)
 {
 	int r = watch_new(&d->watch);
-	if (r == 0) {
-		int fd = open(tree_root(d->tree), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = fd < 0 ? -errno : watch_add(d->watch, fd, 0, "");
-		fd_close(fd);
-	}
+	if (r == 0)
+		r = users_watch_root(d);
 	if (r < 0)
 		log_warning("directories cannot be watched (%s); they are polled every %llu s. Raise the "
 		            "limit with: sysctl fs.inotify.max_user_instances=1024", strerror(-r),

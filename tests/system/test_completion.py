@@ -1,6 +1,5 @@
 """When is an upload complete, and what becomes of it before it is?"""
 
-import hashlib
 import os
 import random
 import re
@@ -341,10 +340,6 @@ class Conventions(SystemTest):
         result = spool.spoold("--check-config")
         self.assertEqual(result.code, 1)
         self.assertSays(r"config\.json:\d+:\d+: spool\.completion: .*checksum.*auto", result.err)
-
-    def write_sum(self, spool, name, digest):
-        with open(spool.path("alice", "incoming", name + ".sha256"), "w") as file:
-            file.write(f"{digest}  {name}\n")
 
     def test_per_user(self):
         """Section 7: completion may differ per user."""

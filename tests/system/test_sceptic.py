@@ -1,0 +1,174 @@
+"""Attacks on the promises: what was once found to break stays mended."""
+
+import os
+import shutil
+import signal
+import time
+import unittest.mock
+
+import harness
+import procs
+from harness import GATE, SystemTest, limit
+
+DAY = 24 * 3600
+
+
+class Retention(SystemTest):
+    def test_goes_on_after_a_restart(self):
+        """Section 7: the retention time is kept by the next daemon too, without
+        any other job coming to its end."""
+        spool = self.spool({"scheduler_settings": {"cleanup_completed_jobs_days": 4 / DAY}})
+        spool.check_contents = False
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        spool.stop()
+        spool.restart()
+        spool.wait_for(lambda: spool.files("alice", "done") == [], 20, "done to be cleaned up")
+        spool.wait_for(lambda: spool.job("a.csv") is None, 20, "its history to go")
+
+    def test_spares_a_newer_file_of_the_same_name(self):
+        """Promise 1: a file is never deleted before its own retention time is
+        over; that of an earlier one with its name does not count."""
+        spool = self.spool({"scheduler_settings": {"cleanup_completed_jobs_days": 8 / DAY}})
+        spool.drop("alice", "a.csv", b"first")
+        first = spool.wait_state("a.csv", "done")["job"]
+        fetched = spool.wait_file("a.csv")
+        os.unlink(fetched)
+        spool.forget("alice", "a.csv")
+        time.sleep(5)
+        spool.drop("alice", "a.csv", b"second")
+        spool.wait_for(lambda: (spool.job("a.csv") or {}).get("job") != first and
+                       spool.job("a.csv")["state"] == "done", what="the second to be done")
+        spool.wait_for(lambda: not any(j["job"] == first for j in spool.jobs("alice")), 20,
+                       "the first to be forgotten")
+        self.assertEqual(spool.files("alice", "done"), ["a.csv"])
+        spool.check_contents = False
+
+
+class Interrupted(SystemTest):
+    def test_spool_gone_and_back_while_a_job_runs(self):
+        """Promises 4 and 6: a spool that was away for a moment is no reason to
+        end what runs on it."""
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        stamp = spool.wait_started("a.csv")
+        marker = os.path.join(spool.root, ".spoold", "marker")
+        offset = spool.log_size()
+        os.rename(marker, marker + ".away")
+        spool.drop("alice", "b.csv")
+        spool.wait_log("not mounted", offset)
+        os.rename(marker + ".away", marker)
+        spool.wait_log("is back", offset)
+        spool.wait_state("b.csv", "pending")
+        self.assertTrue(procs.alive(stamp.pid))
+        spool.open_gate()
+        self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
+        spool.wait_state("b.csv", "done")
+        self.assertEqual(len(spool.journal.starts("alice", "a.csv")), 1)
+
+    def test_output_left_by_a_crash_does_not_block_the_line(self):
+        """Promise 1, section 4: what a crash left of a last move is moved after
+        it; it is no reason to let the user wait."""
+        spool = self.spool(handler='echo x >"$SPOOL_OUTPUT_DIR/x"\n')
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "done")["job"]
+        spool.wait_for(lambda: "a.csv.output/x" in spool.files("alice", "done"),
+                       what="the output beside it")
+        spool.kill9()
+        # As it was between the move of the file and that of its output.
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private)
+        os.rename(spool.path("alice", "done", "a.csv.output"), os.path.join(private, b"output"))
+        spool.restart()
+        spool.drop("alice", "b.csv")
+        spool.wait_state("b.csv", "done", limit=20)
+        self.assertIn("a.csv.output/x", spool.files("alice", "done"))
+        self.assertEqual(spool.files("alice", "processing"), [])
+
+    def test_strange_directory_does_not_block_the_line(self):
+        """Section 4: files that nobody can explain are reported and left alone."""
+        spool = self.spool()
+        spool.stop()
+        strange = spool.path("alice", "processing", "4711")
+        os.makedirs(os.path.join(strange, b"output"))
+        with open(os.path.join(strange, b"output", b"x"), "w"):
+            pass
+        spool.drop("alice", "b.csv")
+        spool.restart()
+        spool.wait_state("b.csv", "done", limit=20)
+        self.assertTrue(os.path.exists(os.path.join(strange, b"output", b"x")))
+
+
+    def test_done_removed_while_a_job_runs(self):
+        """Section 3: a missing directory is made again, before claims and
+        before last moves."""
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        os.rmdir(spool.path("alice", "done"))
+        spool.open_gate()
+        spool.wait_file("a.csv", limit=15)
+
+    def test_worker_program_missing_for_a_moment(self):
+        """Promise 6: what never ran has not failed, and does not count as run."""
+        build = os.path.join(self.directory, "build")
+        os.mkdir(build)
+        for program in ("spoold", "spool-worker", "spoolctl"):
+            shutil.copy(os.path.join(harness.BUILD, program), build)
+        worker = os.path.join(build, "spool-worker")
+        self.enterContext(unittest.mock.patch("spool.BUILD", build))
+        spool = self.spool()
+        os.rename(worker, worker + ".away")
+        spool.drop("alice", "a.csv")
+        spool.wait_log("could not be started|cannot be started|interrupted", limit=20)
+        time.sleep(1)
+        job = spool.job("a.csv")
+        self.assertEqual((job["state"], job["attempt"]), ("pending", 0))
+        os.rename(worker + ".away", worker)
+        self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
+
+
+class Flood(SystemTest):
+    @limit(300)
+    def test_burst_of_renames_is_seen_to_its_end(self):
+        """Section 5: what was read from the kernel is looked at without waiting
+        for another event."""
+        spool = self.spool({"scheduler_settings": {"interval_minutes": 60},
+                            "job_processing": {"auto_start_processing": False}})
+        staging = os.path.join(spool.base, "staging")
+        names = [f"{n:05}-{'x' * 64}" for n in range(4300)]
+        for name in names:
+            with open(os.path.join(staging, name), "w") as file:
+                file.write("x")
+            spool.expect("alice", name, b"x")
+        spool.daemon.send_signal(signal.SIGSTOP)
+        for name in names:
+            os.rename(os.path.join(staging, name), spool.path("alice", "incoming", name))
+        spool.daemon.send_signal(signal.SIGCONT)
+        spool.wait_for(lambda: spool.user("alice")["pending"] == len(names), 60,
+                       "all to be pending")
+
+    @limit(300)
+    def test_refused_files_leave_room_for_others(self):
+        """Promise 5: what one user has lying about and can never be a job does
+        not keep the uploads of others out, nor the daemon busy."""
+        spool = self.spool(start=False, users=("alice", "bob"))
+        incoming = spool.path("alice", "incoming")
+        for n in range(70000):
+            os.symlink("nowhere", os.path.join(incoming, f"link{n}"))
+        spool.start()
+        spool.drop("bob", "b.csv")
+        spool.wait_state("b.csv", "done", "bob", limit=60)
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done", limit=60)
+        before = cpu_seconds(spool.daemon.pid)
+        time.sleep(5)
+        self.assertLess(cpu_seconds(spool.daemon.pid) - before, 1.5)
+        shutil.rmtree(incoming)
+        os.mkdir(incoming)
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
