@@ -84,6 +84,18 @@ int setup_act(const struct setup *setup)
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
+/* A daemon that is killed while it starts a worker leaves its descriptors, and
+ * so its locks, for a moment with a child that has not become a worker yet. */
+enum { START_PATIENCE_MS = 2000, START_LOOK_MS = 20 };
+
+static bool be_patient(uint64_t until_ms)
+{
+	if (clock_steady_ms() >= until_ms)
+		return false;
+	clock_pause_ms(START_LOOK_MS);
+	return true;
+}
+
 static int open_tree(struct daemon *d)
 {
 	const char *root = d->config->root;
@@ -101,7 +113,10 @@ static int open_tree(struct daemon *d)
 		log_error("the spool %s cannot be opened: %s", root, strerror(-r));
 	if (r < 0)
 		return r;
-	d->lock_fd = tree_lock_daemon(d->tree);
+	uint64_t until_ms = clock_steady_ms() + START_PATIENCE_MS;
+	do
+		d->lock_fd = tree_lock_daemon(d->tree);
+	while (d->lock_fd == -EAGAIN && be_patient(until_ms));
 	if (d->lock_fd == -EAGAIN)
 		log_error("another spoold is at work on %s; stop it first ('spoolctl status' shows it)",
 		          root);
@@ -140,7 +155,11 @@ static int open_index(struct daemon *d)
 		.relaxed = d->config->durability == DURABILITY_RELAXED,
 		.spool_id = tree_id(d->tree),
 	};
-	int r = index_open(d->config->index, &options, &d->index);
+	uint64_t until_ms = clock_steady_ms() + START_PATIENCE_MS;
+	int r;
+	do
+		r = index_open(d->config->index, &options, &d->index);
+	while (r == -EBUSY && be_patient(until_ms));
 	if (r != -EBADMSG && r != -ESTALE)
 		return say_index(d, r);
 	char *aside = NULL;
@@ -209,7 +228,11 @@ static int open_watch(struct daemon *d)
 static int open_control(struct daemon *d)
 {
 	const char *path = d->config->socket;
-	int r = d->once ? 0 : control_new(path, &d->control);
+	uint64_t until_ms = clock_steady_ms() + START_PATIENCE_MS;
+	int r;
+	do
+		r = d->once ? 0 : control_new(path, &d->control);
+	while (r == -EADDRINUSE && be_patient(until_ms));
 	if (r == -EADDRINUSE)
 		log_error("another process answers on %s; is another spoold running?", path);
 	else if (r == -ENAMETOOLONG)
