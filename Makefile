@@ -16,7 +16,6 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-protot
         -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef \
         -Wformat=2 -Wvla -Wnull-dereference -Werror
 OPT ?= -O2 -g
-SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DSPOOLD_VERSION='"$(VERSION)"' \
             -DSPOOLD_LIBEXECDIR='"$(LIBEXECDIR)"' -Isrc
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fno-common -fstack-protector-strong $(SAN) $(CFLAGS)
@@ -31,13 +30,22 @@ ARCHIVES := $(FLOORS:%=$(B)/lib%.a)
 # A program links its own floor and what lies below, top floor first.
 LINK = -L$(B) -lio -lcore -lbase $(LIBS)
 # Tests: one Criterion program per file, tests/unit/FLOOR/NAME.c.
-UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/*.c))
+# Tests that let memory run out take the place of malloc, and so do sanitizers.
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%, \
+        $(filter-out $(if $(SAN),tests/unit/io/config_memory.c),$(wildcard tests/unit/*/*.c)))
 
 .DELETE_ON_ERROR:
 .PHONY: build
 build: $(PROGRAMS:%=$(B)/%)
 
-$(B)/obj/%.o: src/%.c
+# Objects know where they will be installed: other flags make them anew.
+$(B)/flags: export FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS_ALL)
+$(B)/flags: always
+	@mkdir -p $(@D)
+	@printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
+.PHONY: always
+
+$(B)/obj/%.o: src/%.c $(B)/flags
 	@mkdir -p $(@D)
 	@echo "  CC    $@"
 	@$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
@@ -52,7 +60,7 @@ $(foreach f,$(FLOORS),$(eval $(call ARCHIVE,$(f))))
 define PROGRAM
 $(B)/$(1): $(call obj_of,$(1)) $(ARCHIVES)
 	@echo "  LINK  $$@"
-	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $$@ $(call obj_of,$(1)) $(LINK)
+	@$$(CC) $$(CFLAGS_ALL) $$(LDFLAGS) -o $$@ $(call obj_of,$(1)) $$(LINK)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call PROGRAM,$(p))))
 
@@ -63,21 +71,24 @@ $(B)/unit/%: tests/unit/%.c $(ARCHIVES)
 		-o $@ $< $(LDFLAGS) $(LINK) -lcriterion
 
 .PHONY: unit-programs
-unit-programs: $(UNIT)
+unit-programs: $(UNIT) $(B)/spool-worker
 
 # What a fresh Debian 12 lacks is installed once, by name.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \
                   libyaml-dev uthash-dev
-TEST_PACKAGES := libcriterion-dev python3 cppcheck clang procps
+DEMO_PACKAGES := python3
+TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps
 
-.PHONY: deps test-deps
+.PHONY: deps demo-deps test-deps
 deps:
 	@packaging/install-missing $(BUILD_PACKAGES)
+demo-deps:
+	@packaging/install-missing $(BUILD_PACKAGES) $(DEMO_PACKAGES)
 test-deps:
 	@packaging/install-missing $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 .PHONY: demo
-demo: deps
+demo: demo-deps
 	@$(MAKE) --no-print-directory -j2 build
 	@SPOOLD_BUILD=$(B) packaging/demo
 
@@ -103,22 +114,52 @@ system: build
 sanitized:
 	@tests/run sanitized
 
+# Below DESTDIR; the paths that are written into files are without it.
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+COMPLETIONDIR := $(PREFIX)/share/bash-completion/completions
+EXAMPLESDIR := $(PREFIX)/share/doc/spoold/examples
+HANDLERS := $(wildcard packaging/handlers/*)
+EXAMPLES := $(wildcard packaging/examples/*)
+MAN_SECTIONS := 1 5 7 8
+man_of = $(wildcard packaging/man/*.$(1))
+
 .PHONY: install
 install: build
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR)/spoold \
-		$(DESTDIR)$(LIBEXECDIR)/spoold/handlers $(DESTDIR)$(MANDIR)/man1 \
-		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/sbin $(PREFIX)/bin $(LIBEXECDIR)/spoold/handlers \
+		$(UNITDIR) $(COMPLETIONDIR) $(EXAMPLESDIR) $(MAN_SECTIONS:%=$(MANDIR)/man%))
 	install -m 755 $(B)/spoold $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 $(B)/spoolctl $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(B)/spool-worker $(DESTDIR)$(LIBEXECDIR)/spoold/
-	install -m 755 packaging/handlers/* $(DESTDIR)$(LIBEXECDIR)/spoold/handlers/
-	install -m 644 packaging/man/*.1 $(DESTDIR)$(MANDIR)/man1/
-	install -m 644 packaging/completion/spoolctl.bash \
-		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/spoolctl
+	install -m 755 $(HANDLERS) $(DESTDIR)$(LIBEXECDIR)/spoold/handlers/
+	$(foreach n,$(MAN_SECTIONS),install -m 644 $(call man_of,$(n)) $(DESTDIR)$(MANDIR)/man$(n)/ &&) true
+	install -m 644 packaging/completion/spoolctl.bash $(DESTDIR)$(COMPLETIONDIR)/spoolctl
+	install -m 644 $(EXAMPLES) $(DESTDIR)$(EXAMPLESDIR)/
+	sed -e 's|: "spool|: "/srv/spool|g' \
+		-e 's|"packaging/handlers/|"$(LIBEXECDIR)/spoold/handlers/|' config.json \
+		> $(B)/config.json.example
+	install -m 644 $(B)/config.json.example $(DESTDIR)$(EXAMPLESDIR)/config.json
+	sed 's|@PREFIX@|$(PREFIX)|g' packaging/spoold.service > $(B)/spoold.service
+	install -m 644 $(B)/spoold.service $(DESTDIR)$(UNITDIR)/
 
-.PHONY: schema
-schema: build
+# Only what install brought: configuration, spools and other people's files stay.
+.PHONY: uninstall
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(PREFIX)/sbin/spoold $(PREFIX)/bin/spoolctl \
+		$(UNITDIR)/spoold.service $(COMPLETIONDIR)/spoolctl $(EXAMPLESDIR)/config.json \
+		$(EXAMPLES:packaging/examples/%=$(EXAMPLESDIR)/%) $(LIBEXECDIR)/spoold/spool-worker \
+		$(HANDLERS:packaging/handlers/%=$(LIBEXECDIR)/spoold/handlers/%) \
+		$(foreach n,$(MAN_SECTIONS),$(patsubst packaging/man/%,$(MANDIR)/man$(n)/%,$(call man_of,$(n)))))
+	@rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(LIBEXECDIR)/spoold/handlers \
+		$(LIBEXECDIR)/spoold $(EXAMPLESDIR) $(PREFIX)/share/doc/spoold) 2>/dev/null || true
+
+# What is made from the table of settings; the unit tests say when it is old.
+SETTINGS := settings: written by
+.PHONY: docs
+docs: $(B)/spoold
 	$(B)/spoold --print-schema > packaging/config.schema.json
+	$(B)/spoold --print-settings roff > $(B)/settings.roff
+	sed -i -e '/$(SETTINGS)/,/settings: end/ { /settings: /!d }' \
+		-e '/$(SETTINGS)/r $(B)/settings.roff' packaging/man/spoold.json.5
 
 .PHONY: clean
 clean:
@@ -133,8 +174,8 @@ help:
 	@echo "make check      structure and static analysis"
 	@echo "make unit       unit tests;  make system  tests with the real programs"
 	@echo "make sanitized  both with the address and undefined-behaviour sanitizers"
-	@echo "make install    to PREFIX ($(PREFIX)), below DESTDIR"
-	@echo "make schema     packaging/config.schema.json from the table of settings"
+	@echo "make install    to PREFIX ($(PREFIX)), below DESTDIR;  make uninstall"
+	@echo "make docs       packaging/config.schema.json and spoold.json(5) from the table of settings"
 	@echo "make clean"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -295,7 +295,8 @@ static int load(const char *path, const char *text, size_t size, int r, bool cli
 	else if (r == -EISDIR)
 		config_error(&l, CONFIG_NOWHERE, NULL, "is a directory: name the file in it");
 	else if (r < 0)
-		config_error(&l, CONFIG_NOWHERE, NULL, "cannot be read: %s", strerror(-r));
+		config_error(&l, CONFIG_NOWHERE, NULL, "cannot be read: %s%s", strerror(-r),
+		             r == -ENOENT ? "; write it, or name another with --config" : "");
 	else
 		r = parse(&l, path, text, size, &config);
 	config_notes_finish(&l, report);

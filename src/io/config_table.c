@@ -108,9 +108,10 @@ const struct config_setting config_settings[] = {
 	{SECTION_SPOOL, "durability", CHOICE(durability_choices), CONFIG_FIELD(durability),
 	 .preset = "\"full\"", .fixed = true,
 	 .help = "\"full\": a job that is shown as pending, and every result, survives a power "
-		 "cut. \"relaxed\": synced at least once a second, which is faster; a power cut "
-		 "can undo the last second: jobs are then found again as new uploads or run again, "
-		 "but no file is lost."},
+		 "cut. \"relaxed\": the index is synced once a second and uploads not at all, "
+		 "which is faster; a power cut can undo the last second of the index (jobs are then "
+		 "found again as new uploads, or run again) and leave uploads empty, cut off or gone "
+		 "that the system had not written yet, usually those of the last half minute."},
 	{SECTION_SPOOL, "completion", CHOICE(completion_choices), USER_FIELD(settle.completion),
 	 .preset = "\"auto\"", .per_user = true,
 	 .help = "When an upload is complete. \"auto\": renamed in, or closed by its writer and "

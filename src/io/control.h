@@ -10,12 +10,15 @@
  * paths are escaped (base/escape.h) both ways. N = number, S = string.
  *
  *   status     user?              daemon, users: as `spoolctl --json status`
- *   list       user? state? limit?  jobs
+ *   list       user? state? limit? after?
+ *                                 jobs, more: N | null, next: S | null; `next` is
+ *                                 `after` of the request for the rest
  *   show       job                job: one object, with attempts
  *   log        job offset         data (one character U+0000..U+00FF per byte), next: N,
  *                                 final: no more will come
  *   explain    job | path         path, job, state, because, next
- *   submitted  user name          job, as soon as the upload is accepted
+ *   submitted  user name since?   job, as soon as the upload is accepted; one
+ *                                 accepted after `since` (wall clock ms) counts
  *   retry      job | failed:true user?   jobs: [N, ...]
  *   cancel     job                job: N; answered when the job has ended
  *   hold       job | user         (users only: reason? S)

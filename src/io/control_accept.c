@@ -104,8 +104,7 @@ static void admit(struct control *c, int fd, uint64_t now_ms)
 
 static int accept_one(const struct control *c)
 {
-	/* accept4 may be given no address, as accept; cppcheck 2.10 knows only of the latter. */
-	/* cppcheck-suppress nullPointer */
+	/* cppcheck-suppress nullPointer ; as accept, which it knows, accept4 needs no address */
 	int fd = accept4(c->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }

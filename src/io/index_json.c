@@ -228,8 +228,8 @@ static int explain_final(const struct job *job, struct reason *reason)
 		           error == NULL ? "" : error);
 	int r = say(&reason->because, "attempt %u failed%s%s", job->attempt,
 	            error == NULL ? "" : ": ", error == NULL ? "" : error);
-	return r < 0 ? r : say(&reason->next, "nothing, unless somebody asks for: spoolctl retry %" PRIu64,
-	                       job->id);
+	return r < 0 ? r : say(&reason->next,
+	                       "nothing, unless somebody asks for: spoolctl retry %" PRIu64, job->id);
 }
 
 static int explain_job(struct index *ix, const struct job *job, const char *user,

@@ -1,4 +1,4 @@
-#include "io/index_json.h"
+#include "io/index_json_private.h"
 
 #include "base/escape.h"
 #include "core/shape.h"
@@ -9,40 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The parts of the list, in its order. */
-enum stage { STAGE_ACTIVE, STAGE_LINE, STAGE_DELAYED, STAGE_HELD, STAGE_FINAL, STAGES };
-
 static const char *const stage_words[STAGES] = {
 	[STAGE_ACTIVE] = "active", [STAGE_LINE] = "line",   [STAGE_DELAYED] = "delayed",
 	[STAGE_HELD] = "held",     [STAGE_FINAL] = "final",
 };
 
-/* Behind which job to go on: the keys of the walk that found it. */
-struct position {
-	enum stage stage;
-	uint64_t a, b;
-	char *user;     /* owned; where the stage goes user by user */
-};
-
 static const struct position beginning = {.stage = STAGE_ACTIVE};
 
-struct walk {
-	struct index *ix;
-	const struct index_json_filter *filter;
-	size_t limit;
-	struct user_row row;     /* of the filter's user */
-	struct position start, last;
-	json_t *jobs;
-	bool full;               /* there is more than `jobs` */
-};
-
-static bool wants(const struct walk *w, enum job_state state)
+bool list_wants(const struct list_walk *w, enum job_state state)
 {
 	return w->filter->any_state || w->filter->state == state;
 }
 
-/* Takes a job into the answer: 0, 1 = it is one too many, or -ENOMEM. */
-static int give(struct walk *w, const struct job *job, const char *user, const struct position *at)
+int list_give(struct list_walk *w, const struct job *job, const char *user,
+              const struct position *at)
 {
 	if (json_array_size(w->jobs) == w->limit) {
 		w->full = true;
@@ -59,7 +39,7 @@ static int give(struct walk *w, const struct job *job, const char *user, const s
 	return 0;
 }
 
-static int walk_active(struct walk *w)
+static int walk_active(struct list_walk *w)
 {
 	uint32_t only = w->row.number;
 	bool resumes = w->start.stage == STAGE_ACTIVE && w->start.user != NULL;
@@ -76,10 +56,10 @@ static int walk_active(struct walk *w)
 			return r == -ENOENT ? 0 : r;
 		at.a = job.user;
 		at.b = job.id;
-		if (wants(w, job.state)) {
+		if (list_wants(w, job.state)) {
 			r = index_user_name(w->ix, job.user, &user);
 			if (r == 0)
-				r = give(w, &job, user, &at);
+				r = list_give(w, &job, user, &at);
 		}
 		free(user);
 		job_clear(&job);
@@ -88,7 +68,7 @@ static int walk_active(struct walk *w)
 	}
 }
 
-static int walk_line(struct walk *w, uint32_t number, const char *user, uint64_t after_seq)
+static int walk_line(struct list_walk *w, uint32_t number, const char *user, uint64_t after_seq)
 {
 	struct position at = {.stage = STAGE_LINE, .a = after_seq};
 	for (;;) {
@@ -97,14 +77,14 @@ static int walk_line(struct walk *w, uint32_t number, const char *user, uint64_t
 		if (r < 0)
 			return r == -ENOENT ? 0 : r;
 		at.a = job.seq;
-		r = give(w, &job, user, &at);
+		r = list_give(w, &job, user, &at);
 		job_clear(&job);
 		if (r != 0)
 			return r;
 	}
 }
 
-static int walk_delayed(struct walk *w, uint32_t number, const char *user, uint64_t after_ms,
+static int walk_delayed(struct list_walk *w, uint32_t number, const char *user, uint64_t after_ms,
                         uint64_t after_id)
 {
 	struct position at = {.stage = STAGE_DELAYED, .a = after_ms, .b = after_id};
@@ -115,14 +95,14 @@ static int walk_delayed(struct walk *w, uint32_t number, const char *user, uint6
 			return r == -ENOENT ? 0 : r;
 		at.a = job.not_before_ms;
 		at.b = job.id;
-		r = give(w, &job, user, &at);
+		r = list_give(w, &job, user, &at);
 		job_clear(&job);
 		if (r != 0)
 			return r;
 	}
 }
 
-static int pending_of(struct walk *w, uint32_t number, const char *user,
+static int pending_of(struct list_walk *w, uint32_t number, const char *user,
                       const struct position *from)
 {
 	if (from->stage == STAGE_DELAYED)
@@ -131,7 +111,8 @@ static int pending_of(struct walk *w, uint32_t number, const char *user,
 	return r != 0 ? r : walk_delayed(w, number, user, 0, 0);
 }
 
-static int held_of(struct walk *w, uint32_t number, const char *user, const struct position *from)
+static int held_of(struct list_walk *w, uint32_t number, const char *user,
+                   const struct position *from)
 {
 	struct position at = {.stage = STAGE_HELD, .a = from->stage == STAGE_HELD ? from->a : 0};
 	for (;;) {
@@ -140,7 +121,7 @@ static int held_of(struct walk *w, uint32_t number, const char *user, const stru
 		if (r < 0)
 			return r == -ENOENT ? 0 : r;
 		at.a = job.id;
-		r = give(w, &job, user, &at);
+		r = list_give(w, &job, user, &at);
 		job_clear(&job);
 		if (r != 0)
 			return r;
@@ -152,10 +133,10 @@ struct part {
 	enum job_state state;
 	enum stage first, last;
 	int (*next_user)(struct index *, const char *, char **, struct user_row *);
-	int (*of)(struct walk *, uint32_t, const char *, const struct position *);
+	int (*of)(struct list_walk *, uint32_t, const char *, const struct position *);
 };
 
-static int resume(struct walk *w, const struct part *part)
+static int resume(struct list_walk *w, const struct part *part)
 {
 	struct user_row row;
 	int r = index_get_user(w->ix, w->start.user, &row);
@@ -166,7 +147,7 @@ static int resume(struct walk *w, const struct part *part)
 	return r;
 }
 
-static int each_user(struct walk *w, const struct part *part)
+static int each_user(struct list_walk *w, const struct part *part)
 {
 	bool resumes = w->start.stage >= part->first && w->start.stage <= part->last;
 	if (w->filter->user != NULL)
@@ -191,155 +172,34 @@ static int each_user(struct walk *w, const struct part *part)
 	return r == -ENOENT ? 0 : r;
 }
 
-/* The newest final jobs seen so far, newest first. */
-struct newest {
-	struct job *jobs[INDEX_JSON_LIMIT_MAX + 1];
-	size_t n, room;
-};
-
-static bool is_newer(const struct job *a, const struct job *b)
-{
-	return a->finished_ms != b->finished_ms ? a->finished_ms > b->finished_ms : a->id > b->id;
-}
-
-static void job_free(struct job *job)
-{
-	job_clear(job);
-	free(job);
-}
-
-/* Takes the job over. 1: it is too old, and so is all that is older. */
-static int newest_add(struct newest *top, struct job *job)
-{
-	size_t at = top->n;
-	while (at > 0 && is_newer(job, top->jobs[at - 1]))
-		at--;
-	if (at == top->room) {
-		job_clear(job);
-		return 1;
-	}
-	struct job *kept = malloc(sizeof *kept);
-	if (kept == NULL) {
-		job_clear(job);
-		return -ENOMEM;
-	}
-	*kept = *job;
-	if (top->n == top->room)
-		job_free(top->jobs[--top->n]);
-	memmove(&top->jobs[at + 1], &top->jobs[at], (top->n - at) * sizeof top->jobs[0]);
-	top->jobs[at] = kept;
-	top->n++;
-	return 0;
-}
-
-static int collect(struct walk *w, uint32_t number, enum job_state state, struct newest *top)
-{
-	uint64_t ms = UINT64_MAX, id = UINT64_MAX;
-	if (w->start.stage == STAGE_FINAL) {
-		ms = w->start.a;
-		id = w->start.b;
-	}
-	for (;;) {
-		struct job job;
-		int r = index_prev_final(w->ix, number, state, ms, id, &job);
-		if (r < 0)
-			return r == -ENOENT ? 0 : r;
-		ms = job.finished_ms;
-		id = job.id;
-		r = newest_add(top, &job);
-		if (r != 0)
-			return r < 0 ? r : 0;
-	}
-}
-
-static int collect_user(struct walk *w, const struct user_row *row, struct newest *top)
-{
-	int r = 0;
-	for (int s = 0; r == 0 && s < JOB_STATES; s++) {
-		enum job_state state = (enum job_state)s;
-		if (job_state_is_final(state) && wants(w, state) && row->count[state] > 0)
-			r = collect(w, row->number, state, top);
-	}
-	return r;
-}
-
-static int collect_all(struct walk *w, struct newest *top)
-{
-	char *after = NULL;
-	int r = 0;
-	while (r == 0) {
-		struct user_row row;
-		char *user = NULL;
-		r = index_next_user(w->ix, after, &user, &row);
-		if (r < 0)
-			break;
-		free(after);
-		after = user;
-		r = collect_user(w, &row, top);
-		user_row_clear(&row);
-	}
-	free(after);
-	return r == -ENOENT ? 0 : r;
-}
-
-static int give_newest(struct walk *w, const struct newest *top)
-{
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < top->n; i++) {
-		const struct job *job = top->jobs[i];
-		struct position at = {.stage = STAGE_FINAL, .a = job->finished_ms, .b = job->id};
-		char *user = NULL;
-		r = index_user_name(w->ix, job->user, &user);
-		if (r == 0)
-			r = give(w, job, user, &at);
-		free(user);
-	}
-	return r == -ENOENT ? -EBADMSG : r;
-}
-
-static int walk_final(struct walk *w)
-{
-	struct newest *top = calloc(1, sizeof *top);
-	if (top == NULL)
-		return -ENOMEM;
-	/* One more than there is room for tells whether there is more. */
-	top->room = w->limit - json_array_size(w->jobs) + 1;
-	int r = w->filter->user != NULL ? collect_user(w, &w->row, top) : collect_all(w, top);
-	if (r == 0)
-		r = give_newest(w, top);
-	for (size_t i = 0; i < top->n; i++)
-		job_free(top->jobs[i]);
-	free(top);
-	return r;
-}
-
-static int walk_all(struct walk *w)
+static int walk_all(struct list_walk *w)
 {
 	static const struct part pending = {JOB_PENDING, STAGE_LINE, STAGE_DELAYED,
 	                                    index_next_user_pending, pending_of};
 	static const struct part held = {JOB_HELD, STAGE_HELD, STAGE_HELD, index_next_user, held_of};
 	int r = 0;
-	if (w->start.stage <= STAGE_ACTIVE && (wants(w, JOB_QUEUED) || wants(w, JOB_PROCESSING)))
+	if (w->start.stage <= STAGE_ACTIVE &&
+	    (list_wants(w, JOB_QUEUED) || list_wants(w, JOB_PROCESSING)))
 		r = walk_active(w);
-	if (r == 0 && w->start.stage <= STAGE_DELAYED && wants(w, JOB_PENDING))
+	if (r == 0 && w->start.stage <= STAGE_DELAYED && list_wants(w, JOB_PENDING))
 		r = each_user(w, &pending);
-	if (r == 0 && w->start.stage <= STAGE_HELD && wants(w, JOB_HELD))
+	if (r == 0 && w->start.stage <= STAGE_HELD && list_wants(w, JOB_HELD))
 		r = each_user(w, &held);
 	if (r == 0 && (w->filter->any_state || job_state_is_final(w->filter->state)))
-		r = walk_final(w);
+		r = list_walk_final(w);
 	return r < 0 ? r : 0;
 }
 
-static uint64_t count_wanted(const struct walk *w, const struct user_row *row)
+static uint64_t count_wanted(const struct list_walk *w, const struct user_row *row)
 {
 	uint64_t n = 0;
 	for (int s = 0; s < JOB_STATES; s++)
-		if (wants(w, (enum job_state)s))
+		if (list_wants(w, (enum job_state)s))
 			n += row->count[s];
 	return n;
 }
 
-static int count_total(struct walk *w, uint64_t *ret_total)
+static int count_total(struct list_walk *w, uint64_t *ret_total)
 {
 	char *after = NULL;
 	uint64_t total = 0;
@@ -365,7 +225,7 @@ static int count_total(struct walk *w, uint64_t *ret_total)
 	return 0;
 }
 
-static int add_more(struct walk *w, json_t *o)
+static int add_more(struct list_walk *w, json_t *o)
 {
 	uint64_t total = 0, given = json_array_size(w->jobs);
 	if (w->full && w->filter->after != NULL)
@@ -409,7 +269,7 @@ static int position_read(const char *text, struct position *ret)
 	return 0;
 }
 
-static int answer(struct walk *w, json_t **ret)
+static int answer(struct list_walk *w, json_t **ret)
 {
 	json_t *o = json_object();
 	int r = o == NULL || json_object_set(o, "jobs", w->jobs) < 0 ? -ENOMEM : add_more(w, o);
@@ -426,7 +286,7 @@ static int answer(struct walk *w, json_t **ret)
 int index_json_list(struct index *ix, const struct index_json_filter *filter, json_t **ret)
 {
 	bool capped = filter->limit == 0 || filter->limit > INDEX_JSON_LIMIT_MAX;
-	struct walk w = {
+	struct list_walk w = {
 		.ix = ix,
 		.filter = filter,
 		.limit = capped ? INDEX_JSON_LIMIT_MAX : filter->limit,

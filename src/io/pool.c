@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+enum { RUN_TRIES = 16 };
 
 int pool_new(const char *worker_path, uint32_t max, struct pool **ret)
 {
@@ -127,11 +130,12 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 {
 	struct message message = {.type = MESSAGE_RUN, .order = *order};
 	const int fds[] = {lock_fd, job_dirfd};
-	for (;;) {
+	int r = -EAGAIN;
+	if (pool_free_places(p) == 0)
+		return r;
+	for (unsigned tries = 0; tries < RUN_TRIES; tries++) {
 		struct worker *w;
-		if (pool_free_places(p) == 0)
-			return -EAGAIN;
-		int r = find_or_start(p, &w);
+		r = find_or_start(p, &w);
 		if (r < 0)
 			return r;
 		r = pool_worker_send(w, &message, fds, sizeof fds / sizeof *fds);
@@ -145,6 +149,7 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 		/* An idle worker that died unnoticed: the next one. */
 		pool_worker_kill(p, w);
 	}
+	return r;
 }
 
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt)
@@ -230,54 +235,33 @@ static int hear(struct pool *p, struct worker *w, struct pool_event *ret)
 	return 1;
 }
 
-static void bury(struct pool *p, struct worker *w)
-{
-	pool_worker_reap(w);
-	if (w->owes)
-		pool_sweep_begin(p);
-	else
-		pool_worker_remove(p, w);
-}
-
-static struct worker *find_dead(struct pool *p)
+static struct worker *find_state(struct pool *p, enum worker_state state)
 {
 	struct worker *w = p->workers;
-	while (w != NULL && w->state != WORKER_DEAD)
+	while (w != NULL && w->state != state)
 		w = w->next;
 	return w;
 }
 
-/* Nothing is left of the dead workers: the next one whose job is unfinished. */
 static int tell_gone(struct pool *p, struct pool_event *ret)
 {
-	struct worker *w;
-	while ((w = find_dead(p)) != NULL) {
-		uint64_t job = w->job;
-		bool owes = w->owes;
-		pool_worker_remove(p, w);
-		if (!owes)
-			continue;
-		if (find_dead(p) != NULL)
-			pool_sweep_begin(p);
-		*ret = (struct pool_event){.kind = POOL_GONE, .job = job};
-		return 1;
-	}
-	return 0;
+	struct worker *w = find_state(p, WORKER_DEAD);
+	assert(w != NULL);
+	*ret = (struct pool_event){.kind = POOL_GONE, .job = w->job};
+	pool_worker_remove(p, w);
+	if (find_state(p, WORKER_DYING) != NULL || find_state(p, WORKER_DEAD) != NULL)
+		pool_sweep_begin(p);
+	return 1;
 }
 
 static int handle(struct pool *p, int fd, struct pool_event *ret)
 {
 	if (fd == p->timer)
 		return pool_sweep(p) ? tell_gone(p, ret) : 0;
-	for (struct worker *w = p->workers; w != NULL; w = w->next) {
-		if (w->sock == fd)
-			return hear(p, w, ret);
-		if (w->pidfd == fd) {
-			bury(p, w);
-			return 0;
-		}
-	}
-	return 0;
+	struct worker *w = p->workers;
+	while (w != NULL && w->sock != fd)
+		w = w->next;
+	return w == NULL ? 0 : hear(p, w, ret);
 }
 
 int pool_next(struct pool *p, struct pool_event *ret)

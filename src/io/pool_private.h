@@ -10,7 +10,7 @@ enum worker_state {
 	WORKER_BUSY,
 	WORKER_TOLD,    /* told its result, waits for the acknowledgement */
 	WORKER_LEAVING, /* asked to exit */
-	WORKER_DYING,   /* killed, until it is reaped */
+	WORKER_DYING,   /* killed, not yet reaped */
 	WORKER_DEAD,    /* reaped; what it left behind is being killed */
 };
 
@@ -18,7 +18,6 @@ struct worker {
 	struct worker *next;
 	enum worker_state state;
 	pid_t pid;
-	int pidfd;
 	int sock;      /* -1 from WORKER_DYING on */
 	uint64_t job;  /* 0: none */
 	bool owes;     /* the end of its job was not told */
@@ -29,7 +28,7 @@ struct pool {
 	char *path;
 	uint32_t max;
 	int epoll;
-	int timer;           /* runs while something left behind is being killed */
+	int timer;           /* runs while a worker, or what it left behind, is dying */
 	unsigned quiet;      /* walks in a row that found nothing left behind */
 	uint64_t sweep_ms;   /* steady clock: since when */
 	bool grumbled;
@@ -41,13 +40,13 @@ struct pool {
 /* pool_worker.c: one worker process. */
 int pool_worker_start(struct pool *p, struct worker **ret);
 int pool_worker_send(struct worker *w, const struct message *message, const int *fds, size_t n);
-/* Its socket is of no use any more: it is killed, and reaped when it is dead. */
+/* Its socket is of no use any more: it is killed. */
 void pool_worker_kill(struct pool *p, struct worker *w);
-void pool_worker_reap(struct worker *w);
 /* Unlinks and frees. */
 void pool_worker_remove(struct pool *p, struct worker *w);
 
-/* pool_sweep.c: what dead workers left behind. */
+/* pool_sweep.c: workers that die, and what they left behind. */
 void pool_sweep_begin(struct pool *p);
-/* True when nothing is left of any dead worker; else the timer runs. */
+/* True when nothing is left of a dead worker that owes the end of its job;
+ * else the timer runs on as long as it has to. */
 bool pool_sweep(struct pool *p);

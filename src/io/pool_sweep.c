@@ -40,7 +40,7 @@ static struct worker *find_pid(struct pool *p, pid_t pid)
 	return w;
 }
 
-static void reap_strays(struct pool *p)
+static void reap(struct pool *p)
 {
 	pid_t pid;
 	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
@@ -48,6 +48,25 @@ static void reap_strays(struct pool *p)
 		if (w != NULL)
 			w->reaped = true;
 	}
+}
+
+/* Counts the workers that wait for us; those that owe nothing are let go. */
+static unsigned count_dying(struct pool *p, bool *ret_owing)
+{
+	unsigned n = 0;
+	for (struct worker *w = p->workers, *next; w != NULL; w = next) {
+		next = w->next;
+		/* In other states its socket will tell, after what it has said. */
+		if (w->state == WORKER_DYING && w->reaped)
+			w->state = WORKER_DEAD;
+		if (w->state == WORKER_DEAD && !w->owes) {
+			pool_worker_remove(p, w);
+			continue;
+		}
+		n += w->state == WORKER_DYING || w->state == WORKER_DEAD;
+		*ret_owing = *ret_owing || w->state == WORKER_DEAD;
+	}
+	return n;
 }
 
 /* Kills what is below us but neither a living worker nor below one. */
@@ -68,29 +87,36 @@ static int kill_strays(struct pool *p)
 	return alive;
 }
 
-static void grumble(struct pool *p, uint64_t since_ms)
+static bool is_quiet(struct pool *p)
 {
-	if (since_ms < PATIENCE_MS || p->grumbled)
+	do
+		p->quiet = kill_strays(p) == 0 ? p->quiet + 1 : 0;
+	while (p->quiet > 0 && p->quiet < QUIET_ENOUGH);
+	reap(p);
+	return p->quiet >= QUIET_ENOUGH;
+}
+
+static void grumble(struct pool *p)
+{
+	if (p->grumbled || clock_steady_ms() - p->sweep_ms < PATIENCE_MS)
 		return;
 	p->grumbled = true;
-	log_warning("what a dead worker left behind does not end although it was killed (a network "
+	log_warning("a worker or what it left behind does not end although it was killed (a network "
 	            "mount that hangs?); its job waits for that");
 }
 
 bool pool_sweep(struct pool *p)
 {
 	uint64_t ticks;
+	bool owing = false;
 	if (read(p->timer, &ticks, sizeof ticks) < 0 && errno != EAGAIN)
 		return false;
-	do {
-		reap_strays(p);
-		p->quiet = kill_strays(p) == 0 ? p->quiet + 1 : 0;
-	} while (p->quiet > 0 && p->quiet < QUIET_ENOUGH);
-	reap_strays(p);
-	if (p->quiet >= QUIET_ENOUGH)
+	reap(p);
+	if (count_dying(p, &owing) == 0)
+		return false;
+	if (owing && is_quiet(p))
 		return true;
-	uint64_t since_ms = clock_steady_ms() - p->sweep_ms;
-	grumble(p, since_ms);
-	arm(p, since_ms < PATIENCE_MS ? AGAIN_MS : SLOW_MS);
+	grumble(p);
+	arm(p, p->grumbled ? SLOW_MS : AGAIN_MS);
 	return false;
 }

@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { WORKER_SOCKET = 3 };
@@ -67,38 +65,26 @@ static int spawn(const char *path, int sock, pid_t *ret_pid)
 	return -r;
 }
 
-static int watch(struct pool *p, int fd)
-{
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-	return epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
 int pool_worker_start(struct pool *p, struct worker **ret)
 {
 	int ends[2] = {-1, -1};
 	struct worker *w = calloc(1, sizeof *w);
 	if (w == NULL)
 		return -ENOMEM;
-	w->pidfd = w->sock = -1;
+	w->sock = -1;
+	struct epoll_event event = {.events = EPOLLIN};
 	int r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 	if (r == 0) {
-		w->sock = ends[0];
+		w->sock = event.data.fd = ends[0];
 		r = fd_set_nonblock(w->sock, true);
 	}
-	if (r == 0)
-		r = watch(p, w->sock);
+	if (r == 0 && epoll_ctl(p->epoll, EPOLL_CTL_ADD, w->sock, &event) < 0)
+		r = -errno;
 	if (r == 0)
 		r = spawn(p->path, ends[1], &w->pid);
 	fd_close(ends[1]);
 	if (r < 0)
 		goto fail;
-	w->pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
-	if (w->pidfd < 0) {
-		r = -errno;
-		kill(w->pid, SIGKILL);
-		waitpid(w->pid, NULL, 0);
-		goto fail;
-	}
 	w->next = p->workers;
 	p->workers = w;
 	*ret = w;
@@ -124,25 +110,12 @@ int pool_worker_send(struct worker *w, const struct message *message, const int 
 void pool_worker_kill(struct pool *p, struct worker *w)
 {
 	w->owes = w->state == WORKER_BUSY;
-	w->state = WORKER_DYING;
+	w->state = w->reaped ? WORKER_DEAD : WORKER_DYING;
 	w->sock = fd_close(w->sock);
-	if (syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0) < 0 && errno == ENOSYS)
-		kill(w->pid, SIGKILL);
-	if (watch(p, w->pidfd) == 0)
-		return;
-	/* No memory for waiting in the background. */
-	pool_worker_reap(w);
-	pool_sweep_begin(p);
-}
-
-void pool_worker_reap(struct worker *w)
-{
-	/* It has been killed. Not knowing how it ended is no loss. */
+	/* A child that is not reaped keeps its number. */
 	if (!w->reaped)
-		waitpid(w->pid, NULL, 0);
-	w->reaped = true;
-	w->pidfd = fd_close(w->pidfd);
-	w->state = WORKER_DEAD;
+		kill(w->pid, SIGKILL);
+	pool_sweep_begin(p);
 }
 
 void pool_worker_remove(struct pool *p, struct worker *w)
@@ -152,6 +125,5 @@ void pool_worker_remove(struct pool *p, struct worker *w)
 		at = &(*at)->next;
 	*at = w->next;
 	fd_close(w->sock);
-	fd_close(w->pidfd);
 	free(w);
 }

@@ -92,10 +92,11 @@ static int set_descriptors(const struct launch *l)
  * them ignored in what it spawns. */
 static void reset_signals(void)
 {
+	/* Only the kernel reads them. */
 	const struct {
-		void *handler;
-		unsigned long flags;
-		void *restorer;
+		void *handler;       /* cppcheck-suppress unusedStructMember */
+		unsigned long flags; /* cppcheck-suppress unusedStructMember */
+		void *restorer;      /* cppcheck-suppress unusedStructMember */
 		unsigned long mask;
 	} by_default = {0};
 	for (int sig = 1; sig < NSIG; sig++)

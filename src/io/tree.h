@@ -50,6 +50,8 @@ int tree_lock_user(struct tree *t, const char *user);
  * A nonzero return of `each` ends the walk and is returned. */
 int tree_each_user(struct tree *t, int (*each)(void *ctx, const char *user, const char *problem),
                    void *ctx);
+/* Is there a directory of this name in the spool? */
+bool tree_has_user(struct tree *t, const char *user);
 /* Makes the user's directories where they are missing. `uid`/`gid` of the
  * uploader, or (uid_t)-1: as incoming, else as the user's directory. *ret_made
  * counts them. -EINVAL: no legal name; -ELOOP, -ENOTDIR: something else is in

@@ -50,7 +50,7 @@ static bool has_mark(int fd, off_t size, char *ret_last)
 	if (n == 0 || pread(fd, tail, (size_t)n, size - n) != n)
 		return false;
 	*ret_last = tail[n - 1];
-	return n == MARK_SIZE && memcmp(tail, TREE_LOG_MARK "\n", MARK_SIZE) == 0;
+	return size >= MARK_SIZE && memcmp(tail, TREE_LOG_MARK "\n", MARK_SIZE) == 0;
 }
 
 bool tree_is_our_log(int dirfd, const char *name)
@@ -110,7 +110,9 @@ static int open_aside(int dirfd, char *out, size_t size)
 		return -EIO;
 	snprintf(out, size, ASIDE "%016" PRIx64, random);
 	int fd = openat(dirfd, out, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	return fd;
 }
 
 static int append(int from, int to)
@@ -224,7 +226,9 @@ static int create_mark(int dirfd)
 {
 	int fd = openat(dirfd, TREE_OUTPUT_MARK, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 	                0640);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	return fd;
 }
 
 int tree_mark_output(int dirfd, const char *name, gid_t gid)

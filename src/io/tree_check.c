@@ -155,6 +155,12 @@ static void check_kept(struct check *c, const struct stat *st, const struct tree
 	}
 }
 
+/* What another account may is not told by what we may. */
+static bool may_judge(const struct check *c)
+{
+	return geteuid() == 0 || geteuid() == c->daemon;
+}
+
 static void check_directory(struct check *c, int userfd, const struct tree_wanted *w)
 {
 	const char *name = tree_place_dir(w->place);
@@ -176,7 +182,7 @@ static void check_directory(struct check *c, int userfd, const struct tree_wante
 		found(c, true, name, NULL,
 		      "%s lies on another file system than its user's directory, and files cannot be "
 		      "moved between them: put all of the user's directories on one", name);
-	if (faccessat(userfd, name, R_OK | W_OK | X_OK, AT_EACCESS) < 0)
+	if (may_judge(c) && faccessat(userfd, name, R_OK | W_OK | X_OK, AT_EACCESS) < 0)
 		found(c, true, name, w->of_uploader ? "chmod g+rwx" : c->chown,
 		      "%s cannot be read and written by the account that spoold runs as", name);
 	if (w->of_uploader)
@@ -197,7 +203,7 @@ static void check_user_directory(struct check *c, int userfd, const struct stat 
 		      "directories could be replaced");
 	bool lockable = faccessat(userfd, ".lock", R_OK | W_OK, AT_EACCESS) == 0 ||
 	                (errno == ENOENT && faccessat(userfd, ".", W_OK | X_OK, AT_EACCESS) == 0);
-	if (!lockable)
+	if (may_judge(c) && !lockable)
 		found(c, true, "", c->chown,
 		      "the account that spoold runs as cannot make or open .lock in the user's directory");
 }

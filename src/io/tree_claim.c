@@ -89,7 +89,7 @@ int tree_open_upload(struct tree *t, const char *user, const char *path)
 	int dirfd = open_holder(t, user, path, &base);
 	if (dirfd < 0)
 		return dirfd;
-	struct stat st;
+	struct stat st = {0};
 	int fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	int r = fd < 0 ? -errno : fstat(fd, &st) < 0 ? -errno : 0;
 	fd_close(dirfd);

@@ -88,11 +88,11 @@ static int note_entry(void *ctx, const char *name, uint64_t ino)
 	return 0;
 }
 
-/* Moves an entry to the first free name in `to`. */
+/* Moves an entry to the first free name in `to`; another one than its own. */
 static int move_aside(int from, const char *name, int to, uint64_t id)
 {
 	int r = -EEXIST;
-	for (unsigned n = 0; n < 100 && r == -EEXIST; n++) {
+	for (unsigned n = from == to ? 1 : 0; n < 100 && r == -EEXIST; n++) {
 		char *free_name = tree_candidate(name, id, n);
 		r = free_name == NULL ? -ENOMEM : tree_rename(from, name, to, free_name);
 		free(free_name);
@@ -194,8 +194,12 @@ static int move_file(struct ending *e, char **ret_name)
 		.log = e->log && (f->keep_log || f->reason != NULL),
 		.output = f->keep_output && (e->output || e->more),
 	};
-	if (!e->has_file && fstatat(e->fd, m.name, &e->file, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
+	if (!e->has_file) {
+		struct stat st;
+		if (fstatat(e->fd, m.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		e->file = st;
+	}
 	put_owner_back(e, m.name);
 	if (e->file.st_ino != f->ident->ino || e->file.st_dev != f->ident->dev)
 		tree_note_job(e->t, e->fd, m.name, f->id);

@@ -55,7 +55,8 @@ static bool leads_into_output(int placefd, const char *path)
 		struct stat st;
 		char *prefix = strndup(path, (size_t)(slash - path));
 		int fd = prefix == NULL ? -ENOMEM : fd_open_beneath(placefd, prefix, O_DIRECTORY, 0);
-		bool output = fd >= 0 && fstatat(fd, TREE_OUTPUT_MARK, &st, AT_SYMLINK_NOFOLLOW) == 0;
+		bool output = fd >= 0 &&
+		              fstatat(fd, TREE_OUTPUT_MARK, &st, AT_SYMLINK_NOFOLLOW) == 0;
 		free(prefix);
 		fd_close(fd);
 		if (output)

@@ -81,7 +81,7 @@ static void enter(struct tree_scan *s)
 	int fd = fd_open_beneath(dirfd(here->dir), name, O_RDONLY | O_DIRECTORY, 0);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	int r = fd < 0 ? fd : dir == NULL ? -errno : 0;
-	if (r == 0) {
+	if (dir != NULL) {
 		s->levels[s->depth++] = (struct level){.dir = dir, .path_n = strlen(s->path)};
 		return;
 	}

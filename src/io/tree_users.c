@@ -114,30 +114,71 @@ static int find_owner(int userfd, uid_t *uid, gid_t *gid)
 	return 0;
 }
 
-int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made)
+/* Number of directories made, or a negative errno. */
+static int make_missing(int dirfd, const char *user, uid_t uid, gid_t gid)
 {
-	unsigned made = 0;
-	if (name_user_problem(user) != NULL)
-		return -EINVAL;
-	if (mkdirat(t->rootfd, user, 0755) == 0)
-		made++;
-	else if (errno != EEXIST)
-		return -errno;
-	int userfd = fd_open_beneath(t->rootfd, user, O_RDONLY | O_DIRECTORY, 0);
+	int userfd = fd_open_beneath(dirfd, user, O_RDONLY | O_DIRECTORY, 0);
 	if (userfd < 0)
 		return userfd;
-	int r = 0;
-	if (made > 0 && fchmod(userfd, 0755) < 0)
-		r = -errno;
-	if (r == 0)
-		r = find_owner(userfd, &uid, &gid);
+	int made = 0, r = find_owner(userfd, &uid, &gid);
 	for (size_t i = 0; i < TREE_WANTED && r >= 0; i++) {
 		r = make_directory(userfd, &tree_wanted[i], uid, gid);
 		made += r > 0;
 	}
 	fd_close(userfd);
+	return r < 0 ? r : made;
+}
+
+static void remove_aside(int ownfd, const char *aside)
+{
+	int userfd = fd_open_beneath(ownfd, aside, O_RDONLY | O_DIRECTORY, 0);
+	for (size_t i = 0; userfd >= 0 && i < TREE_WANTED; i++)
+		unlinkat(userfd, tree_place_dir(tree_wanted[i].place), AT_REMOVEDIR);
+	fd_close(userfd);
+	unlinkat(ownfd, aside, AT_REMOVEDIR);
+}
+
+/* A new user appears whole: spoold looks at once, and would give what is still
+ * missing to whoever made the user's directory. As make_missing(). */
+static int make_whole(const struct tree *t, const char *user, uid_t uid, gid_t gid)
+{
+	char aside[32];
+	int ownfd = fd_open_beneath(t->rootfd, ".spoold", O_RDONLY | O_DIRECTORY, 0);
+	if (ownfd < 0)
+		return ownfd;
+	snprintf(aside, sizeof aside, "new-user.%ld", (long)getpid());
+	remove_aside(ownfd, aside);
+	int r = mkdirat(ownfd, aside, 0755) < 0 ? -errno : 0;
+	if (r == 0)
+		r = fchmodat(ownfd, aside, 0755, 0) < 0 ? -errno : make_missing(ownfd, aside, uid, gid);
+	if (r >= 0) {
+		int moved = tree_rename(ownfd, aside, t->rootfd, user);
+		r = moved < 0 ? moved : r + 1;
+	}
+	if (r < 0)
+		remove_aside(ownfd, aside);
+	fd_close(ownfd);
+	return r;
+}
+
+int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made)
+{
+	struct stat st;
+	if (name_user_problem(user) != NULL)
+		return -EINVAL;
+	bool is_new = fstatat(t->rootfd, user, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+	int r = is_new ? make_whole(t, user, uid, gid) : -EEXIST;
+	if (r == -EEXIST)
+		r = make_missing(t->rootfd, user, uid, gid);
 	if (r < 0)
 		return r;
-	*ret_made = made;
+	*ret_made = (unsigned)r;
 	return 0;
+}
+
+bool tree_has_user(struct tree *t, const char *user)
+{
+	struct stat st;
+	return name_user_problem(user) == NULL &&
+	       fstatat(t->rootfd, user, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }

@@ -165,13 +165,23 @@ static void step(struct worker *w)
 		tell_result(w, &event.result);
 }
 
-/* A file of an earlier attempt would be taken for ours. */
-static void remove_old(struct worker *w)
+/* The handler may have made anything under our names. */
+static void clear_name(int jobdir, const char *name)
+{
+	char aside[64];
+	if (unlinkat(jobdir, name, 0) == 0 || errno != EISDIR ||
+	    unlinkat(jobdir, name, AT_REMOVEDIR) == 0)
+		return;
+	snprintf(aside, sizeof aside, "%s.%" PRIu64, name, clock_steady_ms());
+	renameat(jobdir, name, jobdir, aside);
+}
+
+/* A result or a cancel of an earlier attempt would be taken for this one's. */
+static void clear_names(int jobdir)
 {
 	static const char *const names[] = {NAME_RESULT, NAME_RESULT ".new", NAME_CANCEL};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (unlinkat(w->jobdir, names[i], 0) < 0 && errno == EISDIR)
-			unlinkat(w->jobdir, names[i], AT_REMOVEDIR);
+		clear_name(jobdir, names[i]);
 }
 
 static void run(struct worker *w, const struct run_order *order, int lock, int jobdir)
@@ -180,7 +190,7 @@ static void run(struct worker *w, const struct run_order *order, int lock, int j
 	w->result.attempt = order->attempt;
 	w->lock = lock;
 	w->jobdir = jobdir;
-	remove_old(w);
+	clear_names(jobdir);
 	int r = runner_start(order, jobdir, &w->runner);
 	if (r < 0) {
 		tell_trouble(w, order->attempt, r);
@@ -264,6 +274,7 @@ static int write_result(struct worker *w)
 	int r = run_result_encode(&w->result, &data, &size);
 	if (r < 0)
 		return r;
+	clear_names(w->jobdir);
 	r = fd_write_file(w->jobdir, NAME_RESULT, data, size, 0600);
 	free(data);
 	return r;

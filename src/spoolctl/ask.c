@@ -1,5 +1,6 @@
 /* Requests to the daemon, and what there is to say where they fail. */
 #include "spoolctl/client.h"
+#include "spoolctl/progress.h"
 #include "spoolctl/spoolctl.h"
 
 #include <errno.h>
@@ -62,7 +63,8 @@ static int say_lost(struct ctl *ctl, int error)
 		ctl_error(ctl, "spoold has not answered for %d seconds; it may be busy, or stuck: "
 		               "see its log", ANSWER_TIMEOUT_MS / 1000);
 	else if (error == -EBADMSG)
-		ctl_error(ctl, "spoold gave an answer that cannot be understood; is it of another version?");
+		ctl_error(ctl, "spoold gave an answer that cannot be understood; is it of another "
+		               "version?");
 	else
 		ctl_error(ctl, "spoold went away before it answered");
 	return error == -ECONNRESET || error == -EPIPE ? CTL_NO_DAEMON : CTL_NO;
@@ -142,53 +144,87 @@ int ctl_ask_message(struct ctl *ctl, json_t *request)
 	}
 	const char *message = json_string_value(json_object_get(answer, "message"));
 	json_array_foreach(json_object_get(answer, "warnings"), i, warning)
-		fprintf(stderr, "warning: %s\n", json_is_string(warning) ? json_string_value(warning) : "?");
+		fprintf(stderr, "warning: %s\n",
+		        json_is_string(warning) ? json_string_value(warning) : "?");
 	puts(message == NULL ? "done" : message);
 	json_decref(answer);
 	return code;
 }
 
+static void show_waiting(const struct ctl *ctl, uint64_t job)
+{
+	char line[64];
+	snprintf(line, sizeof line, "waiting for job %" PRIu64 " to end ...", job);
+	progress_show(ctl, line);
+}
+
+/* What was done and what was refused, of several jobs. */
+struct tally {
+	struct ctl *ctl;
+	json_t *jobs, *errors;
+	int code;
+};
+
+static void refused_one(struct tally *t, uint64_t job, const json_t *answer)
+{
+	const char *error = json_string_value(json_object_get(answer, "error"));
+	if (error == NULL)
+		error = "spoold refuses, and does not say why";
+	json_t *o = json_pack("{s:I,s:s}", "job", (json_int_t)job, "error", error);
+	json_array_append_new(t->errors, ctl_need(o));
+	if (!t->ctl->json)
+		fprintf(stderr, "spoolctl: %s\n", error);
+}
+
+/* False: nothing more can be had, and it has been said. */
+static bool ask_one(struct tally *t, const char *command, uint64_t job, enum patience patience,
+                    const char *done)
+{
+	json_t *request = ctl_request(command), *answer = NULL;
+	bool refused = false;
+	ctl_put(request, "job", json_integer((json_int_t)job));
+	if (patience == ASK_WITHOUT_LIMIT)
+		show_waiting(t->ctl, job);
+	int code = ctl_ask_try(t->ctl, request, patience, &answer, &refused);
+	if (patience == ASK_WITHOUT_LIMIT)
+		progress_end(t->ctl);
+	if (refused) {
+		refused_one(t, job, answer);
+	} else if (code == CTL_OK) {
+		json_array_append_new(t->jobs, json_integer((json_int_t)job));
+		if (!t->ctl->json)
+			printf("job %" PRIu64 " %s\n", job, done);
+	}
+	if (code != CTL_OK)
+		t->code = code;
+	json_decref(answer);
+	return code == CTL_OK || refused;
+}
+
+static void print_tally(const struct tally *t)
+{
+	const json_t *first = json_array_get(t->errors, 0);
+	if (first == NULL)
+		ctl_print_json(t->ctl, json_pack("{s:O}", "jobs", t->jobs));
+	else
+		ctl_print_json(t->ctl, json_pack("{s:O,s:O,s:O}", "error", json_object_get(first, "error"),
+		                                 "jobs", t->jobs, "errors", t->errors));
+}
+
 int ctl_each_job(struct ctl *ctl, const char *command, const uint64_t *jobs, size_t n,
                  enum patience patience, const char *done)
 {
-	json_t *did = ctl_need(json_array()), *errors = ctl_need(json_array());
-	int result = CTL_OK;
-	for (size_t i = 0; i < n && result != CTL_NO_DAEMON; i++) {
-		json_t *request = ctl_request(command), *answer = NULL;
-		json_t *id = ctl_need(json_integer((json_int_t)jobs[i]));
-		bool refused = false;
-		ctl_put(request, "job", json_incref(id));
-		int code = ctl_ask_try(ctl, request, patience, &answer, &refused);
-		if (refused) {
-			const char *error = json_string_value(json_object_get(answer, "error"));
-			json_array_append_new(errors, json_pack("{s:O,s:s}", "job", id, "error",
-			                                        error == NULL ? "refused" : error));
-			if (!ctl->json)
-				fprintf(stderr, "spoolctl: %s\n", error == NULL ? "refused" : error);
-		} else if (code == CTL_OK) {
-			json_array_append(did, id);
-			if (!ctl->json)
-				printf("job %" PRIu64 " %s\n", jobs[i], done);
-		}
-		if (code != CTL_OK)
-			result = code;
-		json_decref(answer);
-		json_decref(id);
-		/* Nothing more can be had; it has been said. */
-		if (code != CTL_OK && !refused) {
-			json_decref(did);
-			json_decref(errors);
-			return code;
-		}
-	}
-	if (ctl->json && json_array_size(errors) > 0)
-		ctl_print_json(ctl, json_pack("{s:s,s:O,s:O}", "error",
-		                              json_string_value(json_object_get(json_array_get(errors, 0),
-		                                                                "error")),
-		                              "jobs", did, "errors", errors));
-	else if (ctl->json)
-		ctl_print_json(ctl, json_pack("{s:O}", "jobs", did));
-	json_decref(did);
-	json_decref(errors);
-	return result;
+	struct tally t = {
+		.ctl = ctl,
+		.jobs = ctl_need(json_array()),
+		.errors = ctl_need(json_array()),
+	};
+	bool more = true;
+	for (size_t i = 0; more && i < n; i++)
+		more = ask_one(&t, command, jobs[i], patience, done);
+	if (ctl->json && more)
+		print_tally(&t);
+	json_decref(t.jobs);
+	json_decref(t.errors);
+	return t.code;
 }

@@ -17,9 +17,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp argp = {
 	.parser = parse,
-	.doc = "Examines configuration, spool, index, limits and handlers, with or without spoold; says "
-	       "what is wrong and what to do. Changes nothing. The exit code is 1 where there are "
-	       "errors.\v"
+	.doc = "Examines configuration, spool, index, limits and handlers, with or without spoold; "
+	       "says what is wrong and what to do. Changes nothing. The exit code is 1 where there "
+	       "are errors.\v"
 	       "Example: spoolctl doctor",
 };
 

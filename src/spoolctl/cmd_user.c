@@ -56,12 +56,12 @@ static error_t parse_word(struct args *args, const char *arg)
 static error_t parse_end(const struct args *args, struct argp_state *state)
 {
 	const char *verb = args->verb == NULL ? "" : args->verb;
-	bool add = strcmp(verb, "add") == 0, list = strcmp(verb, "list") == 0;
-	if (!add && !list && strcmp(verb, "check") != 0)
+	bool adds = strcmp(verb, "add") == 0, lists = strcmp(verb, "list") == 0;
+	if (!adds && !lists && strcmp(verb, "check") != 0)
 		argp_error(state, "user add, user list or user check?");
-	else if (add && args->name == NULL)
+	else if (adds && args->name == NULL)
 		argp_error(state, "which user shall be added?");
-	else if (list && args->name != NULL)
+	else if (lists && args->name != NULL)
 		argp_error(state, "user list takes no name");
 	else
 		return 0;
@@ -120,6 +120,17 @@ static void choose_owner(const struct args *args, uid_t *ret_uid, gid_t *ret_gid
 	*ret_gid = args->has_gid ? args->gid : account != NULL ? account->pw_gid : getgid();
 }
 
+static void say_made(const struct ctl *ctl, const char *name, unsigned made, uid_t uid)
+{
+	const struct passwd *account = getpwuid(uid);
+	printf("made %u director%s of %s; ", made, made == 1 ? "y" : "ies", name);
+	if (account != NULL)
+		printf("%s", account->pw_name);
+	else
+		printf("uid %u", (unsigned)uid);
+	printf(" uploads to %s/%s/incoming\n", ctl->root, name);
+}
+
 static int add(struct ctl *ctl, struct tree *tree, const struct args *args)
 {
 	unsigned made = 0;
@@ -142,8 +153,7 @@ static int add(struct ctl *ctl, struct tree *tree, const struct args *args)
 		printf("%s is there already; \"spoolctl user check %s\" looks whether all is well\n",
 		       args->name, args->name);
 	else
-		printf("made %u director%s of %s; uploads go to %s/%s/incoming, written by uid %u\n", made,
-		       made == 1 ? "y" : "ies", args->name, ctl->root, args->name, (unsigned)uid);
+		say_made(ctl, args->name, made, uid);
 	return CTL_OK;
 }
 

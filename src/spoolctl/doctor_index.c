@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Where a daemon runs, index and directories are looked at one after the other
  * while things move: only what differs every time is a finding. */
@@ -29,6 +30,9 @@ static void open_index(struct doctor *d)
 	else if (r == -EPROTONOSUPPORT)
 		doctor_say(d, FINDING_ERROR, "use the newer version again",
 		           "the index %s was written by a newer version", path);
+	else if (r == -EACCES && geteuid() != 0)
+		doctor_say(d, FINDING_WARNING, "ask as root, or as the account that spoold runs as",
+		           "the index %s is not for your account to read", path);
 	else if (r < 0)
 		doctor_say(d, FINDING_ERROR, NULL, "the index %s cannot be read: %s", path, strerror(-r));
 	free(path);
@@ -216,8 +220,8 @@ static void compare(struct doctor *d)
 	}
 	doctor_kind_end(d);
 	if (d->errors + d->warnings == before)
-		doctor_say(d, FINDING_OK, NULL, "the files of all %" PRIu64 " live jobs are where the index "
-		           "has them", jobs);
+		doctor_say(d, FINDING_OK, NULL, "the files of all %" PRIu64 " live jobs are where the "
+		           "index has them", jobs);
 }
 
 void doctor_index(struct doctor *d)

@@ -20,7 +20,8 @@ static void open_spool(struct doctor *d)
 	char *root = ctl_escape(d->ctl->config->root);
 	int r = tree_open(d->ctl->config->root, &d->tree);
 	if (r == -ENOENT)
-		doctor_say(d, FINDING_ERROR, "make it with: spoold --init", "there is no spool at %s", root);
+		doctor_say(d, FINDING_ERROR, "make it with: spoold --init",
+		           "there is no spool at %s", root);
 	else if (r == -ENODEV)
 		doctor_say(d, FINDING_ERROR, "mount it; a new spool is made with: spoold --init",
 		           "%s has no marker of a spool: it is not mounted, or none", root);
@@ -92,14 +93,14 @@ static int check_user(void *ctx, const char *user, const char *problem)
 	return 0;
 }
 
-/* Permissions are judged as those of the account that asks. */
+/* What spoold's account may is found out by being it. */
 static void check_account(struct doctor *d)
 {
 	struct stat st;
 	if (geteuid() == 0 || stat(d->ctl->config->root, &st) < 0 || st.st_uid == geteuid())
 		return;
 	doctor_say(d, FINDING_WARNING, "run it as root, or as the account that spoold runs as",
-	           "permissions are judged for your own account, which is not spoold's");
+	           "what spoold's account may read and write cannot be judged by yours");
 }
 
 static void check_users(struct doctor *d)

@@ -69,7 +69,8 @@ static void check_files(struct doctor *d)
 		           "%s may have %" PRIu64 " files open; with %u workers %" PRIu64 " are wanted",
 		           whose, limit, d->ctl->config->max_concurrent, wanted);
 	else
-		doctor_say(d, FINDING_OK, NULL, "%s may have enough files open (%" PRIu64 ")", whose, limit);
+		doctor_say(d, FINDING_OK, NULL, "%s may have enough files open (%" PRIu64 ")", whose,
+		           limit);
 }
 
 static bool check_handler(struct doctor *d, const struct handler *handler, const char *of)
@@ -121,8 +122,12 @@ static void check_handlers(struct doctor *d)
 static void check_daemon(struct doctor *d)
 {
 	if (d->daemon == NULL) {
-		doctor_say(d, FINDING_WARNING, "start it with: systemctl start spoold",
-		           "spoold is not running");
+		char *path = ctl_escape(d->ctl->config_path), *mend = NULL;
+		ctl_need(asprintf(&mend, "start it with: systemctl start spoold, or spoold --config %s",
+		                  path) < 0 ? NULL : mend);
+		doctor_say(d, FINDING_WARNING, mend, "spoold is not running");
+		free(mend);
+		free(path);
 		return;
 	}
 	doctor_say(d, FINDING_OK, NULL, "spoold %s runs (pid %lld)", view_text(d->daemon, "version"),

@@ -247,6 +247,7 @@ bool ctl_parse(struct ctl *ctl, const struct argp *argp, int argc, char **argv, 
 	struct parsing parsing = {.ctl = ctl, .input = input};
 	char name[64];
 	/* They are the whole's: argp would print them twice. */
+	/* cppcheck-suppress unreadVariable ; argp reads them through "children" */
 	own.args_doc = own.doc = NULL;
 	snprintf(name, sizeof name, "spoolctl %s", argv[0]);
 	argv[0] = name;

@@ -72,7 +72,7 @@ static void guess(struct ctl *ctl)
 	char *in_root = NULL;
 	root = root == NULL ? "spool" : root;
 	if (socket == NULL && asprintf(&in_root, "%s/.spoold/control.sock", root) < 0)
-		ctl_need(in_root = NULL);
+		in_root = ctl_need(NULL);
 	ctl->root = beside_config(ctl->config_path, root);
 	if (ctl->socket == NULL)
 		ctl->socket = beside_config(ctl->config_path, socket == NULL ? in_root : socket);

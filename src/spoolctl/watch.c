@@ -141,6 +141,7 @@ static void suspend(struct watch_screen *w)
 {
 	leave_screen(w->ctl);
 	raise(SIGSTOP);
+	/* cppcheck-suppress unreachableCode ; a stopped process goes on here */
 	enter_screen(w->ctl);
 }
 

@@ -52,6 +52,8 @@ static void spool_is_back(struct daemon *d, struct tree *again)
 	tree_close(d->tree);
 	d->tree = again;
 	d->unmounted = false;
+	if (d->watch != NULL && users_watch_root(d) < 0)
+		log_warning("the spool's root cannot be watched: new users are found by the rescan");
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
 		if (u->number != 0)
 			user_watch(d, u);
@@ -62,8 +64,10 @@ static void spool_is_back(struct daemon *d, struct tree *again)
 
 bool daemon_mounted(struct daemon *d)
 {
-	if (!d->unmounted && tree_mounted(d->tree))
+	if (!d->unmounted && tree_mounted(d->tree)) {
+		d->mount_seen_ms = d->steady_ms;
 		return true;
+	}
 	if (!d->unmounted) {
 		log_error("the spool at %s is not mounted (its marker is gone): nothing is concluded "
 		          "from that, no job starts until it is back", tree_root(d->tree));
@@ -112,7 +116,8 @@ static void end_of_start(struct daemon *d)
 	if (!d->starting || d->turn.changes != NULL || !scan_idle(d) || !all_met(d))
 		return;
 	d->starting = false;
-	log_info("looked at %u user(s)", HASH_COUNT(d->users.by_name));
+	unsigned users = HASH_COUNT(d->users.by_name);
+	log_info("looked at %u user%s", users, users == 1 ? "" : "s");
 }
 
 uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
@@ -130,7 +135,8 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 		request_tick(d);
 	turn_run(d);
 	end_of_start(d);
-	if (more || (d->turn.changes != NULL && !turn_stalled(d)))
+	bool again = d->turn.changes != NULL || dispatch_ready(d);
+	if (more || (again && !turn_stalled(d)))
 		return 0;
 	uint64_t next = due_min(users_next(d), due_min(intake_next(d), turn_next(d)));
 	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));

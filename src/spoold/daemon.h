@@ -54,6 +54,7 @@ struct daemon {
 	bool stop_forced;
 	bool unmounted;        /* the spool's marker is gone: nothing is concluded from that */
 	uint64_t mount_check_ms; /* steady; when to look again */
+	uint64_t mount_seen_ms;  /* steady; when the marker was last seen */
 	uint64_t rescan_ms;    /* steady; the safety rescan */
 	uint64_t since_ms;     /* wall; for status */
 	uint64_t interval_ms;  /* of the command line, or 0: the configuration's */

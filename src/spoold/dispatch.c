@@ -159,7 +159,8 @@ static int take(struct daemon *d, const struct user *u, const struct job *job, c
 {
 	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
 	/* Somebody removed a directory of ours. */
-	if (r == -ENOTDIR && daemon_mounted(d) && users_make_directories(d, u->name))
+	if (r == -ENOTDIR && daemon_mounted(d) && tree_has_user(d->tree, u->name) &&
+	    users_make_directories(d, u->name))
 		r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
 	return r;
 }
@@ -219,10 +220,17 @@ static int claim_one(struct daemon *d, const struct sched_pick *pick)
 	return claim_apply(d, &claim->change);
 }
 
+/* A result acts before the claims that follow it in the same turn, so its
+ * worker counts as free. */
 static uint32_t places(const struct daemon *d)
 {
-	uint32_t free_places = pool_free_places(d->pool);
+	uint32_t free_places = pool_free_places(d->pool) + d->dispatch.freeing;
 	return free_places > d->dispatch.claims ? free_places - d->dispatch.claims : 0;
+}
+
+void dispatch_begin(struct daemon *d)
+{
+	d->dispatch.freeing = 0;
 }
 
 bool dispatch_ready(struct daemon *d)

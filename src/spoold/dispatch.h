@@ -40,6 +40,7 @@ struct dispatch {
 	struct unmoved *unmoved;
 	struct heap unmoved_due;
 	uint32_t claims;        /* of this turn, not yet handed to a worker */
+	uint32_t freeing;       /* results of this turn: their workers are free when they act */
 };
 
 enum {
@@ -49,6 +50,8 @@ enum {
 
 /* Within a turn: applies the claims that the scheduler proposes. */
 int dispatch_claim_some(struct daemon *d);
+/* A transaction begins: nothing was applied in it yet. */
+void dispatch_begin(struct daemon *d);
 /* Is there anything it would propose? (Then a turn is worth while.) */
 bool dispatch_ready(struct daemon *d);
 

@@ -16,11 +16,19 @@
  * which it was put: a running number fills the low bits. */
 enum { ORDER_BITS = 20 };
 
+/* While a scan runs, its user's new uploads are looked at this often. */
+enum { SCAN_PAUSE_MS = 20 };
+
+static void put_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms, uint64_t order)
+{
+	uint64_t low = order & ((UINT64_C(1) << ORDER_BITS) - 1);
+	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | low) < 0)
+		log_error("memory is out: an upload waits for the next scan");
+}
+
 static void set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms)
 {
-	uint64_t order = d->intake.order++ & ((UINT64_C(1) << ORDER_BITS) - 1);
-	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | order) < 0)
-		log_error("memory is out: an upload waits for the next scan");
+	put_due(d, e, due_ms, d->intake.order++);
 }
 
 void intake_init(struct daemon *d)
@@ -249,7 +257,9 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		return false;
 	const struct upload_entry *e = intake_find(u, path);
 	if (e != NULL) {
-		if (e->state == UPLOAD_REFUSED || !file_ident_same(&e->look.ident, ident))
+		/* One that waits for an event may have missed it, or the rule changed. */
+		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
+		if (e->state == UPLOAD_REFUSED || waits || !file_ident_same(&e->look.ident, ident))
 			track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
@@ -281,6 +291,8 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	} else {
 		/* From here on it is watched like any other that arrives. */
 		e->look.changed_steady_ms = d->steady_ms;
+		if (e->waits_for == SETTLE_WAIT)
+			u->backlog_ms = d->steady_ms + policy->settle_ms;
 	}
 	if (e->waits_for != SETTLE_CONVENTION)
 		set_due(d, e, due);
@@ -300,17 +312,18 @@ void intake_again(struct daemon *d, struct upload_entry *e)
 
 void intake_left(struct daemon *d, struct user *u, const char *path)
 {
-	if (!daemon_mounted(d))
-		return;
 	struct upload_entry *e = intake_find(u, path);
-	if (e != NULL)
-		intake_drop(d, e);
 	struct job job = {0};
-	if (index_find_path(d->index, u->number, path, &job) < 0)
-		return;
-	if (!job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
-	    job_next_state(job.state, JOB_EV_GONE) >= 0)
-		recover_job(d, u, &job);
+	bool was_job = index_find_path(d->index, u->number, path, &job) == 0 &&
+	               !job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
+	               job_next_state(job.state, JOB_EV_GONE) >= 0;
+	/* Mostly it is a job that we moved on ourselves. */
+	if ((e != NULL || was_job) && daemon_mounted(d)) {
+		if (e != NULL)
+			intake_drop(d, e);
+		if (was_job)
+			recover_job(d, u, &job);
+	}
 	job_clear(&job);
 }
 
@@ -408,6 +421,24 @@ uint64_t intake_arriving(const struct user *u)
 	return HASH_COUNT(u->uploads) - u->uploads_refused;
 }
 
+bool intake_behind_backlog(const struct daemon *d, const struct upload_entry *e)
+{
+	const struct user *u = e->user;
+	if (u->scan_running || !u->scanned)
+		return !e->from_scan;
+	return !e->look.found && d->steady_ms <= u->backlog_ms;
+}
+
+/* All of a user that wait go on in the same millisecond, each with its old
+ * number: none of them overtakes another. */
+static void put_behind_backlog(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	if (d->steady_ms > u->backlog_ms)
+		u->backlog_ms = d->steady_ms + SCAN_PAUSE_MS;
+	put_due(d, e, u->backlog_ms + 1, e->due.key);
+}
+
 /* Judges an upload whose time has come; what it saw goes back into the entry. */
 static void judge(struct daemon *d, struct upload_entry *e)
 {
@@ -443,21 +474,31 @@ static void judge(struct daemon *d, struct upload_entry *e)
 		set_due(d, e, due);
 }
 
+static bool is_any_due(const struct daemon *d)
+{
+	const struct heap_node *node = heap_first(&d->intake.due);
+	return node != NULL && node->key >> ORDER_BITS <= d->steady_ms;
+}
+
 void intake_tick(struct daemon *d)
 {
 	struct heap_node *node;
 	if (d->intake.more_hints)
 		intake_read_hints(d);
 	/* What is complete waits its turn where the index cannot take it. */
-	if (turn_stalled(d) || !daemon_mounted(d))
+	if (turn_stalled(d))
+		return;
+	/* Running jobs make many ticks, and the look is six system calls. */
+	d->intake.mount_unseen = !is_any_due(d) && d->intake.ready_n == 0 &&
+	                         d->steady_ms < d->mount_seen_ms + INTAKE_MOUNT_MS;
+	if (d->intake.mount_unseen || !daemon_mounted(d))
 		return;
 	while ((node = heap_first(&d->intake.due)) != NULL &&
 	       node->key >> ORDER_BITS <= d->steady_ms && d->intake.ready_n < INTAKE_BATCH_MAX) {
 		struct upload_entry *e = HEAP_ENTRY(node, struct upload_entry, due);
 		heap_remove(&d->intake.due, node);
-		/* The backlog that a scan is sorting came before. */
-		if (e->user->scan_running && !e->from_scan)
-			set_due(d, e, d->steady_ms + 20);
+		if (intake_behind_backlog(d, e))
+			put_behind_backlog(d, e);
 		else
 			judge(d, e);
 	}
@@ -482,7 +523,8 @@ uint64_t intake_next(const struct daemon *d)
 	const struct heap_node *node = heap_first(&d->intake.due);
 	if (d->intake.ready_n > 0 || d->intake.more_hints)
 		return 0;
-	if (node == NULL || turn_stalled(d))
+	if (turn_stalled(d))
 		return UINT64_MAX;
-	return node->key >> ORDER_BITS;
+	uint64_t look = d->intake.mount_unseen ? d->mount_seen_ms + INTAKE_MOUNT_MS : UINT64_MAX;
+	return node == NULL ? look : due_min(look, node->key >> ORDER_BITS);
 }

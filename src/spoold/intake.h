@@ -48,6 +48,7 @@ struct intake {
 	size_t ready_n;
 	struct sync_batch *batches;    /* at the syncer */
 	uint64_t last_tag;
+	bool mount_unseen;             /* the last tick did not look for the marker */
 };
 
 enum {
@@ -61,6 +62,7 @@ enum {
 	INTAKE_REFUSED_MAX = 1024,
 	INTAKE_BATCH_MAX = 512,         /* descriptors open for one sync */
 	INTAKE_RELOOK_MS = 5000,        /* hard links may lose their other name unseen */
+	INTAKE_MOUNT_MS = 100,          /* a tick without uploads looks for the marker this often */
 };
 
 void intake_init(struct daemon *d);
@@ -89,6 +91,8 @@ void intake_left(struct daemon *d, struct user *u, const char *path);
 struct upload_entry *intake_find(const struct user *u, const char *path);
 /* Uploads of this user that are not jobs yet and may become some. */
 uint64_t intake_arriving(const struct user *u);
+/* It arrived after what a scan found or still sorts in, and waits for that. */
+bool intake_behind_backlog(const struct daemon *d, const struct upload_entry *e);
 /* Nothing is under way that only time or the syncer have to finish (for once). */
 bool intake_idle(const struct daemon *d);
 

@@ -400,7 +400,7 @@ static int visit_directory(void *ctx, uint64_t id, const char *name, const struc
 	else if (!active)
 		recover_job(v->d, v->user, &job);
 	job_clear(&job);
-	return r == -ENOENT ? 0 : r;
+	return r;
 }
 
 static int visit_active(struct daemon *d, struct user *u)

@@ -212,8 +212,8 @@ static bool lacks_rename(const struct user *u, const struct upload_entry *entry)
 	       !entry->look.found;
 }
 
-static void explain_arriving(const struct user *u, const struct upload_entry *entry,
-                             struct explanation *e)
+static void explain_arriving(const struct daemon *d, const struct user *u,
+                             const struct upload_entry *entry, struct explanation *e)
 {
 	double settle_s = (double)u->settings->settle.settle_ms / 1000;
 	if (entry->state != UPLOAD_ARRIVING) {
@@ -222,7 +222,7 @@ static void explain_arriving(const struct user *u, const struct upload_entry *en
 	} else if (entry->error != 0) {
 		say(e->because, "it cannot be taken: %s", strerror(-entry->error));
 		say(e->next, "it is tried again by itself; spoold's account must be able to read it");
-	} else if (u->scan_running) {
+	} else if (intake_behind_backlog(d, entry)) {
 		say(e->because, "the backlog in incoming is being sorted in first; it is older");
 		say(e->next, "it is looked at right after");
 	} else if (entry->waits_for == SETTLE_WRITER) {
@@ -268,7 +268,7 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.next, "it becomes a job when it is renamed to a name that does not");
 		answer_file(d, a, outside, "ignored", &e);
 	} else if (entry != NULL) {
-		explain_arriving(u, entry, &e);
+		explain_arriving(d, u, entry, &e);
 		answer_file(d, a, outside, "arriving", &e);
 	} else {
 		say(e.because, "it was not noticed yet");

@@ -164,11 +164,15 @@ static void steer_finish(struct daemon *d, struct change *c, int error)
 	steer_free(s);
 }
 
+/* "held by alice: printer is out of paper" */
 static char *by_whom(const char *what, const struct asker *a)
 {
 	char *text = NULL;
 	const char *who = a->user == NULL ? "an operator" : a->user;
-	return asprintf(&text, "%s by %s", what, who) < 0 ? NULL : text;
+	const char *reason = json_string_value(json_object_get(a->body, "reason"));
+	int n = asprintf(&text, "%s by %s%s%s", what, who, reason == NULL ? "" : ": ",
+	                 reason == NULL ? "" : reason);
+	return n < 0 ? NULL : text;
 }
 
 /* Takes ownership of `jobs`. */
@@ -336,26 +340,46 @@ void request_retry(struct daemon *d, const struct asker *a)
 	job_clear(&job);
 }
 
+/* The job that this upload became already: its event came before this request.
+ * One that is over counts too, where the client says since when. */
+static bool find_submitted(struct daemon *d, const struct user *u, const char *path,
+                           uint64_t since_ms, struct job *ret)
+{
+	if (index_find_path(d->index, u->number, path, ret) < 0)
+		return false;
+	bool newer = since_ms > 0 && ret->accepted_ms >= since_ms;
+	if (newer || (!job_state_is_final(ret->state) && intake_find(u, path) == NULL))
+		return true;
+	job_clear(ret);
+	return false;
+}
+
+static void await_upload(struct daemon *d, const struct asker *a, struct user *u,
+                         const char *path, uint64_t since_ms)
+{
+	struct job job = {0};
+	if (find_submitted(d, u, path, since_ms, &job)) {
+		answer(d, a, json_pack("{s:o}", "job", shape_job(&job, u->name)));
+	} else {
+		wait_for_upload(d, a, u, path);
+		intake_look(d, u, path, WATCH_RENAMED_IN);
+	}
+	job_clear(&job);
+}
+
 void request_submitted(struct daemon *d, const struct asker *a)
 {
 	struct user *u;
+	uint64_t since_ms;
 	const char *escaped = json_string_value(json_object_get(a->body, "name"));
 	char *path = escaped == NULL ? NULL : unescape_name(escaped);
-	if (path == NULL) {
+	if (path == NULL)
 		answer_no(d, a, ANSWER_USAGE, "expected the name of the file that was put into incoming");
-	} else if (ask_user(d, a, &u) && u == NULL) {
-		answer_no(d, a, ANSWER_USAGE, "expected a user");
-	} else if (u != NULL) {
-		struct job job = {0};
-		/* Its event may have come before this request. */
-		if (index_find_path(d->index, u->number, path, &job) == 0 &&
-		    !job_state_is_final(job.state) && intake_find(u, path) == NULL) {
-			answer(d, a, json_pack("{s:o}", "job", shape_job(&job, u->name)));
-		} else {
-			intake_look(d, u, path, WATCH_RENAMED_IN);
-			wait_for_upload(d, a, u, path);
-		}
-		job_clear(&job);
+	else if (ask_number(d, a, "since", 0, &since_ms) && ask_user(d, a, &u)) {
+		if (u == NULL)
+			answer_no(d, a, ANSWER_USAGE, "expected a user");
+		else
+			await_upload(d, a, u, path, since_ms);
 	}
 	free(path);
 }

@@ -199,14 +199,15 @@ static json_t *latin1(const unsigned char *bytes, size_t n)
 
 void request_log(struct daemon *d, const struct asker *a)
 {
-	static unsigned char chunk[LOG_CHUNK];
 	struct job job = {0};
 	struct user *u;
 	uint64_t offset;
 	size_t n = 0;
 	if (!ask_number(d, a, "offset", 0, &offset) || !ask_job(d, a, &job, &u))
 		return;
-	int r = tree_read_log(d->tree, u->name, &job, offset, chunk, sizeof chunk, &n);
+	unsigned char *chunk = malloc(LOG_CHUNK);
+	int r = chunk == NULL ? -ENOMEM : tree_read_log(d->tree, u->name, &job, offset, chunk,
+	                                                LOG_CHUNK, &n);
 	bool final = job_state_is_final(job.state);
 	if (r == -ENOENT && final)
 		answer_no(d, a, ANSWER_NO,
@@ -218,5 +219,6 @@ void request_log(struct daemon *d, const struct asker *a)
 	else
 		answer(d, a, json_pack("{s:o, s:I, s:b}", "data", latin1(chunk, n), "next",
 		                       (json_int_t)(offset + n), "final", (int)(final && n == 0)));
+	free(chunk);
 	job_clear(&job);
 }

@@ -176,6 +176,8 @@ static int settlement_apply(struct daemon *d, struct change *c)
 	struct settlement *s = (struct settlement *)c;
 	struct job job = {0};
 	job_clear(&s->after);
+	if (dispatch_find(d, s->result.job) != NULL)
+		d->dispatch.freeing++;
 	int r = index_get_job(d->index, s->result.job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -195,15 +197,17 @@ static void log_result(const struct user *u, const struct job *job, uint64_t ran
 	char *shown = escape_str(job->path);
 	const char *name = shown == NULL ? "?" : shown;
 	if (job->records != RECORDS_NONE)
-		snprintf(records, sizeof records, ", %" PRIu64 " records", job->records);
+		snprintf(records, sizeof records, ", %" PRIu64 " record%s", job->records,
+		         job->records == 1 ? "" : "s");
 	human_duration(ran_ms, took);
 	if (job->state == JOB_DONE)
 		log_info("user %s: job %" PRIu64 " (%s) is done after %s%s", u->name, job->id, name,
 		         took, records);
 	else if (job_state_is_final(job->state))
-		log_warning("user %s: job %" PRIu64 " (%s) %s after %u attempt(s): %s", u->name,
+		log_warning("user %s: job %" PRIu64 " (%s) %s after %u attempt%s: %s", u->name,
 		            job->id, name, job->state == JOB_FAILED ? "failed" : "was canceled",
-		            job->attempt, job->error == NULL ? "no reason given" : job->error);
+		            job->attempt, job->attempt == 1 ? "" : "s",
+		            job->error == NULL ? "no reason given" : job->error);
 	else
 		log_notice("user %s: job %" PRIu64 " (%s), attempt %u: %s; it is %s", u->name, job->id,
 		           name, job->attempt, job->error == NULL ? "interrupted" : job->error,

@@ -97,6 +97,7 @@ static void end_scan(struct daemon *d)
 	s->found = NULL;
 	s->found_room = 0;
 	s->user->scan_running = false;
+	s->user->scanned = true;
 	s->user = NULL;
 	s->phase = SCAN_IDLE;
 	s->done++;
@@ -117,7 +118,8 @@ static bool begin_walk(struct daemon *d)
 		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
 		            s->user->name, strerror(-r), s->user->name);
 	if (r == -ENOENT && daemon_mounted(d)) {
-		if (users_make_directories(d, s->user->name))
+		if (tree_has_user(d->tree, s->user->name) &&
+		    users_make_directories(d, s->user->name))
 			user_watch(d, s->user);
 		s->phase = SCAN_WITHDRAWN;
 		s->after_seq = 0;
@@ -179,7 +181,8 @@ static void after_feed(struct daemon *d)
 {
 	struct scan *s = &d->scan;
 	struct user_row row = {0};
-	if (s->more) {
+	/* Where intake is full another walk would find the same again. */
+	if (s->more && !s->user->uploads_missed) {
 		begin_walk(d);
 		return;
 	}

@@ -6,7 +6,6 @@
 #include "spoold/daemon.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +18,6 @@
 #define SPOOLD_LIBEXECDIR "/usr/local/libexec"
 #endif
 
-enum { LOCK_TRIES = 20, LOCK_EVERY_MS = 50 };
 
 static void say_report(const struct config_report *report)
 {
@@ -87,16 +85,16 @@ int setup_act(const struct setup *setup)
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
-/* A worker that a killed daemon was just starting has its descriptors until it
- * becomes its own program: a moment, on a busy machine. */
-static int lock_spool(struct tree *tree)
+/* A daemon that is killed while it starts a worker leaves its descriptors, and
+ * so its locks, for a moment with a child that has not become a worker yet. */
+enum { START_PATIENCE_MS = 2000, START_LOOK_MS = 20 };
+
+static bool be_patient(uint64_t until_ms)
 {
-	int fd = tree_lock_daemon(tree);
-	for (unsigned n = 0; n < LOCK_TRIES && fd == -EAGAIN; n++) {
-		clock_pause_ms(LOCK_EVERY_MS);
-		fd = tree_lock_daemon(tree);
-	}
-	return fd;
+	if (clock_steady_ms() >= until_ms)
+		return false;
+	clock_pause_ms(START_LOOK_MS);
+	return true;
 }
 
 static int open_tree(struct daemon *d)
@@ -109,11 +107,17 @@ static int open_tree(struct daemon *d)
 	else if (r == -ENODEV)
 		log_error("%s has no marker: is the spool mounted? If this is to be a new spool, run "
 		          "'spoold --init' once", root);
+	else if (r == -EBADMSG)
+		log_error("the marker %s/.spoold/marker is damaged or of a newer version of spoold; put "
+		          "it back from a backup, or use that version", root);
 	else if (r < 0)
 		log_error("the spool %s cannot be opened: %s", root, strerror(-r));
 	if (r < 0)
 		return r;
-	d->lock_fd = lock_spool(d->tree);
+	uint64_t until_ms = clock_steady_ms() + START_PATIENCE_MS;
+	do
+		d->lock_fd = tree_lock_daemon(d->tree);
+	while (d->lock_fd == -EAGAIN && be_patient(until_ms));
 	if (d->lock_fd == -EAGAIN)
 		log_error("another spoold is at work on %s; stop it first ('spoolctl status' shows it)",
 		          root);
@@ -152,7 +156,11 @@ static int open_index(struct daemon *d)
 		.relaxed = d->config->durability == DURABILITY_RELAXED,
 		.spool_id = tree_id(d->tree),
 	};
-	int r = index_open(d->config->index, &options, &d->index);
+	uint64_t until_ms = clock_steady_ms() + START_PATIENCE_MS;
+	int r;
+	do
+		r = index_open(d->config->index, &options, &d->index);
+	while (r == -EBUSY && be_patient(until_ms));
 	if (r != -EBADMSG && r != -ESTALE)
 		return say_index(d, r);
 	char *aside = NULL;
@@ -205,11 +213,8 @@ static int open_pool(struct daemon *d)
 static int open_watch(struct daemon *d)
 {
 	int r = watch_new(&d->watch);
-	if (r == 0) {
-		int fd = open(tree_root(d->tree), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = fd < 0 ? -errno : watch_add(d->watch, fd, 0, "");
-		fd_close(fd);
-	}
+	if (r == 0)
+		r = users_watch_root(d);
 	if (r < 0)
 		log_warning("directories cannot be watched (%s); they are polled every %llu s. Raise the "
 		            "limit with: sysctl fs.inotify.max_user_instances=1024", strerror(-r),
@@ -224,7 +229,11 @@ static int open_watch(struct daemon *d)
 static int open_control(struct daemon *d)
 {
 	const char *path = d->config->socket;
-	int r = d->once ? 0 : control_new(path, &d->control);
+	uint64_t until_ms = clock_steady_ms() + START_PATIENCE_MS;
+	int r;
+	do
+		r = d->once ? 0 : control_new(path, &d->control);
+	while (r == -EADDRINUSE && be_patient(until_ms));
 	if (r == -EADDRINUSE)
 		log_error("another process answers on %s; is another spoold running?", path);
 	else if (r == -ENAMETOOLONG)

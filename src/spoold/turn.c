@@ -45,6 +45,7 @@ static int commit_once(struct daemon *d, struct change *turn)
 	int r = index_begin(d->index);
 	if (r < 0)
 		return r;
+	dispatch_begin(d);
 	r = apply_all(d, turn);
 	if (r == 0)
 		r = users_refresh(d);
@@ -129,6 +130,7 @@ void turn_run(struct daemon *d)
 	}
 	struct change *turn;
 	int r = commit(d, &turn);
+	dispatch_begin(d);
 	note_outcome(d, r);
 	users_turn_ended(d, r < 0);
 	finish_all(d, turn, r);

@@ -7,6 +7,7 @@
 #include "spoold/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +146,14 @@ static int meet_each(void *ctx, const char *name, const char *problem)
 	return problem != NULL || user_find(d, name) == NULL ? users_meet(d, name) : 0;
 }
 
+int users_watch_root(struct daemon *d)
+{
+	int fd = open(tree_root(d->tree), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : watch_add(d->watch, fd, 0, "");
+	fd_close(fd);
+	return r;
+}
+
 int users_discover(struct daemon *d)
 {
 	return tree_each_user(d->tree, meet_each, d);
@@ -221,6 +230,15 @@ void user_touch(struct daemon *d, struct user *u)
 	d->users.touched = u;
 }
 
+/* A clock that was set back must not hold a retry for longer than the longest
+ * delay there is. */
+static uint64_t due_of(const struct daemon *d, const struct job *job)
+{
+	uint64_t longest = d->wall_ms + 2 * RETRY_DELAY_MAX_MS;
+	bool due = job->not_before_ms <= d->wall_ms || job->not_before_ms > longest;
+	return due ? 0 : job->not_before_ms;
+}
+
 /* The job that is to run next: the head of the line, or a retry that let
  * others go ahead and is due; whichever came first. */
 static int read_head(struct daemon *d, const struct user *u, struct sched_view *view)
@@ -229,13 +247,13 @@ static int read_head(struct daemon *d, const struct user *u, struct sched_view *
 	int r = index_next_in_line(d->index, u->number, 0, &head);
 	if (r == 0) {
 		view->head_job = head.id;
-		view->head_not_before_ms = head.not_before_ms <= d->wall_ms ? 0 : head.not_before_ms;
+		view->head_not_before_ms = due_of(d, &head);
 	} else if (r != -ENOENT) {
 		return r;
 	}
 	r = index_next_delayed(d->index, u->number, 0, 0, &delayed);
 	if (r == 0) {
-		bool due = delayed.not_before_ms <= d->wall_ms;
+		bool due = due_of(d, &delayed) == 0;
 		bool first = view->head_job == 0 || (due && delayed.seq < head.seq) ||
 		             view->head_not_before_ms > delayed.not_before_ms;
 		if (first) {

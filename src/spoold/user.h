@@ -25,8 +25,10 @@ struct user {
 	bool refreshing;         /* in users.touched */
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
+	bool scanned;            /* once since we know the user: what was there before is known */
 	struct upload_entry *uploads; /* arriving, by path */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
+	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
 	bool uploads_missed;          /* there was no room for more of them */
 	bool refused_missed;          /* more can never be a job than is listed: said once */
 	struct heap_node poll;   /* next scan of a polled user, steady ms */
@@ -55,6 +57,8 @@ enum { USER_UNLOCK_MS = 2000 };
 struct user *user_find(const struct daemon *d, const char *name);
 struct user *user_by_number(const struct daemon *d, uint32_t number);
 
+/* Watches the root for new users. A negative errno where that cannot be. */
+int users_watch_root(struct daemon *d);
 /* Meets every user directory of the spool that is not known yet. */
 int users_discover(struct daemon *d);
 /* Makes the directories of a user that are missing. True where any was. */

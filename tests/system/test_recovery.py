@@ -168,6 +168,22 @@ exit 0
         spool.wait_state("a.csv", "done")
         spool.wait_state("b.csv", "done", "bob")
 
+    def test_dropped_while_it_was_down_and_just_after(self):
+        """Promise 3: first in, first out across restarts. What was moved in
+        just before the start is not overtaken by what is moved in after it."""
+        spool = self.spool({"spool": {"settle_seconds": 2}})
+        spool.kill9()
+        names = [f"{n}.csv" for n in range(6)]
+        for name in names[:3]:
+            spool.drop("alice", name, how="mv")
+        spool.restart()
+        for name in names[3:]:
+            spool.drop("alice", name, how="mv")
+        self.assertSays("backlog", spool.explain_file(names[5])["because"])
+        for name in names:
+            spool.wait_state(name, "done")
+        self.assertEqual([s.name for s in spool.journal.starts("alice")], names)
+
     def test_killed_again_and_again_at_the_start(self):
         """Section 4: recovery itself may be cut short."""
         spool = self.spool(handler="sleep 0.05\n")

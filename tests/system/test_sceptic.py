@@ -120,7 +120,7 @@ class Interrupted(SystemTest):
         for program in ("spoold", "spool-worker", "spoolctl"):
             shutil.copy(os.path.join(harness.BUILD, program), build)
         worker = os.path.join(build, "spool-worker")
-        self.enterContext(unittest.mock.patch("harness.BUILD", build))
+        self.enterContext(unittest.mock.patch("spool.BUILD", build))
         spool = self.spool()
         os.rename(worker, worker + ".away")
         spool.drop("alice", "a.csv")

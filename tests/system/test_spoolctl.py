@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import pwd
 import re
 import select
 import subprocess
@@ -361,6 +362,9 @@ class Users(SystemTest):
         spool.ctl("user", "add", account)
         for place in harness.PLACES:
             self.assertTrue(os.path.isdir(spool.path(account, place)), place)
+        if os.geteuid() == 0:
+            owner = os.stat(spool.path(account, "incoming")).st_uid
+            self.assertEqual(owner, pwd.getpwnam(account).pw_uid, "spoold looks at once")
         self.assertIn(account, spool.ctl("user", "list").out)
         spool.ctl("user", "check", account)
         spool.wait_for(lambda: spool.user(account), what="the daemon to see the user")

@@ -344,7 +344,7 @@ Test(record, path_hash_is_the_same_for_ever)
 Test(record, path_hash_is_well_mixed)
 {
 	int flipped = 0;
-	char a[] = "report-00000.csv", b[] = "report-00000.csv";
+	char a[32], b[32];
 	for (int i = 0; i < 1000; i++) {
 		snprintf(a, sizeof a, "report-%05d.csv", i);
 		snprintf(b, sizeof b, "report-%05d.csv", i + 1);

@@ -333,7 +333,8 @@ Test(config, files_that_cannot_be_read_are_told_with_their_errno)
 {
 	char line[256];
 	cr_expect_eq(config_load(place.path, &place.config, &place.report), -ENOENT);
-	snprintf(line, sizeof line, "%s: cannot be read: No such file or directory", place.path);
+	snprintf(line, sizeof line, "%s: cannot be read: No such file or directory; write it, or name "
+	         "another with --config", place.path);
 	cr_assert_eq(place.report.errors_n, 1);
 	cr_expect_str_eq(place.report.errors[0], line);
 	config_report_clear(&place.report);

@@ -367,6 +367,8 @@ Test(config_mistakes, switching_accounts_takes_root)
 		expect_good(&place, "{\"handler\": {\"run_as\": \"nobody\"}}");
 		/* mkdtemp's directory is for root alone. */
 		cr_assert_eq(chmod(place.dir, 0755), 0);
+		/* So may the source be, below /root. */
+		cr_assert_eq(chdir("/"), 0);
 		cr_assert_eq(seteuid(65534), 0);
 		expect_no_switch();
 		cr_assert_eq(seteuid(0), 0);

@@ -1,5 +1,5 @@
 /* Printing: what was loaded comes back, and what is made from the table is
- * what is shipped. UPDATE=1 in the environment writes the schema anew. */
+ * what is shipped ("make docs" writes it anew). */
 #include "config_helper.h"
 
 static struct fixture place;
@@ -118,22 +118,39 @@ Test(config_print, what_takes_a_restart_is_named)
 	config_report_clear(&report);
 }
 
+/* What `print` writes. */
+static char *made_by(void (*print)(FILE *))
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	cr_assert_not_null(out);
+	print(out);
+	fclose(out);
+	return text;
+}
+
 Test(config_print, the_shipped_schema_is_current)
 {
-	char *text = NULL, *path = source_path("packaging/config.schema.json");
-	size_t size = 0;
-	FILE *out = getenv("UPDATE") != NULL ? fopen(path, "w") : NULL;
-	if (out != NULL) {
-		config_print_schema(out);
-		fclose(out);
-	}
-	free(path);
-	out = open_memstream(&text, &size);
-	config_print_schema(out);
-	fclose(out);
+	char *text = made_by(config_print_schema);
 	char *shipped = read_source("packaging/config.schema.json");
 	cr_expect(strcmp(text, shipped) == 0,
-	          "packaging/config.schema.json is old: run this test with UPDATE=1");
+	          "packaging/config.schema.json is old: run \"make docs\"");
 	free(shipped);
+	free(text);
+}
+
+Test(config_print, the_manual_page_is_current)
+{
+	char *text = made_by(config_print_roff);
+	char *page = read_source("packaging/man/spoold.json.5");
+	char *begin = strstr(page, "\n.\\\" settings: written by");
+	char *end = strstr(page, "\n.\\\" settings: end\n");
+	cr_assert(begin != NULL && end != NULL && begin < end, "the marks of the settings are gone");
+	begin = strchr(begin + 1, '\n') + 1;
+	end[1] = '\0';
+	cr_expect(strcmp(text, begin) == 0,
+	          "packaging/man/spoold.json.5 is old: run \"make docs\"");
+	free(page);
 	free(text);
 }

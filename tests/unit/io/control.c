@@ -282,6 +282,8 @@ Test(control, a_request_says_who_asks)
 
 Test(control, groups_of_the_peer)
 {
+	if (geteuid() != 0)
+		cr_skip_test("needs root, to be several users");
 	pid_t child = fork();
 	if (child == 0) {
 		gid_t groups[] = {4242, 4243};
@@ -769,6 +771,8 @@ static void expect_told_too_many(int fd)
 
 Test(control, a_thousand_connections)
 {
+	if (geteuid() != 0)
+		cr_skip_test("needs root, to be several users");
 	enum { CROWD = 1000 };
 	int fds[CROWD];
 	for (int i = 0; i < CROWD; i++)
@@ -876,6 +880,8 @@ static void disperse(struct crowd *crowd)
 
 Test(control, no_user_takes_all_places)
 {
+	if (geteuid() != 0)
+		cr_skip_test("needs root, to be several users");
 	struct crowd crowd = gather(NOBODY, 100);
 	cr_expect_eq(count_refused(&crowd), 100 - CONTROL_CLIENTS_PER_UID);
 	struct crowd other = gather(NOBODY - 1, 1);
@@ -889,6 +895,8 @@ Test(control, no_user_takes_all_places)
 
 Test(control, root_always_gets_in)
 {
+	if (geteuid() != 0)
+		cr_skip_test("needs root, to be several users");
 	struct crowd crowds[4];
 	int refused = 0;
 	for (int i = 0; i < 4; i++) {
@@ -920,6 +928,8 @@ static void live_unread(int over)
 
 Test(control, unread_answers_of_a_user_are_bounded_together)
 {
+	if (geteuid() != 0)
+		cr_skip_test("needs root, to be several users");
 	int over[2];
 	cr_assert_eq(pipe(over), 0);
 	pid_t child = fork();

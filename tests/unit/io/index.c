@@ -365,7 +365,7 @@ Test(index, a_job_is_in_the_tables_of_its_state)
 Test(index, the_line_is_in_order_and_a_retry_keeps_its_place)
 {
 	struct index *ix = test_create(place.dir);
-	char names[5][4];
+	char names[5][16];
 	struct job jobs[5], found;
 	test_begin(ix);
 	uint32_t alice = test_user(ix, "alice"), bob = test_user(ix, "bob");

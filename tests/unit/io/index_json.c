@@ -244,7 +244,8 @@ Test(index_json, an_answer_is_bounded)
 	for (int i = 0; i < INDEX_JSON_LIMIT_MAX + 5; i++) {
 		char name[16];
 		snprintf(name, sizeof name, "f%d", i);
-		put((struct plan){.user = "alice", .name = name, .state = i % 2 == 0 ? JOB_PENDING : JOB_DONE,
+		put((struct plan){.user = "alice", .name = name,
+		                  .state = i % 2 == 0 ? JOB_PENDING : JOB_DONE,
 		                  .finished_ms = (uint64_t)i});
 	}
 	struct index_json_filter filter = {.any_state = true, .limit = 0};

@@ -7,7 +7,7 @@ enum { USERS = 4, JOBS_MAX = 200, BATCHES = 60, OPERATIONS = 60, PATHS = 12 };
 struct model {
 	size_t slots;              /* of `jobs` in use: with few, users run out of them */
 	struct job jobs[JOBS_MAX]; /* id 0 = free */
-	char paths[PATHS][24];
+	char paths[PATHS][40];
 };
 
 static const char *const user_names[USERS] = {"alice", "bob", "carol", "dave"};

@@ -379,6 +379,49 @@ Test(pool, a_result_that_was_told_counts_though_its_worker_dies)
 	cr_assert_eq(pool_busy(p), 0u);
 }
 
+Test(pool, a_result_is_heard_from_a_worker_that_died_without_listening)
+{
+	script(&w, "exit 0");
+	run_job();
+	expect_started();
+	struct pollfd ready = {.fd = pool_fd(p), .events = POLLIN};
+	cr_assert_eq(poll(&ready, 1, PATIENCE_MS), 1);
+	pid_t pid = worker_pid();
+	siginfo_t info;
+	kill(pid, SIGSTOP);
+	cr_assert_eq(waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOWAIT), 0);
+	cr_assert_eq(pool_cancel(p, 42, false), 0);
+	kill(pid, SIGKILL);
+	cr_assert_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	struct run_result result = expect_result();
+	cr_assert_eq(result.outcome, OUTCOME_SUCCEEDED);
+	run_result_clear(&result);
+}
+
+Test(pool, workers_that_die_together_are_all_told)
+{
+	script(&w, "(setsid sleep 60 &); echo > ready; sleep 60");
+	run_job();
+	expect_started();
+	w.order.job = 43;
+	run_job();
+	expect_started();
+	wait_for_job_file("ready");
+	pid_t pids[2];
+	cr_assert_eq(children(pids, 2), 2u);
+	kill(pids[0], SIGKILL);
+	kill(pids[1], SIGKILL);
+	uint64_t sum = 0;
+	for (int i = 0; i < 2; i++) {
+		struct pool_event ev = next();
+		cr_assert_eq(ev.kind, POOL_GONE);
+		sum += ev.job;
+	}
+	cr_assert_eq(sum, 85u);
+	cr_assert_eq(count_processes(w.order.cookie), 0);
+	cr_assert_eq(pool_free_places(p), 2u);
+}
+
 Test(pool, an_idle_worker_that_died_is_replaced)
 {
 	script(&w, "exit 0");
@@ -471,6 +514,21 @@ Test(pool, an_unacknowledged_result_is_left_when_the_daemon_goes)
 	wait_until_gone(pid);
 }
 
+Test(pool, a_handler_cannot_stand_in_the_way_of_its_result)
+{
+	script(&w, "mkdir -p .spoold-result/x .spoold-result.new/x; sleep 0.2; exit 5");
+	run_job();
+	expect_started();
+	pid_t pid = worker_pid();
+	wait_for_job_file(NAME_RESULT ".new");
+	pool_free(p);
+	p = NULL;
+	wait_until_gone(pid);
+	struct run_result result = left_result();
+	cr_assert_eq(result.exit_code, 5);
+	run_result_clear(&result);
+}
+
 Test(pool, a_cancel_reaches_a_worker_whose_daemon_is_gone)
 {
 	script(&w, "sleep 60");
@@ -523,6 +581,18 @@ Test(pool, a_worker_that_cannot_be_started_is_an_error)
 	pool_free(none);
 }
 
+Test(pool, a_worker_started_by_hand_explains_itself)
+{
+	char *path = worker_path(), *command;
+	for (const char *const *arguments = (const char *const[]){"", "0", "x", "99", "3 4", NULL};
+	     *arguments != NULL; arguments++) {
+		cr_assert_geq(asprintf(&command, "%s %s 2>&1 | grep -q 'is started by spoold'", path, *arguments), 0);
+		cr_assert_eq(system(command), 0, "%s", command);
+		free(command);
+	}
+	free(path);
+}
+
 /* A "worker" that says what no worker says. The pool gives it its socket as
  * descriptor 3; what it writes there is a packet. */
 static void strange_worker(const char *body)
@@ -549,7 +619,7 @@ Test(pool, a_worker_that_talks_nonsense_is_killed)
 	strange_worker("echo nonsense >&3; (exec -a $0 sleep 63)");
 	strange_worker("printf '{\"type\":\"started\",\"job\":99,\"started_ms\":1}' >&3; (exec -a $0 sleep 63)");
 	strange_worker("printf '{\"type\":\"ack\",\"job\":42}' >&3; (exec -a $0 sleep 63)");
-	strange_worker("head -c 70000 /dev/zero >&3; (exec -a $0 sleep 63)");
+	strange_worker("head -c 70000 /dev/zero >&3 2>/dev/null; (exec -a $0 sleep 63)");
 	strange_worker("exit 0");
 }
 

@@ -24,10 +24,10 @@ Test(runner_kill, a_timeout_ends_the_handler)
 	struct run_result result = run(&w);
 	cr_assert_eq(result.outcome, OUTCOME_TIMED_OUT);
 	cr_assert_eq(result.exit_code, 128 + SIGTERM);
-	cr_assert_str_eq(result.error, "took longer than 0.3 s");
+	cr_assert_str_eq(result.error, "timed out: took longer than 0.3 s");
 	cr_assert(result.ran_ms >= 300 && result.ran_ms < 5000);
 	char *log = get_log(&w);
-	cr_assert_str_eq(log, "before\n== took longer than 0.3 s ==\n");
+	cr_assert_str_eq(log, "before\n== timed out: took longer than 0.3 s ==\n");
 	free(log);
 	expect_nothing_left();
 	run_result_clear(&result);

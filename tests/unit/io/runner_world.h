@@ -92,7 +92,7 @@ UNUSED static void accept_file(struct world *w, const char *name, const char *te
 
 UNUSED static void world_make(struct world *w)
 {
-	*w = (struct world){.top = "/tmp/spoold-test-XXXXXX"};
+	*w = (struct world){.top = "/tmp/spoold-runner-XXXXXX"};
 	cr_assert_not_null(mkdtemp(w->top));
 	chmod(w->top, 0755);
 	snprintf(w->dir, sizeof w->dir, "%s/42", w->top);

@@ -1,6 +1,9 @@
 #include "tree_world.h"
 
+#include "base/clock.h"
+
 #include <dirent.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -485,22 +488,28 @@ Test(tree_claim, jobs_are_opened)
 
 /* Another process plays with the name while it is claimed. */
 
+enum { LABELS_MAX = 100000 };
+
 struct game {
 	volatile bool stop;
 	volatile unsigned made;     /* files it made: "made-1" ... */
-	volatile unsigned rounds;
+	volatile unsigned ended;    /* claimed, or kept, for good */
+	volatile unsigned rounds, claimed, stale, kept;
 };
 
 /* Nothing here destroys a file, so each must be found again. */
 static void play(struct game *g)
 {
-	static const char *const others[] = {".other", ".link", ".fifo", ".dir", ".pair"};
+	static const char *const others[] = {".link", ".fifo", ".dir", ".pair"};
 	int dir = open(at("incoming"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (unsigned i = 0; !g->stop; i++, g->rounds++) {
-		renameat2(dir, "x", dir, others[i % 5], RENAME_EXCHANGE);
-		if (i % 3 == 0)
-			renameat2(dir, "x", dir, others[i % 5], RENAME_EXCHANGE);
-		if (i % 7 != 0)
+		renameat2(dir, "x", dir, ".other", RENAME_EXCHANGE);
+		if (i % 2 == 0) {
+			const char *other = others[i / 2 % 4];
+			if (renameat2(dir, "x", dir, other, RENAME_EXCHANGE) == 0)
+				renameat2(dir, "x", dir, other, RENAME_EXCHANGE);
+		}
+		if (g->made - g->ended > 50 || g->made + 1 == LABELS_MAX)
 			continue;
 		int fd = openat(dir, "x", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
 		if (fd >= 0) {
@@ -511,8 +520,6 @@ static void play(struct game *g)
 	}
 	_exit(0);
 }
-
-enum { LABELS_MAX = 100000 };
 
 /* Counts where the contents are: found[n] for "made-n", found[0] for all else. */
 static void count_dir(int dirfd, unsigned *found, unsigned *others)
@@ -560,8 +567,9 @@ static void check_game(const struct game *g, const char *canary)
 	cr_assert_eq(st.st_size, 6);
 }
 
-/* One look and claim; what was claimed is what was looked at. */
-static void claim_once(uint64_t id, int incoming, unsigned *claimed, unsigned *stale)
+/* One look and claim; what was claimed is what was looked at. Goes back into
+ * the game where the name is free. */
+static void claim_once(uint64_t id, int incoming, struct game *g)
 {
 	struct file_ident seen, got;
 	enum entry_kind kind;
@@ -570,26 +578,26 @@ static void claim_once(uint64_t id, int incoming, unsigned *claimed, unsigned *s
 		return;
 	int r = tree_claim(t, "alice", id, "x", &seen, &kept);
 	snprintf(dir, sizeof dir, "processing/%u", (unsigned)id);
+	cr_assert(r == 0 || r == -ENOENT || r == -ESTALE, "%s", strerror(-r));
+	g->stale += r == -ESTALE;
 	if (r == 0) {
 		int priv = tree_open_private(t, "alice", id);
-		cr_assert(priv >= 0);
 		cr_assert_eq(tree_ident_at(priv, "x", &got, &kind), 0);
 		cr_assert(file_ident_same(&got, &seen));
 		cr_assert_eq(kind, ENTRY_FILE);
-		/* Back into the game, where the name is free. */
 		if (tree_rename(priv, "x", incoming, "x") == 0)
 			cr_assert_eq(rmdir(at(dir)), 0);
+		else
+			g->ended++;
 		fd_close(priv);
-		(*claimed)++;
+		g->claimed++;
 		return;
 	}
-	cr_assert(r == -ENOENT || r == -ESTALE, "%s", strerror(-r));
 	cr_assert_not(there(dir), "%s stays behind", dir);
-	*stale += r == -ESTALE;
 	if (kept != NULL) {
-		/* Into the game again. */
 		int failed = tree_open_place(t, "alice", PLACE_FAILED);
-		tree_rename(failed, kept, incoming, "x");
+		g->kept++;
+		g->ended += tree_rename(failed, kept, incoming, "x") < 0;
 		fd_close(failed);
 	}
 	free(kept);
@@ -597,9 +605,8 @@ static void claim_once(uint64_t id, int incoming, unsigned *claimed, unsigned *s
 
 Test(tree_claim, a_hostile_uploader_gains_and_loses_nothing)
 {
-	enum { CLAIMS = 4000 };
+	enum { CLAIMED = 300, STALE = 100, KEPT = 5, GAME_MS = 10000 };
 	char canary[128];
-	unsigned claimed = 0, stale = 0;
 	struct game *g = mmap(NULL, sizeof *g, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 	                      0);
 	cr_assert_neq(g, MAP_FAILED);
@@ -616,15 +623,21 @@ Test(tree_claim, a_hostile_uploader_gains_and_loses_nothing)
 	make_dir("incoming/.dir");
 	int incoming = tree_open_place(t, "alice", PLACE_INCOMING);
 	pid_t pid = fork();
-	if (pid == 0)
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		play(g);
-	for (unsigned id = 1; id <= CLAIMS; id++)
-		claim_once(id, incoming, &claimed, &stale);
+	}
+	uint64_t until_ms = clock_steady_ms() + GAME_MS;
+	for (uint64_t id = 1; clock_steady_ms() < until_ms; id++) {
+		if (g->claimed >= CLAIMED && g->stale >= STALE && g->kept >= KEPT)
+			break;
+		claim_once(id, incoming, g);
+	}
 	g->stop = true;
 	cr_assert_eq(waitpid(pid, NULL, 0), pid);
 	fd_close(incoming);
-	cr_assert_gt(claimed, 0);
-	cr_assert_gt(stale, 0, "%u rounds, and none came in between", g->rounds);
+	cr_assert_gt(g->claimed, 0);
+	cr_assert_gt(g->stale, 0, "%u rounds, and none came in between", g->rounds);
 	check_game(g, canary);
 	munmap(g, sizeof *g);
 }

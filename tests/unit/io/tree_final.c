@@ -475,15 +475,13 @@ Test(tree_final, a_half_removed_output_is_still_known_as_ours)
 {
 	struct work w;
 	start_work(&w, 1, "x.csv", "1");
-	if (geteuid() != 0)
-		cr_skip("needs root for a mount\n");
 	for (char n[] = "a"; n[0] <= 'z'; n[0]++)
 		put(at("processing/1/output/file %s", n), "1");
 	mkdir(at("processing/1/output/m"), 0700);
 	finish(&w, "x.csv");
 	cr_expect(is_there(at("done/x.csv.output/" TREE_OUTPUT_MARK)));
-	cr_assert_eq(unshare(CLONE_NEWNS), 0);
-	cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		cr_skip("cannot mount here\n");
 	cr_assert_eq(mount("tmpfs", at("done/x.csv.output/m"), "tmpfs", 0, "size=64k"), 0);
 	put(at("done/x.csv.output/m/foreign"), "stays");
 	reopen_world();

@@ -186,12 +186,13 @@ Test(tree_users, full_disk_leaves_nothing_half_made)
 	cr_assert_eq(unlinkat(m->rootfd, "1", 0), 0);
 	cr_assert_eq(tree_make_user(m, "eve", UPLOADER, UPLOADER, &made), -ENOSPC);
 	cr_assert_eq(made, 99);
+	cr_assert_not(tree_has_user(m, "eve"), "whole or not at all");
 	for (int i = 2; i < 6; i++) {
 		snprintf(name, sizeof name, "%d", i);
 		cr_assert_eq(unlinkat(m->rootfd, name, 0), 0);
 	}
 	cr_assert_eq(tree_make_user(m, "eve", UPLOADER, UPLOADER, &made), 0);
-	cr_assert_eq(made, 3, "two were there");
+	cr_assert_eq(made, 5, "nothing was left there");
 	struct stat st;
 	cr_assert_eq(fstatat(m->rootfd, "eve/incoming", &st, 0), 0);
 	cr_assert_eq(st.st_uid, UPLOADER);
@@ -276,6 +277,8 @@ Test(tree_users, symlinks_and_files_in_the_way)
 
 Test(tree_users, modes)
 {
+	if (geteuid() != 0)
+		cr_skip_test("needs root, to be another one than the uploader");
 	static const struct {
 		const char *dir;
 		mode_t mode;
@@ -328,6 +331,11 @@ Test(tree_users, what_the_daemon_cannot_do)
 	cr_assert_eq(seteuid(1234), 0);
 	struct findings f = check("alice");
 	cr_assert_eq(seteuid(0), 0);
+	cr_assert_eq(f.n, 0, "a stranger cannot tell: %s", f.text);
+	cr_assert_eq(fchownat(t->rootfd, ".spoold/daemon.lock", 1234, 1234, 0), 0);
+	cr_assert_eq(seteuid(1234), 0);
+	f = check("alice");
+	cr_assert_eq(seteuid(0), 0);
 	says(&f, "!incoming cannot be read and written by the account that spoold runs as | chmod");
 	says(&f, "!processing cannot be read and written by the account that spoold runs as | chown");
 	says(&f, "!the account that spoold runs as cannot make or open .lock in the user's directory");
@@ -366,7 +374,7 @@ Test(tree_users, commands_are_safe_to_paste)
 	cr_assert_eq(system(command), 0, "%s", command);
 	struct stat st;
 	cr_assert_eq(fstatat(m->rootfd, "a;`touch`/processing", &st, 0), 0);
-	cr_assert_eq(st.st_mode & 07777, 0700);
+	cr_assert_eq(st.st_mode & 07777, 0711);
 	cr_assert_neq(access(canary, F_OK), 0);
 	tree_close(m);
 }

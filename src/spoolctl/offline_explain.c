@@ -1,0 +1,147 @@
+#include "spoolctl/offline_private.h"
+
+#include "base/clock.h"
+#include "core/name.h"
+#include "core/shape.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A name in done or failed that carries the job's number before its extension
+ * ("report.42.csv"): tried for each number in it. */
+static int find_by_number(struct index *ix, const char *path, enum place place,
+                          struct job *ret)
+{
+	for (const char *dot = strchr(name_base(path), '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
+		struct job job;
+		uint64_t id = strtoull(dot + 1, NULL, 10);
+		if (id == 0 || index_get_job(ix, id, &job) < 0)
+			continue;
+		if (job.place == place && job.final_name != NULL && strcmp(job.final_name, path) == 0) {
+			*ret = job;
+			return 0;
+		}
+		job_clear(&job);
+	}
+	return -ENOENT;
+}
+
+static int find_job(struct index *ix, const char *user, enum place place, const char *path,
+                    uint64_t *ret_id)
+{
+	struct user_row row;
+	struct job job;
+	int r = index_get_user(ix, user, &row);
+	if (r < 0)
+		return r;
+	if (place == PLACE_PROCESSING)
+		r = index_get_job(ix, strtoull(path, NULL, 10), &job);
+	else
+		r = index_find_path(ix, row.number, path, &job);
+	if (r == 0 && job.place != place) {
+		job_clear(&job);
+		r = -ENOENT;
+	}
+	if (r == -ENOENT && (place == PLACE_DONE || place == PLACE_FAILED))
+		r = find_by_number(ix, path, place, &job);
+	user_row_clear(&row);
+	if (r < 0)
+		return r;
+	*ret_id = job.id;
+	job_clear(&job);
+	return 0;
+}
+
+static const char *ignored_by(const struct config *config, const char *user, const char *name)
+{
+	char **ignore = config_user(config, user)->ignore;
+	for (; ignore != NULL && *ignore != NULL; ignore++) {
+		const char *one[] = {*ignore, NULL};
+		if (name_matches(name, one))
+			return *ignore;
+	}
+	return NULL;
+}
+
+static json_t *file_answer(const char *path, const char *state, const char *because,
+                           const char *next)
+{
+	return ctl_need(json_pack("{s:o,s:n,s:s,s:o,s:o}", "path", shape_name(path), "job", "state",
+	                          state, "because", shape_text(because), "next", shape_text(next)));
+}
+
+/* A file that is no job. */
+static json_t *explain_stranger(struct ctl *ctl, struct tree *tree, const char *outside,
+                                const char *user, enum place place, const char *path)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	const char *pattern = ignored_by(ctl->config, user, name_base(path));
+	char text[400];
+	if (place != PLACE_INCOMING)
+		return file_answer(outside, "unknown", "the index knows of no job with this file",
+		                   "it is left alone");
+	int r = tree_look(tree, user, path, &ident, &kind);
+	if (r < 0) {
+		snprintf(text, sizeof text, "%s", r == -ENOENT ? "there is no such file" : strerror(-r));
+		return file_answer(outside, "unknown", text, NULL);
+	}
+	if (kind == ENTRY_DIRECTORY)
+		return file_answer(outside, "directory", "the files in it become jobs, one each", NULL);
+	if (kind != ENTRY_FILE) {
+		snprintf(text, sizeof text, "it %s: only plain files with one name become jobs",
+		         entry_kind_problem(kind));
+		return file_answer(outside, "refused", text, "it is left alone");
+	}
+	if (pattern != NULL) {
+		snprintf(text, sizeof text, "its name matches \"%s\" of spool.ignore", pattern);
+		return file_answer(outside, "ignored", text,
+		                   "it becomes a job when it is renamed to a name that does not match");
+	}
+	return file_answer(outside, "arriving", "spoold is not running", "it is looked at when spoold "
+	                                                                 "runs");
+}
+
+static int say_elsewhere(struct ctl *ctl, int error, const char *path)
+{
+	char *escaped = ctl_escape(path);
+	if (error == -EXDEV)
+		ctl_error(ctl, "%s is not below this spool (%s)", escaped, ctl->root);
+	else if (error == -EINVAL)
+		ctl_error(ctl, "%s is in none of the directories incoming, processing, done and failed of "
+		               "a user", escaped);
+	else
+		ctl_error(ctl, "%s cannot be looked at: %s", escaped, strerror(-error));
+	free(escaped);
+	return CTL_NO_DAEMON;
+}
+
+int offline_explain_path(struct ctl *ctl, const char *outside, json_t **ret)
+{
+	struct tree *tree = NULL;
+	struct index *ix = NULL;
+	char *user = NULL, *path = NULL;
+	json_t *answer = NULL;
+	enum place place;
+	uint64_t id = 0;
+	int code = ctl_open_tree(ctl, &tree);
+	if (code != CTL_OK)
+		return code;
+	int r = tree_locate(tree, outside, &user, &place, &path);
+	code = r < 0 ? say_elsewhere(ctl, r, outside) : offline_open(ctl, &ix);
+	if (r < 0 || code != CTL_OK)
+		goto out;
+	r = ix == NULL ? -ENOENT : find_job(ix, user, place, path, &id);
+	if (r == 0)
+		r = index_json_explain(ix, id, clock_wall_ms(), &answer);
+	else if (r == -ENOENT)
+		answer = explain_stranger(ctl, tree, outside, user, place, path);
+	r = r == -ENOENT && answer != NULL ? 0 : r;
+	code = offline_finish(ctl, ix, r, answer, ret);
+out:
+	tree_close(tree);
+	free(user);
+	free(path);
+	return code;
+}
