@@ -89,7 +89,7 @@ static void accept_finish(struct daemon *d, struct change *c, int error)
 		free(shown);
 		request_accepted(d, a->entry->user, &a->job);
 	}
-	intake_release(d, a->entry);
+	upload_release(d, a->entry);
 	job_clear(&a->job);
 	free(a);
 }
@@ -98,7 +98,7 @@ static void accept(struct daemon *d, struct upload_entry *e)
 {
 	struct acceptance *a = calloc(1, sizeof *a);
 	if (a == NULL) {
-		intake_again(d, e);
+		upload_again(d, e);
 		return;
 	}
 	a->change = (struct change){.apply = accept_apply, .finish = accept_finish, .keep = true};
@@ -158,7 +158,7 @@ static void take_batch(struct daemon *d, struct upload_entry *entries)
 			e->look.ident = ident;
 			accept(d, e);
 		} else {
-			intake_again(d, e);
+			upload_again(d, e);
 		}
 	}
 }
@@ -192,7 +192,7 @@ void accept_send_batch(struct daemon *d)
 	while (entries != NULL) {
 		struct upload_entry *e = entries;
 		entries = e->batch_next;
-		intake_again(d, e);
+		upload_again(d, e);
 	}
 }
 
@@ -212,7 +212,7 @@ static void put_off(struct daemon *d, struct upload_entry *entries)
 	while (entries != NULL) {
 		struct upload_entry *e = entries;
 		entries = e->batch_next;
-		intake_again(d, e);
+		upload_again(d, e);
 	}
 }
 
@@ -245,7 +245,7 @@ static void free_entries(struct daemon *d, struct upload_entry *entries)
 	while (entries != NULL) {
 		struct upload_entry *e = entries;
 		entries = e->batch_next;
-		intake_release(d, e);
+		upload_release(d, e);
 	}
 }
 
@@ -344,7 +344,7 @@ bool accept_is_marker(struct daemon *d, struct user *u, const char *path)
 	char marked[JOB_PATH_MAX + 1];
 	if (!marked_name(u, path, marked, sizeof marked))
 		return false;
-	struct upload_entry *e = intake_find(u, marked);
+	struct upload_entry *e = upload_find(u, marked);
 	if (e == NULL || e->state == UPLOAD_ARRIVING)
 		intake_look(d, u, marked, WATCH_RENAMED_IN);
 	return true;

@@ -20,10 +20,3 @@ bool accept_is_marker(struct daemon *d, struct user *u, const char *path);
 /* Looks for the upload's marker and notes it in `upload`. */
 void accept_find_marker(struct daemon *d, const struct user *u, const char *path,
                         struct upload *upload);
-
-/* Entries are intake's: dropped when the file is gone, released when they
- * became a job (or nothing). */
-void intake_drop(struct daemon *d, struct upload_entry *e);
-void intake_release(struct daemon *d, struct upload_entry *e);
-/* Back to waiting, to be judged again after the settle time. */
-void intake_again(struct daemon *d, struct upload_entry *e);

@@ -26,7 +26,7 @@ void daemon_clear(struct daemon *d)
 	accept_clear(d);
 	scan_clear(d);
 	requests_clear(d);
-	intake_clear(d);
+	uploads_clear(d);
 	dispatch_clear(d);
 	users_clear(d);
 	sched_free(d->sched);

@@ -12,135 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Due times are milliseconds; what is due in the same one goes in the order in
- * which it was put: a running number fills the low bits. */
-enum { ORDER_BITS = 20 };
-
-/* While a scan runs, its user's new uploads are looked at this often. */
-enum { SCAN_PAUSE_MS = 20 };
-
-static void put_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms, uint64_t order)
-{
-	uint64_t low = order & ((UINT64_C(1) << ORDER_BITS) - 1);
-	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | low) < 0)
-		log_error("memory is out: an upload waits for the next scan");
-}
-
-static void set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms)
-{
-	put_due(d, e, due_ms, d->intake.order++);
-}
-
 void intake_init(struct daemon *d)
 {
 	d->intake.ready_end = &d->intake.ready;
-}
-
-struct upload_entry *intake_find(const struct user *u, const char *path)
-{
-	struct upload_entry *e = NULL;
-	HASH_FIND(hh, u->uploads, path, strlen(path), e);
-	return e;
-}
-
-static struct upload_entry *add(struct daemon *d, struct user *u, const char *path,
-                                unsigned max)
-{
-	size_t n = strlen(path);
-	if (HASH_COUNT(u->uploads) >= max) {
-		u->uploads_missed = true;
-		return NULL;
-	}
-	struct upload_entry *e = calloc(1, sizeof *e + n + 1);
-	if (e == NULL)
-		return NULL;
-	memcpy(e->path, path, n + 1);
-	e->user = u;
-	e->first_ms = d->wall_ms;
-	HASH_ADD_KEYPTR(hh, u->uploads, e->path, n, e);
-	if (e->hh.tbl == NULL) {
-		free(e);
-		return NULL;
-	}
-	return e;
-}
-
-static void detach(struct daemon *d, struct upload_entry *e)
-{
-	struct user *u = e->user;
-	if (e->gone)
-		return;
-	heap_remove(&d->intake.due, &e->due);
-	if (e->state == UPLOAD_REFUSED)
-		u->uploads_refused--;
-	HASH_DEL(u->uploads, e);
-	e->gone = true;
-	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2) {
-		u->uploads_missed = false;
-		scan_want(d, u);
-	}
-}
-
-void intake_drop(struct daemon *d, struct upload_entry *e)
-{
-	bool in_use = e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING;
-	detach(d, e);
-	if (!in_use)
-		intake_release(d, e);
-}
-
-/* The scan that found it goes on without it. */
-static void leave_scan(struct daemon *d, struct upload_entry *e)
-{
-	if (e->from_scan)
-		d->scan.feeding--;
-	e->from_scan = false;
-}
-
-void intake_release(struct daemon *d, struct upload_entry *e)
-{
-	detach(d, e);
-	leave_scan(d, e);
-	free(e);
-}
-
-void intake_clear(struct daemon *d)
-{
-	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
-		struct upload_entry *e, *tmp;
-		HASH_ITER(hh, u->uploads, e, tmp) {
-			HASH_DEL(u->uploads, e);
-			free(e);
-		}
-	}
-	heap_clear(&d->intake.due);
-}
-
-static void refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
-{
-	if (e->state == UPLOAD_REFUSED && e->kind == kind)
-		return;
-	char *shown = escape_str(e->path);
-	log_warning("user %s: incoming/%s %s; it is left alone: only plain files with one name "
-	            "become jobs",
-	            u->name, shown == NULL ? "?" : shown, entry_kind_problem(kind));
-	free(shown);
-	if (e->state != UPLOAD_REFUSED)
-		u->uploads_refused++;
-	e->state = UPLOAD_REFUSED;
-	e->kind = kind;
-}
-
-/* Is there room to list one more that can never be a job? */
-static bool may_list_refused(struct user *u)
-{
-	if (u->uploads_refused < INTAKE_REFUSED_MAX)
-		return true;
-	if (!u->refused_missed)
-		log_warning("user %s: incoming holds more than %d links, devices and the like; no more of "
-		            "them are told of", u->name, INTAKE_REFUSED_MAX);
-	u->refused_missed = true;
-	return false;
 }
 
 /* What a look or an event told about an upload that is not a job. */
@@ -148,21 +22,21 @@ static void track(struct daemon *d, struct user *u, const char *path,
                   const struct file_ident *ident, enum entry_kind kind, enum watch_kind hint,
                   bool by_scan)
 {
-	struct upload_entry *e = intake_find(u, path);
+	struct upload_entry *e = upload_find(u, path);
 	bool is_new = e == NULL;
-	if (is_new && kind != ENTRY_FILE && !may_list_refused(u))
+	if (is_new && kind != ENTRY_FILE && !upload_may_list_refused(u))
 		return;
 	if (is_new)
-		e = add(d, u, path,
+		e = upload_add(d, u, path,
 		        hint == WATCH_RENAMED_IN ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
 	if (e == NULL || e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
 		/* Looked at once more before it is accepted. */
 		return;
 	}
 	if (kind != ENTRY_FILE) {
-		refuse(u, e, kind);
+		upload_refuse(u, e, kind);
 		if (kind == ENTRY_HARDLINKED)
-			set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
+			upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
 		return;
 	}
 	if (e->state == UPLOAD_REFUSED) {
@@ -179,7 +53,7 @@ static void track(struct daemon *d, struct user *u, const char *path,
 	if (changed || hint == WATCH_CLOSED)
 		e->look.changed_steady_ms = d->steady_ms;
 	uint64_t settle_ms = hint == WATCH_RENAMED_IN ? 0 : u->settings->settle.settle_ms;
-	set_due(d, e, d->steady_ms + settle_ms);
+	upload_set_due(d, e, d->steady_ms + settle_ms);
 }
 
 enum known { KNOWN_NOT, KNOWN_SAME, KNOWN_ERROR };
@@ -255,7 +129,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 	}
 	if (accept_is_marker(d, u, path))
 		return false;
-	const struct upload_entry *e = intake_find(u, path);
+	const struct upload_entry *e = upload_find(u, path);
 	if (e != NULL) {
 		/* One that waits for an event may have missed it, or the rule changed. */
 		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
@@ -272,14 +146,14 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	struct upload look = {.found = true};
 	enum entry_kind kind;
 	if (tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE ||
-	    intake_find(u, path) != NULL)
+	    upload_find(u, path) != NULL)
 		return;
 	accept_find_marker(d, u, path, &look);
 	uint64_t due = d->steady_ms;
 	const struct settle_policy *policy = &u->settings->settle;
 	enum settle_answer waits_for =
 		settle_judge(policy, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
-	struct upload_entry *e = add(d, u, path, waits_for == SETTLE_COMPLETE ? INTAKE_USER_MAX
+	struct upload_entry *e = upload_add(d, u, path, waits_for == SETTLE_COMPLETE ? INTAKE_USER_MAX
 	                                                                      : INTAKE_WAITING_MAX);
 	if (e == NULL)
 		return;
@@ -295,24 +169,12 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 			u->backlog_ms = d->steady_ms + policy->settle_ms;
 	}
 	if (e->waits_for != SETTLE_CONVENTION)
-		set_due(d, e, due);
-}
-
-void intake_again(struct daemon *d, struct upload_entry *e)
-{
-	if (e->gone) {
-		intake_release(d, e);
-		return;
-	}
-	leave_scan(d, e);
-	e->state = UPLOAD_ARRIVING;
-	e->look.changed_steady_ms = d->steady_ms;
-	set_due(d, e, d->steady_ms + e->user->settings->settle.settle_ms);
+		upload_set_due(d, e, due);
 }
 
 void intake_left(struct daemon *d, struct user *u, const char *path)
 {
-	struct upload_entry *e = intake_find(u, path);
+	struct upload_entry *e = upload_find(u, path);
 	struct job job = {0};
 	bool was_job = index_find_path(d->index, u->number, path, &job) == 0 &&
 	               !job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
@@ -320,7 +182,7 @@ void intake_left(struct daemon *d, struct user *u, const char *path)
 	/* Mostly it is a job that we moved on ourselves. */
 	if ((e != NULL || was_job) && daemon_mounted(d)) {
 		if (e != NULL)
-			intake_drop(d, e);
+			upload_drop(d, e);
 		if (was_job)
 			recover_job(d, u, &job);
 	}
@@ -330,9 +192,9 @@ void intake_left(struct daemon *d, struct user *u, const char *path)
 /* It is a job already; an entry that waits for the same file is not needed. */
 static void forget_known(struct daemon *d, struct user *u, const char *path)
 {
-	struct upload_entry *e = intake_find(u, path);
+	struct upload_entry *e = upload_find(u, path);
 	if (e != NULL && (e->state == UPLOAD_ARRIVING || e->state == UPLOAD_REFUSED))
-		intake_drop(d, e);
+		upload_drop(d, e);
 }
 
 void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_kind hint)
@@ -416,29 +278,6 @@ void intake_read_hints(struct daemon *d)
 	}
 }
 
-uint64_t intake_arriving(const struct user *u)
-{
-	return HASH_COUNT(u->uploads) - u->uploads_refused;
-}
-
-bool intake_behind_backlog(const struct daemon *d, const struct upload_entry *e)
-{
-	const struct user *u = e->user;
-	if (u->scan_running || !u->scanned)
-		return !e->from_scan;
-	return !e->look.found && d->steady_ms <= u->backlog_ms;
-}
-
-/* All of a user that wait go on in the same millisecond, each with its old
- * number: none of them overtakes another. */
-static void put_behind_backlog(struct daemon *d, struct upload_entry *e)
-{
-	struct user *u = e->user;
-	if (d->steady_ms > u->backlog_ms)
-		u->backlog_ms = d->steady_ms + SCAN_PAUSE_MS;
-	put_due(d, e, u->backlog_ms + 1, e->due.key);
-}
-
 /* Judges an upload whose time has come; what it saw goes back into the entry. */
 static void judge(struct daemon *d, struct upload_entry *e)
 {
@@ -447,14 +286,14 @@ static void judge(struct daemon *d, struct upload_entry *e)
 	enum entry_kind kind;
 	int r = tree_look(d->tree, u->name, e->path, &ident, &kind);
 	if (r == -ENOENT) {
-		intake_drop(d, e);
+		upload_drop(d, e);
 		return;
 	}
 	if (r < 0 || kind != ENTRY_FILE || e->state == UPLOAD_REFUSED ||
 	    !file_ident_same(&ident, &e->look.ident)) {
-		leave_scan(d, e);
+		upload_leave_scan(d, e);
 		if (r < 0)
-			set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
+			upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
 		else
 			track(d, u, e->path, &ident, kind, WATCH_CHANGED, e->look.found);
 		return;
@@ -469,36 +308,27 @@ static void judge(struct daemon *d, struct upload_entry *e)
 		accept_ready(d, e);
 		return;
 	}
-	leave_scan(d, e);
+	upload_leave_scan(d, e);
 	if (e->waits_for != SETTLE_CONVENTION)
-		set_due(d, e, due);
-}
-
-static bool is_any_due(const struct daemon *d)
-{
-	const struct heap_node *node = heap_first(&d->intake.due);
-	return node != NULL && node->key >> ORDER_BITS <= d->steady_ms;
+		upload_set_due(d, e, due);
 }
 
 void intake_tick(struct daemon *d)
 {
-	struct heap_node *node;
 	if (d->intake.more_hints)
 		intake_read_hints(d);
 	/* What is complete waits its turn where the index cannot take it. */
 	if (turn_stalled(d))
 		return;
 	/* Running jobs make many ticks, and the look is six system calls. */
-	d->intake.mount_unseen = !is_any_due(d) && d->intake.ready_n == 0 &&
+	d->intake.mount_unseen = upload_next_due(d) > d->steady_ms && d->intake.ready_n == 0 &&
 	                         d->steady_ms < d->mount_seen_ms + INTAKE_MOUNT_MS;
 	if (d->intake.mount_unseen || !daemon_mounted(d))
 		return;
-	while ((node = heap_first(&d->intake.due)) != NULL &&
-	       node->key >> ORDER_BITS <= d->steady_ms && d->intake.ready_n < INTAKE_BATCH_MAX) {
-		struct upload_entry *e = HEAP_ENTRY(node, struct upload_entry, due);
-		heap_remove(&d->intake.due, node);
-		if (intake_behind_backlog(d, e))
-			put_behind_backlog(d, e);
+	struct upload_entry *e;
+	while (d->intake.ready_n < INTAKE_BATCH_MAX && (e = upload_take_due(d)) != NULL) {
+		if (upload_behind_backlog(d, e))
+			upload_put_behind_backlog(d, e);
 		else
 			judge(d, e);
 	}
@@ -507,24 +337,15 @@ void intake_tick(struct daemon *d)
 
 bool intake_idle(const struct daemon *d)
 {
-	const struct heap_node *node = heap_first(&d->intake.due);
-	/* Only what somebody still writes, or what is refused, may be left. */
-	for (size_t i = 1; node != NULL && i <= d->intake.due.n; i++) {
-		const struct upload_entry *e =
-			HEAP_ENTRY(d->intake.due.nodes[i], struct upload_entry, due);
-		if (e->state == UPLOAD_ARRIVING && e->waits_for != SETTLE_WRITER)
-			return false;
-	}
-	return accept_idle(d);
+	return accept_idle(d) && uploads_only_wait_for_writers(d);
 }
 
 uint64_t intake_next(const struct daemon *d)
 {
-	const struct heap_node *node = heap_first(&d->intake.due);
 	if (d->intake.ready_n > 0 || d->intake.more_hints)
 		return 0;
 	if (turn_stalled(d))
 		return UINT64_MAX;
 	uint64_t look = d->intake.mount_unseen ? d->mount_seen_ms + INTAKE_MOUNT_MS : UINT64_MAX;
-	return node == NULL ? look : due_min(look, node->key >> ORDER_BITS);
+	return due_min(look, upload_next_due(d));
 }

@@ -7,41 +7,16 @@
 #pragma once
 
 #include "base/heap.h"
-#include "core/settle.h"
 #include "io/tree.h"
 #include "io/watch.h"
-#include "spoold/user.h"
+#include "spoold/upload.h"
 
 struct daemon;
-
-enum upload_state {
-	UPLOAD_ARRIVING,  /* waits for its due time or an event */
-	UPLOAD_REFUSED,   /* a symlink, a device ...: never a job */
-	UPLOAD_SYNCING,   /* complete; being made durable */
-	UPLOAD_ACCEPTING, /* in a change */
-};
-
-struct upload_entry {
-	struct user *user;
-	enum upload_state state;
-	struct upload look;
-	enum settle_answer waits_for;  /* while arriving */
-	enum entry_kind kind;
-	uint64_t first_ms;      /* wall */
-	uint64_t complete_ms;   /* wall */
-	bool gone;              /* dropped while syncing or accepting */
-	int error;              /* why it could not be made durable, or 0 */
-	bool from_scan;         /* counts in scan.feeding */
-	struct heap_node due;
-	struct upload_entry *batch_next;
-	UT_hash_handle hh;
-	char path[];
-};
 
 struct sync_batch;
 
 struct intake {
-	struct heap due;               /* key: steady ms and a running number, see intake.c */
+	struct heap due;               /* key: steady ms and a running number, see upload.c */
 	uint64_t order;
 	bool more_hints;               /* the last look at them did not take all */
 	struct upload_entry *ready, **ready_end; /* complete, for the next batch */
@@ -52,21 +27,11 @@ struct intake {
 };
 
 enum {
-	/* Of one user, at some 300 bytes each, so that nobody takes the room of
-	 * others. What is more is left to the scan that follows when there is room
-	 * again. Many may wait for a writer or a marker that never comes: those
-	 * leave room for uploads that were announced as complete. */
-	INTAKE_USER_MAX = 65536,
-	INTAKE_WAITING_MAX = 8192,
-	/* Of these: what is refused needs no entry but to be told of once. */
-	INTAKE_REFUSED_MAX = 1024,
 	INTAKE_BATCH_MAX = 512,         /* descriptors open for one sync */
-	INTAKE_RELOOK_MS = 5000,        /* hard links may lose their other name unseen */
 	INTAKE_MOUNT_MS = 100,          /* a tick without uploads looks for the marker this often */
 };
 
 void intake_init(struct daemon *d);
-void intake_clear(struct daemon *d);
 
 /* All hints that are there. */
 void intake_read_hints(struct daemon *d);
@@ -88,11 +53,6 @@ void intake_take(struct daemon *d, struct user *u, const char *path);
 /* This file is no longer there. */
 void intake_left(struct daemon *d, struct user *u, const char *path);
 
-struct upload_entry *intake_find(const struct user *u, const char *path);
-/* Uploads of this user that are not jobs yet and may become some. */
-uint64_t intake_arriving(const struct user *u);
-/* It arrived after what a scan found or still sorts in, and waits for that. */
-bool intake_behind_backlog(const struct daemon *d, const struct upload_entry *e);
 /* Nothing is under way that only time or the syncer have to finish (for once). */
 bool intake_idle(const struct daemon *d);
 

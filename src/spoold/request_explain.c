@@ -222,7 +222,7 @@ static void explain_arriving(const struct daemon *d, const struct user *u,
 	} else if (entry->error != 0) {
 		say(e->because, "it cannot be taken: %s", strerror(-entry->error));
 		say(e->next, "it is tried again by itself; spoold's account must be able to read it");
-	} else if (intake_behind_backlog(d, entry)) {
+	} else if (upload_behind_backlog(d, entry)) {
 		say(e->because, "the backlog in incoming is being sorted in first; it is older");
 		say(e->next, "it is looked at right after");
 	} else if (entry->waits_for == SETTLE_WRITER) {
@@ -249,7 +249,7 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 	struct explanation e = {0};
 	struct file_ident ident;
 	enum entry_kind kind;
-	const struct upload_entry *entry = intake_find(u, path);
+	const struct upload_entry *entry = upload_find(u, path);
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
 	if (r < 0) {
 		say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",

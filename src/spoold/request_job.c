@@ -348,7 +348,7 @@ static bool find_submitted(struct daemon *d, const struct user *u, const char *p
 	if (index_find_path(d->index, u->number, path, ret) < 0)
 		return false;
 	bool newer = since_ms > 0 && ret->accepted_ms >= since_ms;
-	if (newer || (!job_state_is_final(ret->state) && intake_find(u, path) == NULL))
+	if (newer || (!job_state_is_final(ret->state) && upload_find(u, path) == NULL))
 		return true;
 	job_clear(ret);
 	return false;

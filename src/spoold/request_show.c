@@ -76,7 +76,7 @@ static json_t *user_status(struct daemon *d, const struct user *u)
 			add_progress(d, running);
 		json_object_set_new(object, "watch", json_string(u->polled ? "poll" : "inotify"));
 		json_object_set_new(object, "arriving",
-		                    json_integer((json_int_t)intake_arriving(u)));
+		                    json_integer((json_int_t)upload_count_arriving(u)));
 		json_object_set_new(object, "refused", json_integer(u->uploads_refused));
 		const char *waits = row.count[JOB_PENDING] > 0 ? waits_for(d, u) : NULL;
 		json_object_set_new(object, "waits_for",

@@ -1,0 +1,195 @@
+#include "spoold/upload.h"
+
+#include "base/escape.h"
+#include "base/log.h"
+#include "spoold/daemon.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Due times are milliseconds; what is due in the same one goes in the order in
+ * which it was put: a running number fills the low bits. */
+enum { ORDER_BITS = 20 };
+
+/* While a scan runs, its user's new uploads are looked at this often. */
+enum { SCAN_PAUSE_MS = 20 };
+
+static void put_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms, uint64_t order)
+{
+	uint64_t low = order & ((UINT64_C(1) << ORDER_BITS) - 1);
+	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | low) < 0)
+		log_error("memory is out: an upload waits for the next scan");
+}
+
+void upload_set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms)
+{
+	put_due(d, e, due_ms, d->intake.order++);
+}
+
+struct upload_entry *upload_find(const struct user *u, const char *path)
+{
+	struct upload_entry *e = NULL;
+	HASH_FIND(hh, u->uploads, path, strlen(path), e);
+	return e;
+}
+
+struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *path,
+                                unsigned max)
+{
+	size_t n = strlen(path);
+	if (HASH_COUNT(u->uploads) >= max) {
+		u->uploads_missed = true;
+		return NULL;
+	}
+	struct upload_entry *e = calloc(1, sizeof *e + n + 1);
+	if (e == NULL)
+		return NULL;
+	memcpy(e->path, path, n + 1);
+	e->user = u;
+	e->first_ms = d->wall_ms;
+	HASH_ADD_KEYPTR(hh, u->uploads, e->path, n, e);
+	if (e->hh.tbl == NULL) {
+		free(e);
+		return NULL;
+	}
+	return e;
+}
+
+static void detach(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	if (e->gone)
+		return;
+	heap_remove(&d->intake.due, &e->due);
+	if (e->state == UPLOAD_REFUSED)
+		u->uploads_refused--;
+	HASH_DEL(u->uploads, e);
+	e->gone = true;
+	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2) {
+		u->uploads_missed = false;
+		scan_want(d, u);
+	}
+}
+
+void upload_drop(struct daemon *d, struct upload_entry *e)
+{
+	bool in_use = e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING;
+	detach(d, e);
+	if (!in_use)
+		upload_release(d, e);
+}
+
+/* The scan that found it goes on without it. */
+void upload_leave_scan(struct daemon *d, struct upload_entry *e)
+{
+	if (e->from_scan)
+		d->scan.feeding--;
+	e->from_scan = false;
+}
+
+void upload_release(struct daemon *d, struct upload_entry *e)
+{
+	detach(d, e);
+	upload_leave_scan(d, e);
+	free(e);
+}
+
+void uploads_clear(struct daemon *d)
+{
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
+		struct upload_entry *e, *tmp;
+		HASH_ITER(hh, u->uploads, e, tmp) {
+			HASH_DEL(u->uploads, e);
+			free(e);
+		}
+	}
+	heap_clear(&d->intake.due);
+}
+
+void upload_refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
+{
+	if (e->state == UPLOAD_REFUSED && e->kind == kind)
+		return;
+	char *shown = escape_str(e->path);
+	log_warning("user %s: incoming/%s %s; it is left alone: only plain files with one name "
+	            "become jobs",
+	            u->name, shown == NULL ? "?" : shown, entry_kind_problem(kind));
+	free(shown);
+	if (e->state != UPLOAD_REFUSED)
+		u->uploads_refused++;
+	e->state = UPLOAD_REFUSED;
+	e->kind = kind;
+}
+
+/* Is there room to list one more that can never be a job? */
+bool upload_may_list_refused(struct user *u)
+{
+	if (u->uploads_refused < INTAKE_REFUSED_MAX)
+		return true;
+	if (!u->refused_missed)
+		log_warning("user %s: incoming holds more than %d links, devices and the like; no more of "
+		            "them are told of", u->name, INTAKE_REFUSED_MAX);
+	u->refused_missed = true;
+	return false;
+}
+
+void upload_again(struct daemon *d, struct upload_entry *e)
+{
+	if (e->gone) {
+		upload_release(d, e);
+		return;
+	}
+	upload_leave_scan(d, e);
+	e->state = UPLOAD_ARRIVING;
+	e->look.changed_steady_ms = d->steady_ms;
+	upload_set_due(d, e, d->steady_ms + e->user->settings->settle.settle_ms);
+}
+
+uint64_t upload_count_arriving(const struct user *u)
+{
+	return HASH_COUNT(u->uploads) - u->uploads_refused;
+}
+
+bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
+{
+	const struct user *u = e->user;
+	if (u->scan_running || !u->scanned)
+		return !e->from_scan;
+	return !e->look.found && d->steady_ms <= u->backlog_ms;
+}
+
+/* All of a user that wait go on in the same millisecond, each with its old
+ * number: none of them overtakes another. */
+void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	if (d->steady_ms > u->backlog_ms)
+		u->backlog_ms = d->steady_ms + SCAN_PAUSE_MS;
+	put_due(d, e, u->backlog_ms + 1, e->due.key);
+}
+
+struct upload_entry *upload_take_due(struct daemon *d)
+{
+	struct heap_node *node = heap_first(&d->intake.due);
+	if (node == NULL || node->key >> ORDER_BITS > d->steady_ms)
+		return NULL;
+	heap_remove(&d->intake.due, node);
+	return HEAP_ENTRY(node, struct upload_entry, due);
+}
+
+uint64_t upload_next_due(const struct daemon *d)
+{
+	const struct heap_node *node = heap_first(&d->intake.due);
+	return node == NULL ? UINT64_MAX : node->key >> ORDER_BITS;
+}
+
+bool uploads_only_wait_for_writers(const struct daemon *d)
+{
+	for (size_t i = 1; i <= d->intake.due.n; i++) {
+		const struct upload_entry *e =
+			HEAP_ENTRY(d->intake.due.nodes[i], struct upload_entry, due);
+		if (e->state == UPLOAD_ARRIVING && e->waits_for != SETTLE_WRITER)
+			return false;
+	}
+	return true;
+}

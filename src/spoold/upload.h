@@ -1,0 +1,81 @@
+/* Uploads that are not jobs yet: the list behind intake, by user and path, and
+ * the order in which they are due to be looked at. */
+#pragma once
+
+#include "base/heap.h"
+#include "core/settle.h"
+#include "io/tree.h"
+#include "spoold/user.h"
+
+struct daemon;
+
+enum upload_state {
+	UPLOAD_ARRIVING,  /* waits for its due time or an event */
+	UPLOAD_REFUSED,   /* a symlink, a device ...: never a job */
+	UPLOAD_SYNCING,   /* complete; being made durable */
+	UPLOAD_ACCEPTING, /* in a change */
+};
+
+struct upload_entry {
+	struct user *user;
+	enum upload_state state;
+	struct upload look;
+	enum settle_answer waits_for;  /* while arriving */
+	enum entry_kind kind;
+	uint64_t first_ms;      /* wall */
+	uint64_t complete_ms;   /* wall */
+	bool gone;              /* dropped while syncing or accepting */
+	int error;              /* why it could not be made durable, or 0 */
+	bool from_scan;         /* counts in scan.feeding */
+	struct heap_node due;
+	struct upload_entry *batch_next;
+	UT_hash_handle hh;
+	char path[];
+};
+
+enum {
+	/* Of one user, at some 300 bytes each, so that nobody takes the room of
+	 * others. What is more is left to the scan that follows when there is room
+	 * again. Many may wait for a writer or a marker that never comes: those
+	 * leave room for uploads that were announced as complete. */
+	INTAKE_USER_MAX = 65536,
+	INTAKE_WAITING_MAX = 8192,
+	/* Of these: what is refused needs no entry but to be told of once. */
+	INTAKE_REFUSED_MAX = 1024,
+	INTAKE_RELOOK_MS = 5000,        /* hard links may lose their other name unseen */
+};
+
+struct upload_entry *upload_find(const struct user *u, const char *path);
+/* A new entry; NULL when its user has `max` already (noted: a scan follows when
+ * there is room again) or memory is out. */
+struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *path, unsigned max);
+/* Its file is gone: the entry goes, or, while it is being synced or accepted,
+ * is marked and goes then. */
+void upload_drop(struct daemon *d, struct upload_entry *e);
+/* It became a job, or nothing. */
+void upload_release(struct daemon *d, struct upload_entry *e);
+/* Back to waiting, to be judged again after the settle time. */
+void upload_again(struct daemon *d, struct upload_entry *e);
+/* The scan that found it goes on without it. */
+void upload_leave_scan(struct daemon *d, struct upload_entry *e);
+/* It can never be a job: said once. */
+void upload_refuse(struct user *u, struct upload_entry *e, enum entry_kind kind);
+/* Is there room to list one more that can never be a job? */
+bool upload_may_list_refused(struct user *u);
+/* Uploads of this user that are not jobs yet and may become some. */
+uint64_t upload_count_arriving(const struct user *u);
+
+/* To be looked at again at this steady time; among those of the same
+ * millisecond in the order of the calls. */
+void upload_set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms);
+/* The next one that is due, taken out of the order; or NULL. */
+struct upload_entry *upload_take_due(struct daemon *d);
+/* UINT64_MAX: none. */
+uint64_t upload_next_due(const struct daemon *d);
+/* It arrived after what a scan found or still sorts in, and waits for that. */
+bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e);
+void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e);
+
+/* Nothing is listed but what somebody still writes, or what is refused. */
+bool uploads_only_wait_for_writers(const struct daemon *d);
+void uploads_clear(struct daemon *d);
