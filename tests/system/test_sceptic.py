@@ -48,6 +48,26 @@ class Retention(SystemTest):
         self.assertEqual(spool.files("alice", "done"), ["a.csv"])
         spool.check_contents = False
 
+    def test_spares_a_file_that_was_fetched_and_uploaded_again(self):
+        """The same where the later file is the same inode."""
+        spool = self.spool({"scheduler_settings": {"cleanup_completed_jobs_days": 8 / DAY}})
+        spool.drop("alice", "a.csv", b"first")
+        first = spool.wait_state("a.csv", "done")["job"]
+        fetched = os.path.join(spool.base, "staging", "fetched")
+        os.rename(spool.wait_file("a.csv"), fetched)
+        spool.forget("alice", "a.csv")
+        with open(fetched, "wb") as file:
+            file.write(b"second")
+        time.sleep(5)
+        spool.expect("alice", "a.csv", b"second")
+        os.rename(fetched, spool.path("alice", "incoming", "a.csv"))
+        spool.wait_for(lambda: (spool.job("a.csv") or {}).get("job") != first and
+                       spool.job("a.csv")["state"] == "done", what="the second to be done")
+        spool.wait_for(lambda: not any(j["job"] == first for j in spool.jobs("alice")), 20,
+                       "the first to be forgotten")
+        self.assertEqual(spool.files("alice", "done"), ["a.csv"])
+        spool.check_contents = False
+
 
 class Interrupted(SystemTest):
     def test_spool_gone_and_back_while_a_job_runs(self):
