@@ -1,0 +1,97 @@
+#include "spoold/mend.h"
+
+#include "base/escape.h"
+#include "base/log.h"
+#include "spoold/daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A file in processing that the index does not know: the index was lost. */
+struct adoption {
+	struct change change;
+	struct user *user;
+	uint64_t old_id;
+	char *name;
+	struct file_ident ident;
+	struct job job;
+};
+
+static int adopt_id(struct daemon *d, struct adoption *a, struct job *job)
+{
+	struct job other = {0};
+	int r = a->old_id == 0 ? 0 : index_get_job(d->index, a->old_id, &other);
+	job_clear(&other);
+	if (r == -ENOENT) {
+		job->id = a->old_id;
+		return 0;
+	}
+	return r < 0 ? r : index_new_id(d->index, &job->id);
+}
+
+static int adopt_apply(struct daemon *d, struct change *c)
+{
+	struct adoption *a = (struct adoption *)c;
+	struct job *job = &a->job;
+	job_clear(job);
+	int r = adopt_id(d, a, job);
+	if (r == 0)
+		r = index_new_seq(d->index, &job->seq);
+	if (r < 0)
+		return r;
+	job->user = a->user->number;
+	job->state = JOB_PROCESSING;
+	job->place = PLACE_PROCESSING;
+	job->ident = a->ident;
+	job->arrived_ms = job->accepted_ms = job->claimed_ms = job->started_ms = d->wall_ms;
+	job->attempt = 1;
+	job->exit_code = EXIT_CODE_NONE;
+	job->records = RECORDS_NONE;
+	r = job_set_text(&job->path, a->name);
+	if (r == 0)
+		r = index_put_job(d->index, job);
+	user_touch(d, a->user);
+	return r;
+}
+
+static void adopt_finish(struct daemon *d, struct change *c, int error)
+{
+	struct adoption *a = (struct adoption *)c;
+	struct user *u = a->user;
+	if (error == 0) {
+		char *shown = escape_str(a->name);
+		log_notice("user %s: adopted %s, found in processing, as job %" PRIu64, u->name,
+		           shown == NULL ? "?" : shown, a->job.id);
+		free(shown);
+		int r = a->job.id == a->old_id
+		                ? 0
+		                : tree_rename_job(d->tree, u->name, a->old_id, a->job.id);
+		if (r < 0)
+			log_error("user %s: its directory cannot be renamed: %s", u->name, strerror(-r));
+		recover_job(d, u, &a->job);
+	}
+	job_clear(&a->job);
+	free(a->name);
+	free(a);
+}
+
+int adopt_file(struct daemon *d, struct user *u, uint64_t id, const char *name,
+               const struct file_ident *ident)
+{
+	struct adoption *a = calloc(1, sizeof *a);
+	char *copy = strdup(name);
+	if (a == NULL || copy == NULL) {
+		free(a);
+		free(copy);
+		return -ENOMEM;
+	}
+	a->change = (struct change){.apply = adopt_apply, .finish = adopt_finish, .keep = true};
+	a->user = u;
+	a->old_id = id;
+	a->name = copy;
+	a->ident = *ident;
+	turn_add(d, &a->change);
+	return 0;
+}
