@@ -38,12 +38,16 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%, \
 .PHONY: build
 build: $(PROGRAMS:%=$(B)/%)
 
-# Objects know where they will be installed: other flags make them anew.
-$(B)/flags: export FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS_ALL)
-$(B)/flags: always
+# Other flags make all objects anew; another version or place to be installed
+# only those that know of it.
+$(B)/flags: export KEPT = $(CC) $(filter-out -DSPOOLD_%,$(CPPFLAGS)) $(CFLAGS_ALL)
+$(B)/built-for: export KEPT = $(VERSION) $(LIBEXECDIR)
+$(B)/flags $(B)/built-for: always
 	@mkdir -p $(@D)
-	@printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
+	@printf '%s\n' "$$KEPT" | cmp -s - $@ || printf '%s\n' "$$KEPT" >$@
 .PHONY: always
+$(patsubst src/%.c,$(B)/obj/%.o,$(shell grep -lE 'SPOOLD_(LIBEXECDIR|VERSION)' src/*/*.c)): \
+	$(B)/built-for
 
 $(B)/obj/%.o: src/%.c $(B)/flags
 	@mkdir -p $(@D)

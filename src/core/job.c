@@ -215,7 +215,7 @@ void attempt_clear(struct attempt *attempt)
 
 bool file_ident_same_inode(const struct file_ident *a, const struct file_ident *b)
 {
-	return a->dev == b->dev && a->ino == b->ino;
+	return a->ino == b->ino;
 }
 
 bool file_ident_same(const struct file_ident *a, const struct file_ident *b)

@@ -48,7 +48,7 @@ enum place {
 
 /* Which file: the same upload has the same identity. */
 struct file_ident {
-	uint64_t dev;
+	uint64_t dev;      /* as it was numbered at the time; not compared */
 	uint64_t ino;
 	uint64_t size;     /* bytes */
 	int64_t ctime_ns;  /* the kernel's; never trust mtime for age */
@@ -148,7 +148,8 @@ int job_set_text(char **field, const char *text);
 void attempt_clear(struct attempt *attempt);
 
 /* Same content at the same place in the file system? A mere change of mode,
- * owner or links (ctime alone) is no new upload. */
+ * owner or links (ctime alone) is no new upload. The device is not asked: its
+ * number may be another one after every mount. */
 bool file_ident_same(const struct file_ident *a, const struct file_ident *b);
 /* Same inode, whatever was written to it. */
 bool file_ident_same_inode(const struct file_ident *a, const struct file_ident *b);

@@ -201,7 +201,7 @@ static int move_file(struct ending *e, char **ret_name)
 		e->file = st;
 	}
 	put_owner_back(e, m.name);
-	if (e->file.st_ino != f->ident->ino || e->file.st_dev != f->ident->dev)
+	if (e->file.st_ino != f->ident->ino)
 		tree_note_job(e->t, e->fd, m.name, f->id);
 	return tree_move_final(e->t, f->user, f->to, &m, ret_name);
 }

@@ -24,7 +24,7 @@ class Install(SystemTest):
         self.prefix = os.path.join(self.directory, "installed")
         os.mkdir(self.build)
         for name in ("obj", "libbase.a", "libcore.a", "libio.a", "spoold", "spoolctl",
-                     "spool-worker", "flags"):
+                     "spool-worker", "flags", "built-for"):
             source, target = os.path.join(BUILD, name), os.path.join(self.build, name)
             # With their times: make takes them as they are.
             (shutil.copytree if os.path.isdir(source) else shutil.copy2)(source, target)

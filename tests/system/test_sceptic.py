@@ -9,9 +9,9 @@ import subprocess
 import time
 import unittest.mock
 
-import harness
 import procs
-from harness import GATE, SystemTest, limit
+from harness import BUILD, GATE, SystemTest, limit
+from spool import has_sanitizer
 
 DAY = 24 * 3600
 F_OFD_SETLK = 37
@@ -138,7 +138,7 @@ class Interrupted(SystemTest):
         build = os.path.join(self.directory, "build")
         os.mkdir(build)
         for program in ("spoold", "spool-worker", "spoolctl"):
-            shutil.copy(os.path.join(harness.BUILD, program), build)
+            shutil.copy(os.path.join(BUILD, program), build)
         worker = os.path.join(build, "spool-worker")
         self.enterContext(unittest.mock.patch("spool.BUILD", build))
         spool = self.spool()
@@ -276,7 +276,7 @@ fi
                 spool.wait_file(next_name, limit=20)
                 self.assertEqual(len(spool.journal.starts("alice", name)), 1)
 
-    @unittest.skipIf(harness.has_sanitizer(), "it cannot end under strace")
+    @unittest.skipIf(has_sanitizer(), "it cannot end under strace")
     @unittest.skipUnless(shutil.which("strace"), "needs strace")
     def test_stops_although_the_index_cannot_be_written(self):
         """Section 8: stopping takes the grace time, not for ever; the result is
