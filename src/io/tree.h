@@ -171,6 +171,9 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret);
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind);
 void tree_scan_end(struct tree_scan *s);
+/* When the walk began, by the wall clock: what has a later ctime changed after
+ * that for sure. */
+int64_t tree_scan_began_ns(const struct tree_scan *s);
 
 /* Which user, place and path below it does a file name of the outside world
  * mean ("spool/alice/incoming/x.csv", relative names from the working

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SCAN_DEPTH_MAX = 32 };
@@ -23,6 +24,7 @@ struct tree_scan {
 	struct level levels[SCAN_DEPTH_MAX];
 	int depth;              /* levels open; the last one is being read */
 	bool enter;             /* the last entry was a directory: go into it */
+	int64_t began_ns;
 	char path[JOB_PATH_MAX + 1];
 };
 
@@ -31,6 +33,10 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
 	struct tree_scan *s = calloc(1, sizeof *s);
 	if (s == NULL)
 		return -ENOMEM;
+	/* Not the coarse clock: stamps may be finer than that. */
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	s->began_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	int fd = tree_open_place(t, user, PLACE_INCOMING);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	int r = fd < 0 ? fd : dir == NULL ? -errno : 0;
@@ -47,6 +53,11 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
 	}
 	*ret = s;
 	return 0;
+}
+
+int64_t tree_scan_began_ns(const struct tree_scan *s)
+{
+	return s->began_ns;
 }
 
 void tree_scan_end(struct tree_scan *s)

@@ -135,18 +135,35 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
 		if (e->state == UPLOAD_REFUSED || waits || !file_ident_same(&e->look.ident, ident))
 			track(d, u, path, ident, kind, WATCH_CHANGED, true);
+		/* Known by its event, but as old as what is being sorted in: with it. */
+		*ret_new = e->state == UPLOAD_ARRIVING && e->due.at != 0 && !e->from_scan &&
+		           e->waits_for != SETTLE_WRITER;
 		return false;
 	}
 	*ret_new = true;
 	return false;
 }
 
+/* One that is listed already goes on its way in its place among what was
+ * found; if it is not complete yet, it arrives as before. */
+static void take_listed(struct daemon *d, struct upload_entry *e)
+{
+	if (e->state != UPLOAD_ARRIVING || e->from_scan)
+		return;
+	e->from_scan = true;
+	d->scan.feeding++;
+	upload_set_due(d, e, d->steady_ms);
+}
+
 void intake_take(struct daemon *d, struct user *u, const char *path)
 {
 	struct upload look = {.found = true};
 	enum entry_kind kind;
-	if (tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE ||
-	    upload_find(u, path) != NULL)
+	struct upload_entry *listed = upload_find(u, path);
+	if (listed != NULL)
+		take_listed(d, listed);
+	if (listed != NULL ||
+	    tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE)
 		return;
 	accept_find_marker(d, u, path, &look);
 	uint64_t due = d->steady_ms;

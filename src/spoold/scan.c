@@ -169,6 +169,10 @@ static void walk_slice(struct daemon *d)
 			end_scan(d);
 			return;
 		}
+		/* What changed since has an event of its own, and comes after all this. */
+		if (kind == ENTRY_FILE && !s->user->polled &&
+		    ident.ctime_ns > tree_scan_began_ns(s->walk))
+			continue;
 		bool is_new;
 		if (intake_seen(d, s->user, path, &ident, kind, &is_new))
 			s->known++;

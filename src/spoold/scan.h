@@ -4,7 +4,9 @@
  * are collected (the oldest SCAN_PORTION of them), sorted by the
  * kernel's time of change, and fed to intake in that order; more than one
  * portion is more than one walk. Then jobs whose file is gone are looked for.
- * While a user is scanned, its other uploads wait: the backlog is older. */
+ * While a user is scanned, its other uploads wait: the backlog is older. What
+ * changed after the walk began is left to its event (where there are events), so
+ * that a younger file is not found before an older one that the walk missed. */
 #pragma once
 
 #include "spoold/user.h"
