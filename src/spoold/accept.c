@@ -109,7 +109,6 @@ static void accept(struct daemon *d, struct upload_entry *e)
 
 void accept_ready(struct daemon *d, struct upload_entry *e)
 {
-	e->complete_ms = d->wall_ms;
 	e->state = UPLOAD_SYNCING;
 	e->batch_next = NULL;
 	*d->intake.ready_end = e;
@@ -266,7 +265,6 @@ struct departure {
 	struct change change;
 	struct user *user;
 	uint64_t job;
-	struct file_ident ident;
 	const char *why; /* static */
 	struct job ended;
 };
@@ -321,7 +319,6 @@ void accept_gone(struct daemon *d, struct user *u, const struct job *job, const 
 	dep->change = (struct change){.apply = gone_apply, .finish = gone_finish, .keep = true};
 	dep->user = u;
 	dep->job = job->id;
-	dep->ident = job->ident;
 	dep->why = why;
 	turn_add(d, &dep->change);
 }

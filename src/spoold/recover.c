@@ -2,7 +2,6 @@
 
 #include "base/escape.h"
 #include "base/log.h"
-#include "core/name.h"
 #include "core/reconcile.h"
 #include "io/runner.h"
 #include "spoold/daemon.h"
@@ -46,7 +45,7 @@ static bool read_news(struct daemon *d, const struct user *u, const struct job *
 	return news;
 }
 
-static enum seen classify(const struct job *job, const struct tree_found *found, bool news)
+static enum seen classify(const struct tree_found *found, bool news)
 {
 	switch (found->place) {
 	case PLACE_INCOMING: return found->same ? SEEN_INCOMING : SEEN_INCOMING_OTHER;
@@ -56,7 +55,6 @@ static enum seen classify(const struct job *job, const struct tree_found *found,
 	case PLACE_NOWHERE:
 	case PLACES: break;
 	}
-	(void)job;
 	return SEEN_NOWHERE;
 }
 
@@ -126,7 +124,7 @@ void recover_job(struct daemon *d, struct user *u, const struct job *job)
 	}
 	bool has_news = found.place == PLACE_PROCESSING && found.result &&
 	                read_news(d, u, job, &news);
-	enum seen seen = classify(job, &found, has_news);
+	enum seen seen = classify(&found, has_news);
 	/* Taking the lock of a user that is not reconciled is for recover_user(). */
 	bool locked = u->lock_fd < 0 && (!u->reconciled || user_lock(d, u) < 0);
 	enum remedy remedy = reconcile_job(job->state, job->place, seen, locked);

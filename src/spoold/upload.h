@@ -23,7 +23,6 @@ struct upload_entry {
 	enum settle_answer waits_for;  /* while arriving */
 	enum entry_kind kind;
 	uint64_t first_ms;      /* wall */
-	uint64_t complete_ms;   /* wall */
 	bool gone;              /* dropped while syncing or accepting */
 	int error;              /* why it could not be made durable, or 0 */
 	bool from_scan;         /* counts in scan.feeding */
