@@ -118,6 +118,9 @@ system: build
 sanitized:
 	@tests/run sanitized
 
+# Each kind of test beyond these brings its own targets.
+-include $(wildcard tests/*/part.mk)
+
 # Below DESTDIR; the paths that are written into files are without it.
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 COMPLETIONDIR := $(PREFIX)/share/bash-completion/completions
