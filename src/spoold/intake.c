@@ -144,15 +144,34 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 	return false;
 }
 
+/* Files that a scan found wait to be quiet: what is younger waits behind them. */
+static bool backlog_waits(const struct daemon *d, const struct user *u)
+{
+	return d->steady_ms <= u->backlog_ms;
+}
+
 /* One that is listed already goes on its way in its place among what was
  * found; if it is not complete yet, it arrives as before. */
 static void take_listed(struct daemon *d, struct upload_entry *e)
 {
-	if (e->state != UPLOAD_ARRIVING || e->from_scan)
+	if (e->state != UPLOAD_ARRIVING || e->from_scan || backlog_waits(d, e->user))
 		return;
 	e->from_scan = true;
 	d->scan.feeding++;
 	upload_set_due(d, e, d->steady_ms);
+}
+
+/* From here on it is watched like any other that arrives. All of them wait
+ * equally long from the moment they were fed, and so keep their order. */
+static void let_it_settle(struct daemon *d, struct upload_entry *e)
+{
+	e->look.changed_steady_ms = d->steady_ms;
+	if (e->waits_for == SETTLE_CONVENTION)
+		return;
+	uint64_t settle_ms = e->user->settings->settle.settle_ms;
+	if (e->waits_for == SETTLE_WAIT)
+		e->user->backlog_ms = d->steady_ms + settle_ms;
+	upload_set_due(d, e, d->steady_ms + settle_ms);
 }
 
 void intake_take(struct daemon *d, struct user *u, const char *path)
@@ -167,26 +186,23 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 		return;
 	accept_find_marker(d, u, path, &look);
 	uint64_t due = d->steady_ms;
-	const struct settle_policy *policy = &u->settings->settle;
 	enum settle_answer waits_for =
-		settle_judge(policy, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
+		settle_judge(&u->settings->settle, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
+	if (waits_for == SETTLE_COMPLETE && backlog_waits(d, u))
+		waits_for = SETTLE_WAIT;
 	struct upload_entry *e = upload_add(d, u, path, waits_for == SETTLE_COMPLETE ? INTAKE_USER_MAX
 	                                                                      : INTAKE_WAITING_MAX);
 	if (e == NULL)
 		return;
 	e->waits_for = waits_for;
 	e->look = look;
-	if (e->waits_for == SETTLE_COMPLETE) {
+	if (waits_for == SETTLE_COMPLETE) {
 		e->from_scan = true;
 		d->scan.feeding++;
-	} else {
-		/* From here on it is watched like any other that arrives. */
-		e->look.changed_steady_ms = d->steady_ms;
-		if (e->waits_for == SETTLE_WAIT)
-			u->backlog_ms = d->steady_ms + policy->settle_ms;
-	}
-	if (e->waits_for != SETTLE_CONVENTION)
 		upload_set_due(d, e, due);
+	} else {
+		let_it_settle(d, e);
+	}
 }
 
 void intake_left(struct daemon *d, struct user *u, const char *path)

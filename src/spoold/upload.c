@@ -150,12 +150,17 @@ uint64_t upload_count_arriving(const struct user *u)
 	return HASH_COUNT(u->uploads) - u->uploads_refused;
 }
 
+static uint64_t backlog_until(const struct user *u)
+{
+	return u->backlog_ms > u->pause_ms ? u->backlog_ms : u->pause_ms;
+}
+
 bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 {
 	const struct user *u = e->user;
-	if (u->scan_running || !u->scanned)
-		return !e->from_scan;
-	return !e->look.found && d->steady_ms <= u->backlog_ms;
+	if (e->from_scan || e->look.found)
+		return false;
+	return u->scan_running || !u->scanned || d->steady_ms <= backlog_until(u);
 }
 
 /* All of a user that wait go on in the same millisecond, each with its old
@@ -163,9 +168,9 @@ bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e)
 {
 	struct user *u = e->user;
-	if (d->steady_ms > u->backlog_ms)
-		u->backlog_ms = d->steady_ms + SCAN_PAUSE_MS;
-	put_due(d, e, u->backlog_ms + 1, e->due.key);
+	if (d->steady_ms > backlog_until(u))
+		u->pause_ms = d->steady_ms + SCAN_PAUSE_MS;
+	put_due(d, e, backlog_until(u) + 1, e->due.key);
 }
 
 struct upload_entry *upload_take_due(struct daemon *d)

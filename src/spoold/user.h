@@ -29,6 +29,7 @@ struct user {
 	struct upload_entry *uploads; /* arriving, by path */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
 	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
+	uint64_t pause_ms;       /* what arrived beside a scan is looked at again then; steady */
 	bool uploads_missed;          /* there was no room for more of them */
 	bool refused_missed;          /* more can never be a job than is listed: said once */
 	struct heap_node poll;   /* next scan of a polled user, steady ms */

@@ -34,6 +34,27 @@ class Order(SystemTest):
         spool.wait_for(lambda: len(spool.files("alice", "done")) == 5, what="all in done")
         self.assertEqual(spool.journal.order("alice"), names)
 
+    def test_order_of_what_arrives_during_a_start(self):
+        """Promise 3: what a start finds, some of it too young to be taken at
+        once, and what is moved in meanwhile make one line."""
+        users = [f"user{n}" for n in range(8)]
+        names = [f"{n:03}.csv" for n in range(60)]
+        spool = self.spool({"job_processing": {"auto_start_processing": False}}, users=users)
+        for user in users:
+            for n in range(600):  # the look around takes a while
+                spool.drop(user, f".{n}", how="mv")
+        spool.kill9()
+        for name in names:
+            for user in users:
+                spool.drop(user, name, how="mv")
+            if name == names[20]:
+                spool.start(init=False, wait=False)
+        spool.wait_for(spool.answers, 30, "spoold to answer status")
+        spool.wait_for(lambda: all(u["pending"] == len(names) for u in spool.status()["users"]),
+                       what="all to be pending")
+        for user in users:
+            self.assertEqual([j["name"] for j in spool.jobs(user)], names)
+
     def test_every_job_is_listed_once(self):
         """Promise 7: every job is listed once, with its size."""
         spool = self.spool()
