@@ -305,7 +305,7 @@ static void on_started(struct daemon *d, struct running *r, uint64_t started_ms)
 	s->user = r->user;
 	s->job = r->job;
 	s->started_ms = started_ms;
-	turn_add(d, &s->change);
+	turn_add_rider(d, &s->change);
 }
 
 static void on_progress(struct running *r, const struct run_progress *p)

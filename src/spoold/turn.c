@@ -12,15 +12,24 @@ void turn_add(struct daemon *d, struct change *c)
 	DL_APPEND(d->turn.changes, c);
 }
 
+void turn_add_rider(struct daemon *d, struct change *c)
+{
+	if (d->turn.riders == NULL)
+		d->turn.riders_ms = d->steady_ms + TURN_RIDE_MS;
+	DL_APPEND(d->turn.riders, c);
+}
+
 bool turn_stalled(const struct daemon *d)
 {
 	return d->turn.error != 0;
 }
 
-/* What is beyond a turn's size stays for the next one. */
+/* What is beyond a turn's size stays for the next one. Riders are fewer than
+ * there are workers. */
 static struct change *take_turn(struct daemon *d)
 {
-	struct change *turn = NULL;
+	struct change *turn = d->turn.riders;
+	d->turn.riders = NULL;
 	for (unsigned n = 0; n < TURN_CHANGES_MAX && d->turn.changes != NULL; n++) {
 		struct change *c = d->turn.changes;
 		DL_DELETE(d->turn.changes, c);
@@ -123,7 +132,8 @@ void turn_run(struct daemon *d)
 {
 	if (turn_stalled(d) && d->steady_ms < d->turn.retry_ms)
 		return;
-	if (d->turn.changes == NULL && !turn_stalled(d)) {
+	bool ride = d->turn.riders != NULL && d->steady_ms >= d->turn.riders_ms;
+	if (d->turn.changes == NULL && !ride && !turn_stalled(d)) {
 		/* Views may have changed without a change: a lock, a reload. */
 		if (users_refresh(d) < 0 || !dispatch_ready(d))
 			return;
@@ -146,14 +156,18 @@ uint64_t turn_next(const struct daemon *d)
 {
 	if (turn_stalled(d))
 		return d->turn.retry_ms;
-	return d->turn.changes != NULL ? 0 : UINT64_MAX;
+	if (d->turn.changes != NULL)
+		return 0;
+	return d->turn.riders != NULL ? d->turn.riders_ms : UINT64_MAX;
 }
 
 void turn_clear(struct daemon *d)
 {
-	while (d->turn.changes != NULL) {
-		struct change *c = d->turn.changes;
-		DL_DELETE(d->turn.changes, c);
+	DL_CONCAT(d->turn.riders, d->turn.changes);
+	d->turn.changes = NULL;
+	while (d->turn.riders != NULL) {
+		struct change *c = d->turn.riders;
+		DL_DELETE(d->turn.riders, c);
 		c->finish(d, c, -ECANCELED);
 	}
 }
