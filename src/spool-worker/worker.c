@@ -190,6 +190,7 @@ static void run(struct worker *w, const struct run_order *order, int lock, int j
 	w->result.attempt = order->attempt;
 	w->lock = lock;
 	w->jobdir = jobdir;
+	fd_permit(jobdir);
 	clear_names(jobdir);
 	int r = runner_start(order, jobdir, &w->runner);
 	if (r < 0) {
@@ -274,6 +275,8 @@ static int write_result(struct worker *w)
 	int r = run_result_encode(&w->result, &data, &size);
 	if (r < 0)
 		return r;
+	/* The handler may have closed it to its account, which may be ours. */
+	fd_permit(w->jobdir);
 	clear_names(w->jobdir);
 	r = fd_write_file(w->jobdir, NAME_RESULT, data, size, 0600);
 	free(data);
