@@ -174,7 +174,7 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	if (r < 0) {
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {
-		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path);
+		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
 		r = dirfd < 0 ? dirfd : start(d, u, job, dirfd);
 		if (dirfd == -ENOENT)
 			recover_job(d, u, job);
