@@ -128,7 +128,7 @@ static void judge(struct runner *r)
 		result->error = runner_text("canceled while it ran");
 		break;
 	case OUTCOME_INTERRUPTED:
-		result->error = runner_text("interrupted because spoold was stopped");
+		result->error = runner_text("interrupted because spoold or its worker was told to stop");
 		break;
 	default:
 		judge_exit(r);
