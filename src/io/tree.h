@@ -27,6 +27,9 @@ void tree_close(struct tree *t);
 int tree_init(const char *root, bool *ret_existed);
 
 uint64_t tree_id(const struct tree *t);
+/* Tells a spool from a copy of it that lies elsewhere (a backup, a snapshot),
+ * and so has its id, its jobs and their numbers. */
+uint64_t tree_copy_id(const struct tree *t);
 const char *tree_root(const struct tree *t); /* absolute */
 /* Is the marker still there, on the same device? */
 bool tree_mounted(struct tree *t);

@@ -25,7 +25,7 @@ struct claim {
 char *dispatch_cookie(const struct daemon *d, uint64_t job)
 {
 	char *cookie = NULL;
-	if (asprintf(&cookie, "%016" PRIx64 "-%" PRIu64, tree_id(d->tree), job) < 0)
+	if (asprintf(&cookie, "%016" PRIx64 "-%" PRIu64, tree_copy_id(d->tree), job) < 0)
 		return NULL;
 	return cookie;
 }
