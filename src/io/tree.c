@@ -140,6 +140,15 @@ uint64_t tree_id(const struct tree *t)
 	return t->id;
 }
 
+/* The path, not the device: that has another number after a remount. */
+uint64_t tree_copy_id(const struct tree *t)
+{
+	uint64_t hash = t->id ^ UINT64_C(14695981039346656037);
+	for (const char *p = t->root; *p != '\0'; p++)
+		hash = (hash ^ (unsigned char)*p) * UINT64_C(1099511628211);
+	return hash;
+}
+
 const char *tree_root(const struct tree *t)
 {
 	return t->root;

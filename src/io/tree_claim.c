@@ -275,7 +275,18 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
 	return r;
 }
 
-int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path)
+static int name_again(int privfd, const char *base, const struct file_ident *ident)
+{
+	char *name = NULL;
+	int r = tree_find_renamed(privfd, ident, &name);
+	if (r == 0)
+		r = tree_rename(privfd, name, privfd, base);
+	free(name);
+	return r;
+}
+
+int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
+                  const struct file_ident *ident)
 {
 	struct stat st;
 	const char *base = name_base(path);
@@ -283,6 +294,8 @@ int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	if (fd < 0)
 		return fd;
 	int r = fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	if (r == -ENOENT)
+		r = name_again(fd, base, ident);
 	if (r == 0 && mkdirat(fd, name_output(base), 0700) < 0 && errno != EEXIST)
 		r = -errno;
 	if (r < 0)

@@ -92,6 +92,8 @@ static int note_entry(void *ctx, const char *name, uint64_t ino)
 static int move_aside(int from, const char *name, int to, uint64_t id)
 {
 	int r = -EEXIST;
+	/* A directory that moves is written to: its way up changes. */
+	fd_permit_at(from, name);
 	for (unsigned n = from == to ? 1 : 0; n < 100 && r == -EEXIST; n++) {
 		char *free_name = tree_candidate(name, id, n);
 		r = free_name == NULL ? -ENOMEM : tree_rename(from, name, to, free_name);
@@ -170,6 +172,10 @@ static void drop_unwanted(struct ending *e)
 	if (e->output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) == 0)
 		e->output = false;
 	set_aside_if_odd(e, &e->output, name_output(e->base), S_IFDIR);
+	if (e->log)
+		fd_permit_at(e->fd, name_log(e->base));
+	if (e->output)
+		fd_permit_at(e->fd, name_output(e->base));
 }
 
 /* Never on another name of a file outside. */

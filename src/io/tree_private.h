@@ -53,6 +53,9 @@ struct tree_move {
 };
 int tree_move_final(struct tree *t, const char *user, enum place to, const struct tree_move *m,
                     char **ret_name);
+/* The upload under a name that its handler gave it in its private directory,
+ * unchanged: *ret_name (free). -ENOENT. */
+int tree_find_renamed(int privfd, const struct file_ident *ident, char **ret_name);
 /* Notes on a file which job it belongs to (where the file system can). */
 void tree_note_job(struct tree *t, int dirfd, const char *name, uint64_t id);
 /* The n-th name to try for a final path: its own, with the id, then with more

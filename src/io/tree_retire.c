@@ -146,10 +146,24 @@ static bool is_name_taken(struct tree *t, const char *user, enum place place, co
 	return taken;
 }
 
+/* What was kept of a job whose handler removed its file. */
+static int purge_rest(struct tree *t, const char *user, const struct job *job)
+{
+	enum place place = job_final_place(job->state);
+	char *name = tree_candidate(job->path, job->id, 1);
+	int r = name == NULL                             ? -ENOMEM
+	        : is_name_taken(t, user, place, name) ? 0
+	                                              : tree_purge(t, user, place, name);
+	free(name);
+	return r;
+}
+
 int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 {
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	char *own = NULL;
+	if (job->place == PLACE_NOWHERE)
+		return purge_rest(t, user, job);
 	int r = tree_search_final(t, user, job->place, name, job->id, &job->ident, &own);
 	if (r == 0)
 		r = tree_purge(t, user, job->place, own);
