@@ -232,7 +232,8 @@ static int is_harmless(const char *character, size_t n)
 	return harmless;
 }
 
-/* JSON lets characters stand as they are that a terminal would obey. */
+/* JSON lets characters stand as they are that a terminal would obey, or that
+ * YAML refuses. */
 static int print_harmless(const char *json, FILE *out)
 {
 	size_t size = strlen(json);
@@ -245,7 +246,7 @@ static int print_harmless(const char *json, FILE *out)
 			harmless = is_harmless(json + at, n);
 		if (harmless < 0)
 			return harmless;
-		if (harmless)
+		if (harmless && config_yaml_takes(c))
 			fwrite(json + at, 1, n, out);
 		else
 			fprintf(out, "\\u%04x", c);
