@@ -7,6 +7,10 @@ FUZZ_DRIVER ?= tests/fuzz/replay.c
 fuzz_objects_request := $(filter-out %/main.o,$(call obj_of,spoold))
 fuzz_objects_client := $(filter-out %/main.o,$(call obj_of,spoolctl))
 fuzz_objects = $(fuzz_objects_$(1))
+# What the daemon asks of the target instead of workers, thread and socket.
+fuzz_wraps := control_next control_answer control_alive sync_add sync_next pool_run pool_cancel \
+              pool_ack pool_set_max pool_next pool_free_places pool_busy
+fuzz_flags_request := $(fuzz_wraps:%=-Wl,--wrap=%)
 
 $(foreach t,$(notdir $(FUZZ)),$(eval $(B)/fuzz/$(t): $(call fuzz_objects,$(t))))
 $(B)/fuzz/%: tests/fuzz/targets/%.c tests/fuzz/fuzz.h $(filter %.c,$(FUZZ_DRIVER)) $(ARCHIVES)
