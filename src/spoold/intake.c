@@ -180,10 +180,13 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 		e->from_scan = true;
 		d->scan.feeding++;
 	} else {
-		/* From here on it is watched like any other that arrives. */
+		/* From here on it is watched like any other that arrives. What it was
+		 * quiet already counts on: one that came later is due later. */
 		e->look.changed_steady_ms = d->steady_ms;
-		if (e->waits_for == SETTLE_WAIT)
+		if (e->waits_for == SETTLE_WAIT) {
+			e->look.changed_steady_ms = due - policy->settle_ms;
 			u->backlog_ms = d->steady_ms + policy->settle_ms;
+		}
 	}
 	if (e->waits_for != SETTLE_CONVENTION)
 		upload_set_due(d, e, due);
