@@ -273,10 +273,10 @@ static void read_commands(struct supervisor *s)
 	}
 }
 
-/* Until nobody is left whom the filter concerns. */
+/* Until nobody is left whom the filter concerns, nor anybody who asks. */
 static int supervise(struct supervisor *s)
 {
-	for (;;) {
+	while (s->listener >= 0 || s->control >= 0) {
 		struct pollfd fds[] = {{.fd = s->listener, .events = POLLIN},
 		                       {.fd = s->control, .events = POLLIN}};
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
@@ -286,8 +286,9 @@ static int supervise(struct supervisor *s)
 		if ((fds[0].revents & POLLIN) != 0)
 			serve_call(s);
 		else if (fds[0].revents != 0)
-			return 0;
+			s->listener = -1;
 	}
+	return 0;
 }
 
 /* --- the two processes */

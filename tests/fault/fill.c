@@ -1,15 +1,14 @@
 /* Fills the index of a spool with the history of jobs that are over:
  *
- *   fill INDEX_DIRECTORY USER JOBS
+ *   fill INDEX_DIRECTORY USER
  *
- * so that a test can make it grow without running them. */
+ * up to where the next transaction makes it grow. */
 #include "io/index.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { EACH_COMMIT = 1000 };
+enum { EACH_COMMIT = 100 };
 
 static int put_one(struct index *ix, uint32_t user)
 {
@@ -28,22 +27,34 @@ static int put_one(struct index *ix, uint32_t user)
 	return index_put_job(ix, &job);
 }
 
-static int fill(struct index *ix, const char *name, unsigned long jobs)
+static int put_some(struct index *ix, uint32_t user)
+{
+	int r = index_begin(ix);
+	for (int n = 0; r == 0 && n < EACH_COMMIT; n++)
+		r = put_one(ix, user);
+	return r < 0 ? r : index_commit(ix);
+}
+
+static int find_user(struct index *ix, const char *name, uint32_t *ret)
 {
 	struct user_row row = {0};
-	int r = index_begin(ix);
-	if (r == 0)
-		r = index_add_user(ix, name, &row);
-	for (unsigned long n = 1; r == 0 && n <= jobs; n++) {
-		r = put_one(ix, row.number);
-		if (r == 0 && n % EACH_COMMIT == 0) {
-			r = index_commit(ix);
-			r = r < 0 ? r : index_begin(ix);
-		}
-	}
-	if (r == 0)
-		r = index_commit(ix);
+	int r = index_get_user(ix, name, &row);
+	*ret = row.number;
 	user_row_clear(&row);
+	return r;
+}
+
+/* An index grows before a transaction when half of it is in use. */
+static int fill(struct index *ix, const char *name)
+{
+	struct index_totals totals = {0};
+	uint32_t user;
+	int r = find_user(ix, name, &user);
+	while (r == 0 && totals.bytes_used <= totals.bytes_map / 2) {
+		r = put_some(ix, user);
+		if (r == 0)
+			r = index_totals(ix, &totals);
+	}
 	return r;
 }
 
@@ -51,20 +62,15 @@ int main(int argc, char **argv)
 {
 	const struct index_options options = {0};
 	struct index *ix = NULL;
-	if (argc != 4)
+	if (argc != 3)
 		return 2;
 	int r = index_open(argv[1], &options, &ix);
 	if (r == 0)
-		r = fill(ix, argv[2], strtoul(argv[3], NULL, 10));
-	struct index_totals totals = {0};
-	if (r == 0)
-		r = index_totals(ix, &totals);
+		r = fill(ix, argv[2]);
 	index_close(ix);
 	if (r < 0) {
 		fprintf(stderr, "fill: %s\n", strerror(-r));
 		return 1;
 	}
-	printf("%llu bytes of a map of %llu\n", (unsigned long long)totals.bytes_used,
-	       (unsigned long long)totals.bytes_map);
 	return 0;
 }
