@@ -123,6 +123,10 @@ struct tree_finish {
 	enum place to;         /* PLACE_DONE or PLACE_FAILED */
 	bool keep_log, keep_output;
 	const char *reason;    /* or NULL */
+	/* The name that the index has. Where the file gets another one, or is no
+	 * more, its empty private directory stays for tree_drop_job(), so that a
+	 * crash before the index knows is made good. NULL: it always goes. */
+	const char *known;
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
 /* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and

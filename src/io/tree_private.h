@@ -35,6 +35,9 @@ int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind);
 /* The same for an open file. */
 int tree_ident_fd(int fd, struct file_ident *ret_ident, enum entry_kind *ret_kind);
+/* The first step of the last move of a job that was never claimed: out of
+ * incoming into its private directory. -ENOENT where its file is not there. */
+int tree_take_in(struct tree *t, const struct tree_finish *f);
 /* Renames without replacing: -EEXIST. Where the file system cannot, a plain
  * file is linked and unlinked. */
 int tree_rename(int old_dirfd, const char *old_name, int new_dirfd, const char *new_name);

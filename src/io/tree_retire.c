@@ -103,6 +103,15 @@ int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *pa
 	return r;
 }
 
+/* Its mark went last, and then a crash came: an empty directory is nobody's. */
+static void purge_emptied(int dirfd, const char *base)
+{
+	char *name = tree_beside(base, ".output");
+	if (name != NULL)
+		unlinkat(dirfd, name, AT_REMOVEDIR);
+	free(name);
+}
+
 static int purge_beside(int dirfd, const char *base, const char *suffix,
                         bool (*is_ours)(int dirfd, const char *name))
 {
@@ -122,6 +131,7 @@ int tree_purge(struct tree *t, const char *user, enum place from, const char *na
 	int r = dirfd;
 	if (dirfd >= 0) {
 		r = purge_beside(dirfd, base, ".output", tree_is_our_output);
+		purge_emptied(dirfd, base);
 		int log = purge_beside(dirfd, base, ".log", tree_is_our_log);
 		r = r < 0 ? r : log;
 		/* A directory in its place is that of other uploads: it was gone. */
