@@ -28,8 +28,9 @@ int tree_init(const char *root, bool *ret_existed);
 
 uint64_t tree_id(const struct tree *t);
 const char *tree_root(const struct tree *t); /* absolute */
-/* Is the marker still there, on the same device? */
-bool tree_mounted(struct tree *t);
+/* Is the marker still there, on the same device? 0; -ENODEV: no; any other error:
+ * that cannot be told now. */
+int tree_mounted(struct tree *t);
 /* Is the file system of this user's incoming one where inotify sees only
  * what this machine does (NFS, SMB, FUSE ...)? `user` NULL: the root. */
 bool tree_is_network(struct tree *t, const char *user);

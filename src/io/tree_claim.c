@@ -269,6 +269,9 @@ static int take_and_check(struct tree *t, const char *user, uint64_t id, const c
 		if (r < 0)
 			goto out;
 		r = check_taken(privfd, base, ident);
+	} else if (r != -ESTALE) {
+		/* Done before; or not to be known, which is no reason to move it. */
+		goto out;
 	}
 	if (r < 0) {
 		int back = put_back(t, user, id, path, privfd, dirfd, ret_kept);

@@ -4,10 +4,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 import os
 
+import cutting  # first: it knows where the other modules are
+from cutting import ERRNO, FaultSpool
 import contents
 import procs
-import cutting
-from cutting import ERRNO, FaultSpool
 from spool import NO_DAEMON
 
 # Which calls each error can come from.
@@ -198,6 +198,7 @@ class Trial:
         s = self.s
         answer = s.ask("status")
         return (answer is not None and answer["ok"] and not answer["daemon"]["starting"]
+                and answer["daemon"]["mounted"]
                 and all(row[state] == 0 for row in answer["users"]
                         for state in ("arriving", "pending", "held_jobs", "queued", "processing"))
                 and not s.in_place("incoming") and not s.private())
@@ -226,7 +227,10 @@ class Trial:
             name = os.fsdecode(path)
             if place in ("done", "failed") and not name.endswith(".log") and ".output/" not in name:
                 told = places.pop((user, f"{user}/{place}/{name}"), [])
-                if len(told) != 1:
+                # What was put in the place of an upload, with a word beside it.
+                kept = not self.mode.kills and not told and \
+                    os.path.exists(s.path(user, place, name + ".log"))
+                if len(told) != 1 and not kept:
                     self.problems.append(f"{user}/{place}/{name} is the file of jobs {told}")
         self.problems += [f"job {ids}: {path} is not there" for (_, path), ids in places.items()]
         for user in self.scenario.users:
