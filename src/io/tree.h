@@ -88,6 +88,15 @@ int tree_open_upload(struct tree *t, const char *user, const char *path);
  * where it is one, else the one that holds it. */
 int tree_open_incoming(struct tree *t, const char *user, const char *path);
 
+/* An upload whose data did not reach the disk is marked as unsafe, as it is
+ * now, so that another process does not take it either: what the kernel could
+ * not write it forgets, and the next fsync() succeeds. Best effort: some file
+ * systems cannot keep the mark. */
+void tree_mark_unsafe(struct tree *t, const char *user, const char *path,
+                      const struct file_ident *ident, int error);
+/* The error it was marked with (negative), or 0; of an open upload. */
+int tree_is_unsafe(int fd, const struct file_ident *ident);
+
 /* Claims: incoming/<path> → processing/<id>/<base name>, and makes sure that
  * it was the accepted file, is a plain one and nobody writes it any more.
  * -ENOENT withdrawn; -ESTALE replaced or being written again: it is back in
