@@ -173,16 +173,19 @@ const char *tree_root(const struct tree *t)
 	return t->root;
 }
 
-bool tree_mounted(struct tree *t)
+int tree_mounted(struct tree *t)
 {
 	struct stat st;
 	uint64_t id = 0;
 	/* By the path: the descriptor we hold would go on showing what was there. */
 	int fd = open_root(t->root);
-	bool there = fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == t->dev &&
-	             read_marker(fd, &id) == 0 && id == t->id;
+	int r = fd < 0 ? fd : fstat(fd, &st) < 0 ? -errno : 0;
+	if (r == 0)
+		r = st.st_dev == t->dev ? read_marker(fd, &id) : -ENODEV;
+	if (r == 0 && id != t->id)
+		r = -ENODEV;
 	fd_close(fd);
-	return there;
+	return r == -ENOENT || r == -ENOTDIR ? -ENODEV : r;
 }
 
 static const struct fs_type {

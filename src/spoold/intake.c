@@ -44,6 +44,10 @@ static void track(struct daemon *d, struct user *u, const char *path,
 		e->state = UPLOAD_ARRIVING;
 	}
 	bool changed = is_new || !file_ident_same(&e->look.ident, ident);
+	if (changed)
+		e->unsafe = 0;
+	else if (e->unsafe != 0)
+		return;
 	e->look.found = by_scan && (is_new || e->look.found);
 	e->look.ident = *ident;
 	if (hint == WATCH_RENAMED_IN)

@@ -219,6 +219,10 @@ static void explain_arriving(const struct daemon *d, const struct user *u,
 	if (entry->state != UPLOAD_ARRIVING) {
 		say(e->because, "it is complete and is being made durable");
 		say(e->next, "it becomes a job in a moment");
+	} else if (entry->unsafe != 0) {
+		say(e->because, "it did not reach the disk (%s): what it holds may be lost",
+		    strerror(-entry->unsafe));
+		say(e->next, "upload it again; who made sure that it is whole may 'touch' it instead");
 	} else if (entry->error != 0) {
 		say(e->because, "it cannot be taken: %s", strerror(-entry->error));
 		say(e->next, "it is tried again by itself; spoold's account must be able to read it");

@@ -142,7 +142,8 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 	upload_leave_scan(d, e);
 	e->state = UPLOAD_ARRIVING;
 	e->look.changed_steady_ms = d->steady_ms;
-	upload_set_due(d, e, d->steady_ms + e->user->settings->settle.settle_ms);
+	if (e->unsafe == 0)
+		upload_set_due(d, e, d->steady_ms + e->user->settings->settle.settle_ms);
 }
 
 uint64_t upload_count_arriving(const struct user *u)

@@ -106,7 +106,7 @@ static int begin_join(struct daemon *d, const char *name)
 	return 0;
 }
 
-bool users_make_directories(struct daemon *d, const char *name)
+static int make_directories(struct daemon *d, const char *name, unsigned *ret_made)
 {
 	unsigned made = 0;
 	int r = tree_make_user(d->tree, name, (uid_t)-1, (gid_t)-1, &made);
@@ -115,7 +115,14 @@ bool users_make_directories(struct daemon *d, const char *name)
 		            name, strerror(-r), name);
 	else if (made > 0)
 		log_info("user %s: made %u missing director%s", name, made, made == 1 ? "y" : "ies");
-	return r == 0 && made > 0;
+	*ret_made = made;
+	return r;
+}
+
+bool users_make_directories(struct daemon *d, const char *name)
+{
+	unsigned made;
+	return make_directories(d, name, &made) == 0 && made > 0;
 }
 
 int users_meet(struct daemon *d, const char *name)
@@ -128,10 +135,13 @@ int users_meet(struct daemon *d, const char *name)
 		free(shown);
 		return 0;
 	}
+	unsigned made;
+	bool incomplete = make_directories(d, name, &made) < 0;
+	int r = user_find(d, name) == NULL ? begin_join(d, name) : 0;
 	struct user *u = user_find(d, name);
-	users_make_directories(d, name);
-	if (u == NULL)
-		return begin_join(d, name);
+	if (r < 0 || u == NULL)
+		return r;
+	u->incomplete = incomplete;
 	/* Its directory may be a new one. */
 	if (u->number != 0) {
 		user_watch(d, u);
@@ -143,7 +153,8 @@ int users_meet(struct daemon *d, const char *name)
 static int meet_each(void *ctx, const char *name, const char *problem)
 {
 	struct daemon *d = ctx;
-	return problem != NULL || user_find(d, name) == NULL ? users_meet(d, name) : 0;
+	const struct user *u = user_find(d, name);
+	return problem != NULL || u == NULL || u->incomplete ? users_meet(d, name) : 0;
 }
 
 int users_watch_root(struct daemon *d)
