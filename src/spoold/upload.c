@@ -153,7 +153,9 @@ uint64_t upload_count_arriving(const struct user *u)
 bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 {
 	const struct user *u = e->user;
-	if (u->scan_running || !u->scanned)
+	/* Between two scans of it in a row: events were lost meanwhile. */
+	bool next = d->scan.phase == SCAN_IDLE && d->scan.wanted == u;
+	if (u->scan_running || next || !u->scanned)
 		return !e->from_scan;
 	return !e->look.found && d->steady_ms <= u->backlog_ms;
 }

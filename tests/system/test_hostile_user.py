@@ -127,27 +127,27 @@ class Villains(SystemTest):
 
 
 class Flood(SystemTest):
-    FILES = 10000
+    CONFIG = {"spool": {"durability": "relaxed"}, "scheduler_settings": {"interval_minutes": 60},
+              "job_processing": {"auto_start_processing": False}}
 
-    def flood(self, spool):
-        """Files with times of their own, moved in: the order is their ctime."""
+    def flood(self, spool, files):
         incoming = spool.path("alice")
-        for n in range(self.FILES):
+        for n in range(files):
             fd = os.open(os.path.join(incoming, f"{n:05}.csv"), os.O_WRONLY | os.O_CREAT)
             os.write(fd, b"x")
             os.close(fd)
 
-    def judge(self, spool):
+    def judge(self, spool, files, may_be_late):
         spool.check_contents = False
-        spool.wait_for(lambda: spool.user("alice")["pending"] >= self.FILES, 100,
+        spool.wait_for(lambda: spool.user("alice")["pending"] >= files, 100,
                        "all to be pending")
-        jobs = spool.jobs("alice")
-        self.assertEqual(len(jobs), self.FILES)
-        self.assertEqual(len({job["name"] for job in jobs}), self.FILES)
+        jobs = sorted(spool.jobs("alice"), key=lambda job: job["job"])
+        self.assertEqual(len(jobs), files)
+        self.assertEqual(len({job["name"] for job in jobs}), files)
         ctimes = [os.stat(spool.path("alice", "incoming", job["name"])).st_ctime_ns
-                  for job in sorted(jobs, key=lambda job: job["job"])]
-        late = [(n, jobs[n]["name"], a - b) for n, (a, b) in enumerate(zip(ctimes, ctimes[1:])) if a > b]
-        self.assertEqual(late, [], "in the order of their arrival")
+                  for job in jobs]
+        late = sum(a > b for a, b in zip(ctimes, ctimes[1:]))
+        self.assertLessEqual(late, may_be_late, "in the order of their arrival")
         self.assertGreater(spool.status()["daemon"]["overflows"], 0, "counted")
         self.assertRegex(spool.log(), "more happened at once")
         self.assertSays("more happened at once", str(spool.ctl("doctor", json=True).data))
@@ -155,20 +155,19 @@ class Flood(SystemTest):
     @limit(240)
     def test_while_the_daemon_sleeps(self):
         """Section 5: events were lost, files are not."""
-        spool = self.spool({"job_processing": {"auto_start_processing": False},
-                            "scheduler_settings": {"interval_minutes": 60}})
+        spool = self.spool(self.CONFIG)
         spool.daemon.send_signal(subprocess.signal.SIGSTOP)
-        self.flood(spool)
+        self.flood(spool, 10000)
         spool.daemon.send_signal(subprocess.signal.SIGCONT)
-        self.judge(spool)
+        self.judge(spool, 10000, 0)
 
     @root_only
     @unittest.skipUnless(os.access(QUEUE, os.W_OK), f"{QUEUE} cannot be written")
     @limit(240)
     def test_with_a_tiny_queue(self):
-        """The same while it is awake, with a queue of 64 events."""
-        spool = self.spool({"job_processing": {"auto_start_processing": False},
-                            "scheduler_settings": {"interval_minutes": 60}}, start=False)
+        """The same while it is awake, with a queue of 64 events. Whose event was
+        lost may be found a moment after a younger one whose event was not."""
+        spool = self.spool(self.CONFIG, start=False)
         spool.init()
         with open(QUEUE) as file:
             before = file.read()
@@ -179,8 +178,8 @@ class Flood(SystemTest):
         finally:
             with open(QUEUE, "w") as file:
                 file.write(before)
-        self.flood(spool)
-        self.judge(spool)
+        self.flood(spool, 4000)
+        self.judge(spool, 4000, 20)
 
 
 class Paths(SystemTest):
