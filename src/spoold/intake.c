@@ -281,7 +281,8 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 {
 	char path[JOB_PATH_MAX + 1];
 	if (hint->kind == WATCH_OVERFLOW) {
-		log_notice("more happened at once than the kernel could tell: looking everywhere again");
+		log_notice("more happened at once than the kernel could tell (%u. time): looking "
+		           "everywhere again", ++d->intake.overflows);
 		users_discover(d);
 		scan_want_all(d);
 		return;
