@@ -68,16 +68,20 @@ static void kill_strays(struct daemon *d, const struct user *u, const struct job
 	free(cookie);
 }
 
+/* A claim whose start is not in the index may have run all the same; so may one
+ * that is not in the index at all, but in the directories. */
 static void interrupted(struct daemon *d, struct user *u, const struct job *job, enum place place)
 {
+	bool claimed = job_state_is_active(job->state);
 	struct run_result result = {
 		.job = job->id,
-		.attempt = job->attempt,
+		.attempt = claimed ? job->attempt : job->attempt + 1,
 		.outcome = OUTCOME_INTERRUPTED,
 		.exit_code = EXIT_CODE_NONE,
 		.records = RECORDS_NONE,
-		/* A claim whose start is not in the index may have run all the same. */
-		.started_ms = job->state == JOB_PROCESSING ? job->started_ms : job->claimed_ms,
+		.started_ms = job->state == JOB_PROCESSING ? job->started_ms
+		              : claimed                    ? job->claimed_ms
+		                                           : d->wall_ms,
 		.finished_ms = d->wall_ms,
 	};
 	char text[] = "interrupted: the machine or spoold went down while it ran";

@@ -289,6 +289,26 @@ class Index(SystemTest):
         self.assertEqual(spool.journal.starts("alice", "outside.csv"), [])
 
 
+    def test_claim_that_the_index_forgot(self):
+        """Section 4: what a power cut can leave with durability "relaxed": the
+        rename of a claim, not its commit. It may have run, so it counts as an
+        attempt; and nobody else waits for it."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}},
+                           users=("alice", "bob"))
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "pending")["job"]
+        spool.kill9()
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private)
+        os.rename(spool.path("alice", "incoming", "a.csv"), os.path.join(private, b"a.csv"))
+        spool.restart()
+        spool.ctl("start")
+        spool.drop("bob", "b.csv")
+        spool.wait_state("b.csv", "done", "bob", limit=20)
+        self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["attempt"], 2)
+        self.assertEqual([s.attempt for s in spool.journal.starts("alice")], [2])
+
+
 class Stopping(SystemTest):
     def test_sigterm_lets_running_attempts_finish(self):
         """Section 8: SIGTERM lets running attempts finish; none starts."""
