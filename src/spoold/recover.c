@@ -162,6 +162,15 @@ static int drop_directory(struct daemon *d, const struct user *u, uint64_t id,
 	return r == -ENOTEMPTY ? 0 : r;
 }
 
+/* Is this the file of another job, which had this number before the index was
+ * lost? What was never claimed has no file there but its own, renamed by a claim
+ * that was forgotten. */
+static bool is_strange(const struct job *job, const char *name, const struct file_ident *ident)
+{
+	return name != NULL && job->place == PLACE_INCOMING &&
+	       !file_ident_same_inode(&job->ident, ident);
+}
+
 /* A private directory. Active jobs were looked at before. */
 static int visit_directory(void *ctx, uint64_t id, const char *name, const struct file_ident *ident)
 {
@@ -172,7 +181,7 @@ static int visit_directory(void *ctx, uint64_t id, const char *name, const struc
 	if (r < 0 && r != -ENOENT)
 		return r;
 	bool active = ours && job_state_is_active(job.state);
-	if (!ours && name != NULL)
+	if (name != NULL && (!ours || is_strange(&job, name, ident)))
 		r = adopt_file(v->d, v->user, id, name, ident);
 	else if (!ours)
 		r = drop_directory(v->d, v->user, id, NULL);
