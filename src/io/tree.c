@@ -12,7 +12,6 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MARKER ".spoold/marker"
@@ -278,14 +277,4 @@ int tree_lock_user(struct tree *t, const char *user)
 	if (n < 0 || (size_t)n >= sizeof path)
 		return -ENAMETOOLONG;
 	return lock_file(t->rootfd, path);
-}
-
-int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes)
-{
-	struct statvfs fs;
-	if (fstatvfs(t->rootfd, &fs) < 0)
-		return -errno;
-	*ret_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-	*ret_inodes = fs.f_favail;
-	return 0;
 }

@@ -209,6 +209,3 @@ int tree_locate(struct tree *t, const char *outside, char **ret_user, enum place
  * written so far. */
 int tree_submit(struct tree *t, const char *user, int fd, const char *name,
                 void (*each)(void *ctx, uint64_t bytes), void *ctx);
-
-/* Free bytes and inodes on the spool's file system. */
-int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes);

@@ -187,6 +187,8 @@ static bool work_is_left(const struct daemon *d)
 bool daemon_finished(const struct daemon *d)
 {
 	bool quiet = d->dispatch.running == NULL && d->dispatch.claims == 0;
+	if (d->damaged)
+		return true;
 	/* Where the index cannot be written, the workers keep their results. */
 	if (d->stopping)
 		return turn_stalled(d) ? quiet || d->stop_forced : quiet && d->turn.changes == NULL;

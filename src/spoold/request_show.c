@@ -1,4 +1,5 @@
 #include "base/escape.h"
+#include "base/human.h"
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
@@ -25,8 +26,9 @@ static json_t *daemon_status(const struct daemon *d)
 		(int)d->intake.overflows);
 	if (object != NULL && d->turn.error != 0)
 		json_object_set_new(object, "problem",
-		                    json_sprintf("the index cannot be written: %s",
-		                                 strerror(-d->turn.error)));
+		                    json_sprintf("the index cannot be written: %s; %s %s",
+		                                 strerror(-d->turn.error),
+		                                 human_remedy(d->turn.error), d->config->index));
 	else if (object != NULL && d->unmounted)
 		json_object_set_new(object, "problem",
 		                    json_string("the spool is not mounted: nothing is taken in "

@@ -37,13 +37,30 @@ struct join {
 	struct change change;
 	struct user *user;
 	struct user_row row;
+	uint64_t last_id; /* of the private directories that are there */
 };
+
+/* No job has a larger number, unless somebody made it up. */
+#define JOB_ID_PLAUSIBLE (UINT64_C(1) << 53)
 
 static int join_apply(struct daemon *d, struct change *c)
 {
 	struct join *join = (struct join *)c;
 	user_row_clear(&join->row);
-	return index_add_user(d->index, join->user->name, &join->row);
+	/* Where the index was lost, files of its jobs may still be there, and be
+	 * worked on: the place of one is not for another. */
+	int r = index_reserve_ids(d->index, join->last_id);
+	return r < 0 ? r : index_add_user(d->index, join->user->name, &join->row);
+}
+
+static int note_id(void *ctx, uint64_t id, const char *path, const struct file_ident *ident)
+{
+	struct join *join = ctx;
+	(void)path;
+	(void)ident;
+	if (id > join->last_id && id < JOB_ID_PLAUSIBLE)
+		join->last_id = id;
+	return 0;
 }
 
 static bool number_user(struct daemon *d, struct user *u, uint32_t number)
@@ -102,6 +119,9 @@ static int begin_join(struct daemon *d, const char *name)
 	}
 	join->change = (struct change){.apply = join_apply, .finish = join_finish, .keep = true};
 	join->user = u;
+	int r = tree_each_processing(d->tree, name, note_id, join);
+	if (r < 0 && r != -ENOENT)
+		log_warning("user %s: processing cannot be read: %s", name, strerror(-r));
 	turn_add(d, &join->change);
 	return 0;
 }

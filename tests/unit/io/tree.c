@@ -215,40 +215,6 @@ Test(tree, types_of_file_systems)
 	cr_assert_str_eq(type, "tmpfs");
 }
 
-Test(tree, space)
-{
-	uint64_t bytes = 0, inodes = 0;
-	cr_assert_eq(tree_space(t, &bytes, &inodes), 0);
-	cr_assert_gt(bytes, 0);
-}
-
-Test(tree, space_counts_down)
-{
-	uint64_t before, after, inodes, inodes_after;
-	char other[128];
-	bool existed;
-	struct tree *m;
-	if (!world_own_mounts())
-		cr_skip_test("needs root");
-	snprintf(other, sizeof other, "%s/small", world);
-	cr_assert_eq(mkdir(other, 0755), 0);
-	cr_assert_eq(mount("none", other, "tmpfs", 0, "size=1m,nr_inodes=100"), 0);
-	cr_assert_eq(tree_init(other, &existed), 0);
-	cr_assert_eq(tree_open(other, &m), 0);
-	cr_assert_eq(tree_space(m, &before, &inodes), 0);
-	cr_assert_leq(before, 1024 * 1024);
-	int fd = openat(m->rootfd, "x", O_CREAT | O_WRONLY, 0600);
-	cr_assert_eq(ftruncate(fd, 0), 0);
-	static const char block[65536];
-	cr_assert_eq(fd_write_all(fd, block, sizeof block), 0);
-	fd_close(fd);
-	cr_assert_eq(tree_space(m, &after, &inodes_after), 0);
-	cr_assert_eq(before - after, sizeof block);
-	cr_assert_eq(inodes - inodes_after, 1);
-	tree_close(m);
-	umount2(other, MNT_DETACH);
-}
-
 Test(tree, names_of_the_places)
 {
 	cr_assert_str_eq(tree_place_dir(PLACE_INCOMING), "incoming");
