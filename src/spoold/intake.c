@@ -71,8 +71,11 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 	int r = index_find_path(d->index, u->number, path, &job);
 	if (r == -ENOENT)
 		return KNOWN_NOT;
-	if (r < 0)
+	if (r < 0) {
+		/* Nothing else would look at it again. */
+		d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + INTAKE_RELOOK_MS);
 		return KNOWN_ERROR;
+	}
 	enum known known = KNOWN_NOT;
 	bool here = job.place == PLACE_INCOMING;
 	if (job_state_is_final(job.state)) {
@@ -259,11 +262,10 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		return;
 	}
 	if (kind == ENTRY_FILE) {
-		if (known_to_index(d, u, path, &ident) != KNOWN_NOT) {
+		enum known known = known_to_index(d, u, path, &ident);
+		if (known == KNOWN_SAME)
 			forget_known(d, u, path);
-			return;
-		}
-		if (accept_is_marker(d, u, path))
+		if (known != KNOWN_NOT || accept_is_marker(d, u, path))
 			return;
 	}
 	track(d, u, path, &ident, kind, hint, false);
