@@ -156,8 +156,23 @@ static bool is_name_taken(struct tree *t, const char *user, enum place place, co
 	return taken;
 }
 
+/* The handler removed its file: what was kept of the job lies beside the name
+ * with its number, unless that is another file's. */
+static int purge_rest(struct tree *t, const char *user, const struct job *job)
+{
+	enum place place = job_final_place(job->state);
+	char *name = tree_candidate(job->path, job->id, 1);
+	int r = name == NULL                              ? -ENOMEM
+	        : is_name_taken(t, user, place, name) ? 0
+	                                              : tree_purge(t, user, place, name);
+	free(name);
+	return r;
+}
+
 int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 {
+	if (job->place == PLACE_NOWHERE)
+		return purge_rest(t, user, job);
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	char *own = NULL;
 	int r = tree_search_final(t, user, job->place, name, job->id, &job->ident, &own);

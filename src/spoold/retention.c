@@ -58,7 +58,8 @@ static bool is_of_later_job(struct daemon *d, const struct user *u, const struct
 
 static bool purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
-	if ((job->place != PLACE_DONE && job->place != PLACE_FAILED) || is_of_later_job(d, u, job))
+	bool moved = job->place == PLACE_DONE || job->place == PLACE_FAILED;
+	if ((!moved && job->place != PLACE_NOWHERE) || (moved && is_of_later_job(d, u, job)))
 		return true;
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY : tree_purge_job(d->tree, u->name, job);
