@@ -165,6 +165,32 @@ static int take(struct daemon *d, const struct user *u, const struct job *job, c
 	return r;
 }
 
+/* A retry whose file could not be brought out of done or failed when it was
+ * asked for: now it is its turn. */
+static int take_back(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	int r = tree_find(d->tree, u->name, job, &found);
+	if (r == 0 && (found.place == PLACE_DONE || found.place == PLACE_FAILED))
+		r = tree_take_back(d->tree, u->name, job->id, job->path, found.place,
+		                   found.final_name);
+	else if (r == 0)
+		r = -ENOENT;
+	free(found.final_name);
+	return r;
+}
+
+static int open_job(struct daemon *d, const struct claim *claim)
+{
+	const struct user *u = claim->user;
+	const struct job *job = &claim->job;
+	int fd = tree_open_job(d->tree, u->name, job->id, job->path);
+	if (fd != -ENOENT || claim->from != PLACE_PROCESSING)
+		return fd;
+	int r = take_back(d, u, job);
+	return r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path);
+}
+
 static void hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
@@ -174,7 +200,7 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	if (r < 0) {
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {
-		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path);
+		int dirfd = open_job(d, claim);
 		r = dirfd < 0 ? dirfd : start(d, u, job, dirfd);
 		if (dirfd == -ENOENT)
 			recover_job(d, u, job);
