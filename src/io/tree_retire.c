@@ -113,10 +113,12 @@ static void purge_emptied(int dirfd, const char *base)
 }
 
 static int purge_beside(int dirfd, const char *base, const char *suffix,
-                        bool (*is_ours)(int dirfd, const char *name))
+                        int (*judge)(int dirfd, const char *name))
 {
 	char *name = tree_beside(base, suffix);
-	int r = name == NULL ? -ENOMEM : is_ours(dirfd, name) ? tree_remove(dirfd, name) : 0;
+	int r = name == NULL ? -ENOMEM : judge(dirfd, name);
+	if (r > 0)
+		r = tree_remove(dirfd, name);
 	free(name);
 	return r;
 }
@@ -130,9 +132,9 @@ int tree_purge(struct tree *t, const char *user, enum place from, const char *na
 	int dirfd = tree_open_parent(placefd, name, 0, &base);
 	int r = dirfd;
 	if (dirfd >= 0) {
-		r = purge_beside(dirfd, base, ".output", tree_is_our_output);
+		r = purge_beside(dirfd, base, ".output", tree_judge_output);
 		purge_emptied(dirfd, base);
-		int log = purge_beside(dirfd, base, ".log", tree_is_our_log);
+		int log = purge_beside(dirfd, base, ".log", tree_judge_log);
 		r = r < 0 ? r : log;
 		/* A directory in its place is that of other uploads: it was gone. */
 		if (unlinkat(dirfd, base, 0) < 0 && errno != ENOENT && errno != EISDIR)

@@ -271,6 +271,21 @@ Test(tree_final, a_log_whose_file_the_handler_removed_is_purged)
 	cr_expect(is_there(at("done/x.8.csv.log")));
 }
 
+Test(tree_final, an_upload_is_marked_as_unsafe_as_it_is)
+{
+	put(at("incoming/x.csv"), "1");
+	struct file_ident ident = ident_of(at("incoming/x.csv"));
+	int fd = tree_open_upload(t, USER, "x.csv");
+	cr_assert(fd >= 0);
+	cr_expect_eq(tree_is_unsafe(fd, &ident), 0);
+	if (tree_mark_unsafe(t, USER, "x.csv", &ident, -EIO) == -EOPNOTSUPP)
+		cr_skip_test("no extended attributes here");
+	cr_expect_eq(tree_is_unsafe(fd, &ident), -EIO);
+	ident.mtime_ns++;
+	cr_expect_eq(tree_is_unsafe(fd, &ident), 0, "touched");
+	close(fd);
+}
+
 Test(tree_final, an_output_whose_purge_was_cut_short_is_removed)
 {
 	put(at("done/x.csv"), "1");
