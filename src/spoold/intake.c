@@ -136,7 +136,11 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 	}
 	if (accept_is_marker(d, u, path))
 		return false;
-	const struct upload_entry *e = upload_find(u, path);
+	struct upload_entry *e = upload_find(u, path);
+	if (e != NULL && e->unsafe != 0 && file_ident_same(&e->look.ident, ident)) {
+		accept_mark_unsafe(d, e);
+		return false;
+	}
 	if (e != NULL) {
 		/* One that waits for an event may have missed it, or the rule changed. */
 		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
