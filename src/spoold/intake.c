@@ -150,6 +150,13 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 {
 	if (e->state != UPLOAD_ARRIVING || e->from_scan)
 		return;
+	/* By the measure of its neighbours, which nobody saw change: its age. */
+	uint64_t due;
+	struct upload look = e->look;
+	look.changed_steady_ms = 0;
+	if (settle_judge(&e->user->settings->settle, &look, WRITERS_NONE, d->steady_ms, d->wall_ms,
+	                 &due) == SETTLE_COMPLETE)
+		e->look.changed_steady_ms = 0;
 	e->from_scan = true;
 	d->scan.feeding++;
 	upload_set_due(d, e, d->steady_ms);
