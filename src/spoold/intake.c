@@ -99,9 +99,8 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 /* Names of our own are never jobs, whatever the patterns say. */
 static bool is_ignored(const struct user *u, const char *path)
 {
-	const char *base = name_base(path);
-	return strncmp(base, ".spoold-", 8) == 0 ||
-	       name_matches(base, (const char *const *)u->settings->ignore);
+	return strncmp(name_base(path), ".spoold-", 8) == 0 ||
+	       name_path_matches(path, (const char *const *)u->settings->ignore);
 }
 
 static void enter_directory(struct daemon *d, struct user *u, const char *path)
@@ -119,12 +118,12 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
 {
 	*ret_new = false;
+	if (is_ignored(u, path))
+		return false;
 	if (kind == ENTRY_DIRECTORY) {
 		enter_directory(d, u, path);
 		return false;
 	}
-	if (is_ignored(u, path))
-		return false;
 	if (kind != ENTRY_FILE) {
 		track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
@@ -167,6 +166,13 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 {
 	if (e->state != UPLOAD_ARRIVING || e->from_scan || backlog_waits(d, e->user))
 		return;
+	/* By the measure of its neighbours, which nobody saw change: its age. */
+	uint64_t due;
+	struct upload look = e->look;
+	look.changed_steady_ms = 0;
+	if (settle_judge(&e->user->settings->settle, &look, WRITERS_NONE, d->steady_ms, d->wall_ms,
+	                 &due) == SETTLE_COMPLETE)
+		e->look.changed_steady_ms = 0;
 	e->from_scan = true;
 	d->scan.feeding++;
 	upload_set_due(d, e, d->steady_ms);

@@ -276,6 +276,11 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
 		    strerror(-r));
 		answer_file(d, a, outside, "unknown", &e);
+	} else if (name_path_matches(path, (const char *const *)u->settings->ignore)) {
+		say(e.because, "its name, or that of a directory above it, matches one of the patterns of "
+		               "spool.ignore");
+		say(e.next, "it becomes a job when it is renamed so that none does");
+		answer_file(d, a, outside, "ignored", &e);
 	} else if (kind == ENTRY_DIRECTORY) {
 		say(e.because, "it is a directory: the files in it become jobs, one each");
 		answer_file(d, a, outside, "directory", &e);
@@ -284,10 +289,6 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		    entry_kind_problem(kind));
 		say(e.next, "it is left alone; remove it or put a plain file in its place");
 		answer_file(d, a, outside, "refused", &e);
-	} else if (name_matches(name_base(path), (const char *const *)u->settings->ignore)) {
-		say(e.because, "its name matches one of the patterns of spool.ignore");
-		say(e.next, "it becomes a job when it is renamed to a name that does not");
-		answer_file(d, a, outside, "ignored", &e);
 	} else if (entry != NULL) {
 		explain_arriving(d, u, entry, &e);
 		answer_file(d, a, outside, "arriving", &e);
