@@ -135,9 +135,9 @@ class CommandLine(SystemTest):
 
 
 class Terminal(SystemTest):
-    def on_terminal(self, spool, *args, seconds=3, when=None):
-        """What spoolctl writes to a terminal; it is ended after a time. `when`:
-        a pattern, and what is done as soon as it is there."""
+    def on_terminal(self, spool, *args, seconds=60, until=None, when=None):
+        """What spoolctl writes to a terminal, to its end, or `until` a pattern
+        is there. `when`: a pattern, and what is done as soon as it is there."""
         leader, follower = pty.openpty()
         child = subprocess.Popen(
             [os.path.join(harness.BUILD, "spoolctl"), "--config", spool.config_path, *args],
@@ -152,6 +152,8 @@ class Terminal(SystemTest):
                 except OSError:  # EIO: the other side is closed
                     break
                 text += data
+                if until and re.search(until, text.decode(errors="replace")):
+                    break
                 if when and re.search(when[0], text.decode(errors="replace")):
                     when[1]()
                     when = None
@@ -177,7 +179,7 @@ class Terminal(SystemTest):
         spool = self.spool(handler=GATE)
         spool.drop("alice", "a.csv")
         spool.wait_started("a.csv")
-        code, text = self.on_terminal(spool, "status", "--watch", seconds=4)
+        code, text = self.on_terminal(spool, "status", "--watch", until=r"(?s)alice.*alice")
         self.assertIn(code, (0, -15, 143))
         self.assertGreaterEqual(text.count("alice"), 2)
         self.assertIn("\x1b[", text)
@@ -189,7 +191,7 @@ class Terminal(SystemTest):
                            config={"handler": {"keep_logs": "always"}})
         spool.drop("alice", "a.csv")
         spool.wait_state("a.csv", "done")
-        code, text = self.on_terminal(spool, "log", str(spool.job("a.csv")["job"]), seconds=60)
+        code, text = self.on_terminal(spool, "log", str(spool.job("a.csv")["job"]))
         self.assertEqual(code, 0)
         for word in ("red \\x1b[31m", "bell \\x07", "bad \\xff", "caf\u00e9 \\xc3"):
             self.assertIn(word, text)
@@ -202,7 +204,7 @@ class Terminal(SystemTest):
         spool.drop("alice", "a.csv")
         spool.wait_started("a.csv")
         job = str(spool.job("a.csv")["job"])
-        code, text = self.on_terminal(spool, "cancel", job, seconds=60)
+        code, text = self.on_terminal(spool, "cancel", job)
         self.assertEqual(code, 0)
         self.assertIn(f"waiting for job {job} to end", text)
         self.assertIn(f"job {job} is canceled", text)
@@ -215,7 +217,6 @@ class Terminal(SystemTest):
             file.write(b"a\n")
         spool.expect("alice", "a.csv", b"a\n")
         code, text = self.on_terminal(spool, "submit", "--user", "alice", "--wait", path,
-                                      seconds=90,
                                       when=(r"50\s?%", lambda: spool.open_gate("a.csv", 65)))
         self.assertEqual(code, FAILED)
         self.assertRegex(text, r"50\s?%")
@@ -225,7 +226,7 @@ class Terminal(SystemTest):
         """What was last known stays on the screen."""
         spool = self.spool()
         spool.stop()
-        code, text = self.on_terminal(spool, "status", "--watch", seconds=3)
+        code, text = self.on_terminal(spool, "status", "--watch", until="does not answer")
         self.assertIn(code, (0, -15, 143))
         self.assertIn("does not answer", text)
 
@@ -236,7 +237,7 @@ class Terminal(SystemTest):
         spool.drop("alice", "x" * 200 + ".csv")
         spool.wait_state("x" * 200 + ".csv", "failed")
         for args in (("list",), ("status",), ("doctor",), ("user", "list"), ("show", "1")):
-            code, text = self.on_terminal(spool, *args, seconds=60)
+            code, text = self.on_terminal(spool, *args)
             self.assertIn(code, (0, FAILED), args)
             self.assertTrue(text, args)
             if args[0] in ("list", "status"):
