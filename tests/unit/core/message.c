@@ -212,6 +212,8 @@ Test(message, garbage_is_refused)
 		"\"started_ms\":0,\"finished_ms\":0,\"ran_ms\":0}",
 		"{\"type\":\"result\",\"job\":1,\"attempt\":1,\"outcome\":\"running\",\"exit_code\":1,"
 		"\"started_ms\":0,\"finished_ms\":0,\"ran_ms\":0}",
+		"{\"type\":\"result\",\"job\":1,\"attempt\":1,\"outcome\":\"failed\",\"exit_code\":-2,"
+		"\"started_ms\":0,\"finished_ms\":0,\"ran_ms\":0}",
 		"{\"type\":\"result\",\"job\":1,\"attempt\":1,\"outcome\":\"failed\",\"exit_code\":256,"
 		"\"started_ms\":0,\"finished_ms\":0,\"ran_ms\":0}",
 	};
