@@ -40,6 +40,8 @@ int ix_view_begin(struct index *ix, MDB_txn **ret)
 		rc = mdb_env_set_mapsize(ix->env, 0);
 		if (rc == 0)
 			rc = begin_once(ix);
+		else
+			ix_env_close(ix); /* it has no map now */
 	}
 	if (rc != 0)
 		return ix_error(ix, rc);
