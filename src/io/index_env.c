@@ -61,16 +61,19 @@ int ix_error(struct index *ix, int rc)
 		if (ix->spoilt < 0)
 			return ix->spoilt;
 		/* LMDB met a bad page, and went on without saying so. */
-		ix->damaged = true;
+		ix->damaged = ix->damage_seen = true;
 		return -EBADMSG;
 	case MDB_PANIC: /* the head of the file could not be written */
 		ix->panicked = ix->damaged = true;
 		return -EIO;
 	case MDB_MAP_RESIZED:
+		/* Nobody else writes: its heads speak of pages that it never had. */
+		ix->damaged = ix->damage_seen = !ix->read_only;
+		return ix->read_only ? -EIO : -EBADMSG;
 	case MDB_BAD_RSLOT:
 		return -EIO;
 	default: /* wrong pages, depths, sizes: nothing a whole file brings about */
-		ix->damaged = true;
+		ix->damaged = ix->damage_seen = true;
 		return -EBADMSG;
 	}
 }

@@ -33,7 +33,7 @@ int ix_view_begin(struct index *ix, MDB_txn **ret)
 		rc = begin_once(ix);
 	}
 	/* Another process may grow the map again while we follow. */
-	for (int tries = 0; rc == MDB_MAP_RESIZED && tries < VIEW_TRIES; tries++) {
+	for (int tries = 0; rc == MDB_MAP_RESIZED && ix->read_only && tries < VIEW_TRIES; tries++) {
 		if (ix->view != NULL)
 			mdb_txn_abort(ix->view);
 		ix->view = NULL;
@@ -92,6 +92,7 @@ int ix_ask(struct index *ix, ix_look *look, const struct question *q, struct ans
 		}
 		answer_clear(&answer);
 		if (whole) {
+			ix->damage_seen = ix->damage_seen || r == -EBADMSG;
 			ix->damaged = ix->damaged || r == -EBADMSG;
 			return r;
 		}
