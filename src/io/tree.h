@@ -28,6 +28,8 @@ int tree_init(const char *root, bool *ret_existed);
 
 uint64_t tree_id(const struct tree *t);
 const char *tree_root(const struct tree *t); /* absolute */
+/* Opens the root itself, as its path leads to it now (for watching). */
+int tree_open_root(const struct tree *t);
 /* Is the marker still there, on the same device? */
 bool tree_mounted(struct tree *t);
 /* Is the file system of this user's incoming one where inotify sees only
