@@ -54,14 +54,22 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
 /* A read lease is granted only while nobody has the file open for writing. It
  * is given back at once, so that no writer ever waits for us; one that comes in
  * between sends a signal, and SIGURG is one that does nothing. */
+/* Where it cannot be asked now, it is asked again. */
+static enum writers unasked(int error)
+{
+	bool passes = error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM ||
+	              error == EIO;
+	return passes ? WRITERS_SOME : WRITERS_UNKNOWN;
+}
+
 static enum writers probe(int dirfd, const char *name)
 {
 	struct stat st;
 	enum writers answer = WRITERS_UNKNOWN;
 	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	/* Somebody's lease is in the way: it is being worked on. */
+	/* EAGAIN: somebody's lease is in the way, it is being worked on. */
 	if (fd < 0)
-		return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
+		return unasked(errno);
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && fcntl(fd, F_SETSIG, SIGURG) == 0) {
 		if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
 			fcntl(fd, F_SETLEASE, F_UNLCK);
@@ -78,7 +86,7 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 {
 	const char *base;
 	int fd = open_holder(t, user, path, &base);
-	enum writers answer = fd < 0 ? WRITERS_UNKNOWN : probe(fd, base);
+	enum writers answer = fd < 0 ? unasked(-fd) : probe(fd, base);
 	fd_close(fd);
 	return answer;
 }
