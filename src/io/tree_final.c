@@ -461,7 +461,8 @@ static int finish_incoming(struct tree *t, const struct tree_finish *f, char **r
 	int placefd = tree_open_place(t, f->user, PLACE_INCOMING);
 	m.dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, f->path, 0, &m.name);
 	int r = m.dirfd < 0 ? m.dirfd : tree_ident_at(m.dirfd, m.name, &ident, &kind);
-	if (r == 0 && kind != ENTRY_DIRECTORY && file_ident_same_inode(&ident, f->ident))
+	/* Written anew it is another upload, also in the same inode. */
+	if (r == 0 && kind != ENTRY_DIRECTORY && file_ident_same(&ident, f->ident))
 		r = tree_move_final(t, f->user, f->to, &m, &name);
 	else if (r == 0 || r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
 		r = find_moved(t, f, &name);
