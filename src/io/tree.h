@@ -100,6 +100,9 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
                const struct file_ident *ident, char **ret_kept);
 /* The private directory of a job, opened; with its output directory made. */
 int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path);
+/* Is there a private directory of this number? True also where that cannot be
+ * found out. */
+bool tree_has_job(struct tree *t, const char *user, uint64_t id);
 /* Lets other accounts pass through processing (not list it), for a handler that
  * runs as one; its private directory is given to it by the worker. */
 int tree_let_pass(struct tree *t, const char *user);

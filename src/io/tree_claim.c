@@ -298,6 +298,13 @@ int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	return r < 0 ? r : fd;
 }
 
+bool tree_has_job(struct tree *t, const char *user, uint64_t id)
+{
+	int fd = tree_open_private(t, user, id);
+	fd_close(fd);
+	return fd != -ENOENT;
+}
+
 int tree_let_pass(struct tree *t, const char *user)
 {
 	struct stat st;

@@ -43,9 +43,20 @@ static int cancel_predecessor(struct daemon *d, uint32_t user, const char *path)
 	return r;
 }
 
+/* Where an index was lost, private directories may wait to be adopted (while
+ * their worker runs, say) under numbers that it gives again. */
+static int new_id(struct daemon *d, const struct user *u, uint64_t *ret)
+{
+	int r = index_new_id(d->index, ret);
+	for (int n = 0; r == 0 && n < 1000 && !u->reconciled && tree_has_job(d->tree, u->name, *ret);
+	     n++)
+		r = index_new_id(d->index, ret);
+	return r;
+}
+
 static int new_job(struct daemon *d, const struct upload_entry *e, struct job *job)
 {
-	int r = index_new_id(d->index, &job->id);
+	int r = new_id(d, e->user, &job->id);
 	if (r == 0)
 		r = index_new_seq(d->index, &job->seq);
 	if (r < 0)
