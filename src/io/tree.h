@@ -142,6 +142,8 @@ struct tree_found {
 	enum place place;
 	bool same;           /* in incoming: it is the accepted file, unchanged */
 	bool result;         /* in processing: a worker's result lies beside it */
+	bool bare;           /* in processing: alone, as before tree_open_job(): its claim
+	                        may have been cut short before it was checked */
 	char *final_name;    /* in done/failed: the path there (free) */
 };
 int tree_find(struct tree *t, const char *user, const struct job *job, struct tree_found *ret);

@@ -17,6 +17,19 @@
 
 enum { RESULT_MAX = 64 * 1024 }; /* bytes */
 
+static int count_entry(void *ctx, const char *name, uint64_t ino)
+{
+	unsigned *n = ctx;
+	(void)name, (void)ino;
+	return ++*n > 1;
+}
+
+static bool holds_one_entry(int dirfd)
+{
+	unsigned n = 0;
+	return tree_walk(dirfd, count_entry, &n) == 0 && n == 1;
+}
+
 static int find_in_processing(struct tree *t, const char *user, const struct job *job,
                               struct tree_found *found)
 {
@@ -28,6 +41,7 @@ static int find_in_processing(struct tree *t, const char *user, const struct job
 		return fd;
 	if (fstatat(fd, name_base(job->path), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
 		found->place = PLACE_PROCESSING;
+	found->bare = found->place == PLACE_PROCESSING && holds_one_entry(fd);
 	found->result = fstatat(fd, NAME_RESULT, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	fd_close(fd);
 	return 0;

@@ -165,6 +165,23 @@ static int take(struct daemon *d, const struct user *u, const struct job *job, c
 	return r;
 }
 
+/* Did somebody move it to done or failed by hand? That is no withdrawal. */
+static bool ended_outside(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	if (tree_find(d->tree, u->name, job, &found) < 0)
+		return false;
+	free(found.final_name);
+	return found.place == PLACE_DONE || found.place == PLACE_FAILED;
+}
+
+static void not_taken(struct daemon *d, struct user *u, const struct job *job, int error)
+{
+	if (error == -ENOENT && ended_outside(d, u, job) && recover_job(d, u, job) == 0)
+		return;
+	result_unclaim(d, u, job, error, PLACE_INCOMING);
+}
+
 static void hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
@@ -172,13 +189,14 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	char *kept = NULL;
 	int r = claim->from == PLACE_INCOMING ? take(d, u, job, &kept) : 0;
 	if (r < 0) {
-		result_unclaim(d, u, job, r, PLACE_INCOMING);
+		not_taken(d, u, job, r);
 	} else {
 		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path);
 		r = dirfd < 0 ? dirfd : start(d, u, job, dirfd);
+		/* Where that cannot be found out now, it is tried again. */
 		if (dirfd == -ENOENT)
-			recover_job(d, u, job);
-		else if (r < 0)
+			r = recover_job(d, u, job);
+		if (r < 0)
 			result_unclaim(d, u, job, r, PLACE_PROCESSING);
 		fd_close(dirfd);
 	}

@@ -95,6 +95,29 @@ static void not_moved(struct daemon *d, const struct user *u, const struct job *
 		log_error("memory is out: the move is redone at the next start");
 }
 
+/* How many later jobs of the same path are asked. */
+enum { LATER_MAX = 64 };
+
+bool result_is_of_later(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct job later = {0};
+	uint64_t before_id = UINT64_MAX;
+	if (index_find_path(d->index, u->number, job->path, &later) < 0)
+		return false;
+	bool is = later.id != job->id && file_ident_same_inode(&later.ident, &job->ident);
+	job_clear(&later);
+	for (int n = 0; n < LATER_MAX && !is; n++) {
+		if (index_prev_ended(d->index, u->number, job->path, before_id, &later) < 0)
+			break;
+		before_id = later.id;
+		is = later.id > job->id && file_ident_same_inode(&later.ident, &job->ident);
+		job_clear(&later);
+		if (before_id <= job->id)
+			break;
+	}
+	return is;
+}
+
 int dispatch_unmoved(const struct daemon *d, uint64_t job)
 {
 	struct unmoved *m = NULL;

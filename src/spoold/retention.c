@@ -3,6 +3,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/result.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -44,21 +45,9 @@ void retention_look(struct daemon *d)
 	d->retention.due_ms = 0;
 }
 
-/* The number of an inode is given again, and a fetched file may be uploaded
- * again: what is there now is another job's. */
-static bool is_of_later_job(struct daemon *d, const struct user *u, const struct job *job)
-{
-	struct job later = {0};
-	if (index_find_path(d->index, u->number, job->path, &later) < 0)
-		return false;
-	bool is = later.id != job->id && file_ident_same_inode(&later.ident, &job->ident);
-	job_clear(&later);
-	return is;
-}
-
 static bool purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
-	if ((job->place != PLACE_DONE && job->place != PLACE_FAILED) || is_of_later_job(d, u, job))
+	if ((job->place != PLACE_DONE && job->place != PLACE_FAILED) || result_is_of_later(d, u, job))
 		return true;
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY : tree_purge_job(d->tree, u->name, job);

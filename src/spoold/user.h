@@ -22,6 +22,7 @@ struct user {
 	int lock_fd;             /* the worker lock, -1 = not held */
 	bool lock_wanted;        /* somebody else has it: in users.locks */
 	bool reconciled;         /* index and directories agree: jobs may start */
+	bool unclear;            /* what was to be compared could not be: once more */
 	bool refreshing;         /* in users.touched */
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
