@@ -29,8 +29,12 @@ static void track(struct daemon *d, struct user *u, const char *path,
 	if (is_new)
 		e = upload_add(d, u, path,
 		        hint == WATCH_RENAMED_IN ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
-	if (e == NULL || e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
-		/* Looked at once more before it is accepted. */
+	if (e == NULL)
+		return;
+	if (e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
+		/* Looked at once more before it is accepted, or after. */
+		e->touched = true;
+		e->renamed = hint == WATCH_RENAMED_IN;
 		return;
 	}
 	if (kind != ENTRY_FILE) {
