@@ -105,7 +105,7 @@ void retention_tick(struct daemon *d)
 	removal->change = (struct change){.apply = removal_apply, .finish = removal_finish, .keep = true};
 	d->retention.due_ms = UINT64_MAX;
 	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
-		if (u->reconciled && !purge_user(d, u, removal))
+		if (u->reconciled && u->looked_through && !purge_user(d, u, removal))
 			break;
 	if (removal->n > 0)
 		turn_add(d, &removal->change);

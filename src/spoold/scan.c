@@ -137,6 +137,7 @@ static void begin(struct daemon *d)
 	u->scan_wanted = false;
 	u->scan_running = true;
 	s->user = u;
+	s->unclear = false;
 	begin_walk(d);
 }
 
@@ -189,6 +190,10 @@ static void after_feed(struct daemon *d)
 	if (s->more && !s->user->uploads_missed) {
 		begin_walk(d);
 		return;
+	}
+	if (!s->more && !s->unclear && !s->user->looked_through) {
+		s->user->looked_through = true;
+		retention_look(d);
 	}
 	s->after_seq = 0;
 	s->phase = SCAN_WITHDRAWN;

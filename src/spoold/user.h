@@ -27,6 +27,7 @@ struct user {
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
 	bool scanned;            /* once since we know the user: what was there before is known */
+	bool looked_through;     /* the same, and nothing kept us from seeing all of it */
 	struct upload_entry *uploads; /* arriving, by path */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
 	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
