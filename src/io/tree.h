@@ -126,7 +126,8 @@ struct tree_finish {
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
 /* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and
- * its old log away. */
+ * its old log away. Durable: an active job whose file is found in done or failed
+ * has ended. */
 int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
                    enum place from, const char *name);
 /* Retention: removes a final file and what is beside it. 0 also when it was
