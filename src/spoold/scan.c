@@ -152,6 +152,17 @@ static void after_walk(struct daemon *d)
 	s->phase = SCAN_FEED;
 }
 
+/* A file that is further in the future than a tick may last was not changed
+ * since: the clock was set back. */
+enum { FUTURE_MS = 1000 };
+
+/* Did it change while the walk went on? */
+static bool is_younger(const struct daemon *d, const struct file_ident *ident)
+{
+	int64_t future_ns = (int64_t)(d->wall_ms + FUTURE_MS) * 1000000;
+	return ident->ctime_ns > tree_scan_began_ns(d->scan.walk) && ident->ctime_ns < future_ns;
+}
+
 static void walk_slice(struct daemon *d)
 {
 	struct scan *s = &d->scan;
@@ -171,8 +182,7 @@ static void walk_slice(struct daemon *d)
 			return;
 		}
 		/* What changed since has an event of its own, and comes after all this. */
-		if (kind == ENTRY_FILE && !s->user->polled &&
-		    ident.ctime_ns > tree_scan_began_ns(s->walk))
+		if (kind == ENTRY_FILE && !s->user->polled && is_younger(d, &ident))
 			continue;
 		bool is_new;
 		if (intake_seen(d, s->user, path, &ident, kind, &is_new))
