@@ -217,7 +217,8 @@ static int explain_kept(struct tree *t, const char *user, const char *kept, gid_
 }
 
 /* Not the file that was accepted: back to where it was; where that is not
- * possible any more, to failed, with the reason. */
+ * possible any more, to failed, with the reason. Durably back: a job that is
+ * canceled for it must not find the other file as its own after a power cut. */
 static int put_back(struct tree *t, const char *user, uint64_t id, const char *path, int privfd,
                     int dirfd, char **ret_kept)
 {
@@ -226,7 +227,7 @@ static int put_back(struct tree *t, const char *user, uint64_t id, const char *p
 	enum entry_kind kind;
 	int r = dirfd < 0 ? dirfd : tree_rename(privfd, base, dirfd, base);
 	if (r == 0)
-		return 0;
+		return fsync(dirfd) < 0 ? -errno : 0;
 	r = tree_ident_at(privfd, base, &now, &kind);
 	if (r == 0)
 		r = tree_rename_final(t, user, PLACE_FAILED, privfd, base, path, id, ret_kept);

@@ -218,12 +218,9 @@ static int drop_directory(struct daemon *d, const struct user *u, uint64_t id,
 
 /* Is this the file of another job, which had this number before the index was
  * lost? What was never claimed has no file there but its own, renamed by a claim
- * that was forgotten. What was canceled as replaced has none: a claim took the
- * new upload, and the power failed before that was back in incoming. */
+ * that was forgotten. */
 static bool is_strange(const struct job *job, const char *name, const struct file_ident *ident)
 {
-	if (job->place == PLACE_NOWHERE && job->state == JOB_CANCELED)
-		return name != NULL && !file_ident_same(&job->ident, ident);
 	return name != NULL && job->place == PLACE_INCOMING &&
 	       !file_ident_same_inode(&job->ident, ident);
 }

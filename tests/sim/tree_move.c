@@ -80,6 +80,8 @@ static int put_back(int user, uint64_t id, const char *path, char **ret_kept)
 	int slot = fs_find(user, PLACE_PROCESSING, id, path);
 	if (is_free(user, PLACE_INCOMING, path)) {
 		fs_rename(slot, user, PLACE_INCOMING, 0, path);
+		if (!broken("put-back-not-synced"))
+			fs_sync_dir(user, PLACE_INCOMING, 0);
 		hint_add(user, WATCH_RENAMED_IN, path);
 		return 0;
 	}
