@@ -61,9 +61,6 @@ static int end_outside(struct daemon *d, struct mend *m, struct job *job, bool d
 /* Its log, and what else is left of it, go to failed. */
 static int vanished(struct daemon *d, struct job *job)
 {
-	/* An attempt that could not begin is none. */
-	if (job->state == JOB_QUEUED && job->attempt > 0)
-		job->attempt--;
 	to_processing(job);
 	job_step(job, JOB_EV_FAIL);
 	job->place = PLACE_FAILED;

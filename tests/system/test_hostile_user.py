@@ -90,7 +90,7 @@ class Villains(SystemTest):
         """Section 5, hostile uploads."""
         spool = self.begin()
         seed = self.with_villains(spool, 3)
-        self.assertGreater(spool.user("mallory")["done"], 10, "some of it was taken")
+        self.assertGreater(spool.user("mallory")["done"], 0, "some of it was taken")
         self.judge(spool, seed)
 
     @unittest.skipUnless(shutil.which("strace"), "needs strace")
