@@ -72,7 +72,9 @@ static void interrupted(struct daemon *d, struct user *u, const struct job *job,
 {
 	struct run_result result = {
 		.job = job->id,
-		.attempt = job->attempt,
+		/* One that the index does not know as claimed may have run, too: the commit
+		 * of its claim was lost (durability relaxed), or was taken back. */
+		.attempt = job->attempt > 0 ? job->attempt : 1,
 		.outcome = OUTCOME_INTERRUPTED,
 		.exit_code = EXIT_CODE_NONE,
 		.records = RECORDS_NONE,

@@ -308,6 +308,28 @@ class Index(SystemTest):
         self.assertEqual(spool.journal.starts("alice", "outside.csv"), [])
 
 
+    def test_claimed_without_the_index_knowing(self):
+        """Section 4, the table: pending in the index, its file in processing
+        (a claim whose commit a power cut took back): an attempt may have run,
+        so it counts as interrupted, and everything goes on."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}})
+        for name in ("early.csv", "next.csv"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "pending")
+        job = spool.job("early.csv")["job"]
+        spool.stop()
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private, 0o700)
+        os.rename(spool.path("alice", "incoming", "early.csv"),
+                  os.path.join(private, b"early.csv"))
+        spool.restart()
+        spool.ctl("start")
+        spool.wait_state("early.csv", "done")
+        spool.wait_state("next.csv", "done")
+        self.assertEqual([(s.name, s.attempt) for s in spool.journal.starts("alice")],
+                         [("early.csv", 2), ("next.csv", 1)])
+
+
 class Stopping(SystemTest):
     def test_sigterm_lets_running_attempts_finish(self):
         """Section 8: SIGTERM lets running attempts finish; none starts."""
