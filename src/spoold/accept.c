@@ -25,6 +25,37 @@ struct acceptance {
 	bool accepted;
 };
 
+static char *take_renamed(struct upload_entry *e)
+{
+	char *path = e->renamed_again ? strdup(e->path) : NULL;
+	e->renamed_again = false;
+	return path;
+}
+
+static void look_at_renamed(struct daemon *d, struct user *u, char *path)
+{
+	if (path != NULL)
+		intake_look(d, u, path, WATCH_RENAMED_IN);
+	free(path);
+}
+
+/* Both with a look at what was renamed onto it meanwhile. */
+static void again(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	char *renamed = take_renamed(e);
+	upload_again(d, e);
+	look_at_renamed(d, u, renamed);
+}
+
+static void release(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	char *renamed = take_renamed(e);
+	upload_release(d, e);
+	look_at_renamed(d, u, renamed);
+}
+
 static int cancel_predecessor(struct daemon *d, uint32_t user, const char *path)
 {
 	struct job old = {0};
@@ -91,7 +122,7 @@ static void accept_finish(struct daemon *d, struct change *c, int error)
 		free(shown);
 		request_accepted(d, a->entry->user, &a->job);
 	}
-	upload_release(d, a->entry);
+	release(d, a->entry);
 	job_clear(&a->job);
 	free(a);
 }
@@ -100,7 +131,7 @@ static void accept(struct daemon *d, struct upload_entry *e)
 {
 	struct acceptance *a = calloc(1, sizeof *a);
 	if (a == NULL) {
-		upload_again(d, e);
+		again(d, e);
 		return;
 	}
 	a->change = (struct change){.apply = accept_apply, .finish = accept_finish, .keep = true};
@@ -159,7 +190,7 @@ static void take_batch(struct daemon *d, struct upload_entry *entries)
 			e->look.ident = ident;
 			accept(d, e);
 		} else {
-			upload_again(d, e);
+			again(d, e);
 		}
 	}
 }
@@ -193,7 +224,7 @@ void accept_send_batch(struct daemon *d)
 	while (entries != NULL) {
 		struct upload_entry *e = entries;
 		entries = e->batch_next;
-		upload_again(d, e);
+		again(d, e);
 	}
 }
 
@@ -213,7 +244,7 @@ static void put_off(struct daemon *d, struct upload_entry *entries)
 	while (entries != NULL) {
 		struct upload_entry *e = entries;
 		entries = e->batch_next;
-		upload_again(d, e);
+		again(d, e);
 	}
 }
 

@@ -30,7 +30,9 @@ static void track(struct daemon *d, struct user *u, const char *path,
 		e = upload_add(d, u, path,
 		        hint == WATCH_RENAMED_IN ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
 	if (e == NULL || e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
-		/* Looked at once more before it is accepted. */
+		/* Looked at once more before it is accepted; but of a rename nobody tells twice. */
+		if (e != NULL && hint == WATCH_RENAMED_IN && !file_ident_same(&e->look.ident, ident))
+			e->renamed_again = true;
 		return;
 	}
 	if (kind != ENTRY_FILE) {

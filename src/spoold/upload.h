@@ -25,6 +25,7 @@ struct upload_entry {
 	uint64_t first_ms;      /* wall */
 	bool gone;              /* dropped while syncing or accepting */
 	int error;              /* why it could not be made durable, or 0 */
+	bool renamed_again;     /* replaced by a rename while syncing or accepting */
 	bool from_scan;         /* counts in scan.feeding */
 	struct heap_node due;
 	struct upload_entry *batch_next;
