@@ -3,7 +3,10 @@
 import os
 import random
 import re
+import shutil
+import subprocess
 import time
+import unittest
 
 from harness import GATE, SystemTest
 
@@ -194,6 +197,26 @@ class Unfinished(SystemTest):
             self.assertSays("ignor", spool.explain_file(name)["because"])
         self.assertEqual(len(spool.jobs("alice")), 2)
 
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_replaced_by_a_rename_while_it_is_made_durable(self):
+        """Promise 3: a rename counts as one also then: the newer upload is
+        complete at once, whatever the rule."""
+        for completion in ("rename", "auto"):
+            spool = self.spool({"spool": {"completion": completion, "settle_seconds": 600}})
+            tracer = subprocess.Popen(
+                ["strace", "-f", "-o", "/dev/null", "-p", str(spool.daemon.pid), "-e",
+                 "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=200000"],
+                stderr=subprocess.PIPE)
+            try:
+                tracer.stderr.readline()  # attached
+                spool.drop("alice", "a.csv", b"first", how="mv")
+                spool.wait_for(lambda: spool.user("alice")["arriving"] == 1, what="its sync")
+                spool.drop("alice", "a.csv", b"second", how="mv", replace=True)
+                spool.wait_state("a.csv", "done", limit=20)
+            finally:
+                tracer.terminate()
+                tracer.communicate()
 
     def test_directories_of_ignored_names(self):
         """Section 5: what lies in a directory that is ignored is no job either,
