@@ -414,3 +414,31 @@ class Polling(SystemTest):
     def test_inotify_is_shown(self):
         """Section 5: how a directory is watched is shown in status."""
         self.assertEqual(self.spool().user("alice")["watch"], "inotify")
+
+
+class FoundByRename(SystemTest):
+    """Completion "rename", and no event was seen: how the file came is not
+    known, so it is taken when it is quiet, whoever found it."""
+
+    def unseen(self, *names):
+        spool = self.spool({"spool": {"completion": "rename", "watch": "poll",
+                                      "poll_seconds": 3600},
+                            "job_processing": {"auto_start_processing": False}}, start=False)
+        for name in names:
+            spool.drop("alice", name, b"first", how="mv")
+        spool.start()
+        for name in names:
+            spool.wait_state(name, "pending")
+        return spool
+
+    def test_by_the_claim_of_what_it_replaced(self):
+        spool = self.unseen("a.csv")
+        spool.drop("alice", "a.csv", b"second", how="mv", replace=True)
+        spool.ctl("start")
+        self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["size"], len(b"second"))
+
+    def test_by_somebody_who_asks(self):
+        spool = self.unseen()
+        spool.drop("alice", "a.csv", how="mv")
+        self.assertEqual(spool.explain_file("a.csv")["state"], "arriving")
+        spool.wait_state("a.csv", "pending", limit=20)
