@@ -172,8 +172,8 @@ static void read_by_lmdb(void)
 	free(ix.dir);
 }
 
-/* Files of the corpus are named after the damage they do, from its first letter
- * on: that is what is to be found, not some other that follows from it. */
+/* Files of the corpus are named after the damage they do: that is what is to be
+ * found, not some other that follows from it. */
 static void must_be_named(const char *problem)
 {
 	char name[PROBLEM_MAX + 1];
