@@ -1,6 +1,6 @@
 #include "tree_world.h"
 
-TestSuite(tree_scan, .init = world_begin, .fini = world_end, .timeout = 120);
+TestSuite(tree_scan, .init = world_begin, .fini = world_end, .timeout = 240);
 
 enum { SEEN_MAX = 64 };
 
