@@ -6,7 +6,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
-TestSuite(tree_final, .init = begin_world, .fini = end_world, .timeout = 120);
+TestSuite(tree_final, .init = begin_world, .fini = end_world, .timeout = 240);
 
 #define REASON "This file could not be processed: exit code 3.\n"
 #define MARK TREE_LOG_MARK "\n"

@@ -2,7 +2,7 @@
  * explain is left alone, and a retry can be repeated. */
 #include "tree_final_world.h"
 
-TestSuite(tree_find, .init = begin_world, .fini = end_world, .timeout = 60);
+TestSuite(tree_find, .init = begin_world, .fini = end_world, .timeout = 240);
 
 #define MARK TREE_LOG_MARK "\n"
 
