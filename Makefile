@@ -81,7 +81,7 @@ unit-programs: $(UNIT) $(B)/spool-worker
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \
                   libyaml-dev uthash-dev
 DEMO_PACKAGES := python3
-TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps
+TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps strace
 
 .PHONY: deps demo-deps test-deps
 deps:
