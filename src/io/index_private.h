@@ -95,6 +95,9 @@ struct entry {
 
 /* The tables in which a job belongs: from here alone. Returns how many. */
 size_t ix_entries(const struct job *job, struct entry out[ENTRIES_MAX]);
+/* Is this the job's entry in the table of its state? A walk goes on from what
+ * the job says: from another it might never end. */
+bool ix_entry_is_of(const struct job *job, enum table table, const MDB_val *key);
 bool ix_entry_same(const struct entry *a, const struct entry *b);
 /* The job an entry of any of these tables speaks of; -EBADMSG. */
 int ix_entry_id(enum table table, const MDB_val *key, const MDB_val *value, uint64_t *ret);
