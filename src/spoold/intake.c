@@ -230,6 +230,9 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	if (listed != NULL ||
 	    tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE)
 		return;
+	/* Since the walk an event may have made it a job. */
+	if (known_to_index(d, u, path, &look.ident) != KNOWN_NOT)
+		return;
 	accept_find_marker(d, u, path, &look);
 	uint64_t due = d->steady_ms;
 	enum settle_answer waits_for =
