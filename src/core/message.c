@@ -4,6 +4,8 @@
 #include "core/name.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +30,11 @@ static const struct field order_fields[] = {
 	{"file_bytes", FIELD_U64, offsetof(struct run_order, limits.file_bytes)},
 	{"open_files", FIELD_U64, offsetof(struct run_order, limits.open_files)},
 	{"processes", FIELD_U64, offsetof(struct run_order, limits.processes)},
+	{"fresh", FIELD_FLAG, offsetof(struct run_order, fresh)},
+	{"stream", FIELD_FLAG, offsetof(struct run_order, stream)},
+	{"recycle_jobs", FIELD_COUNT, offsetof(struct run_order, recycle_jobs)},
+	{"recycle_ms", FIELD_COUNT, offsetof(struct run_order, recycle_ms)},
+	{"idle_ms", FIELD_COUNT, offsetof(struct run_order, idle_ms)},
 };
 
 static const struct field progress_fields[] = {
@@ -42,6 +49,7 @@ static const struct field result_fields[] = {
 	{"attempt", FIELD_U32, offsetof(struct run_result, attempt)},
 	{"outcome", FIELD_OUTCOME, offsetof(struct run_result, outcome)},
 	{"exit_code", FIELD_EXIT_CODE, offsetof(struct run_result, exit_code)},
+	{"permanent", FIELD_FLAG, offsetof(struct run_result, permanent)},
 	{"started_ms", FIELD_U64, offsetof(struct run_result, started_ms)},
 	{"finished_ms", FIELD_U64, offsetof(struct run_result, finished_ms)},
 	{"ran_ms", FIELD_U64, offsetof(struct run_result, ran_ms)},
@@ -107,6 +115,34 @@ void message_clear(struct message *message)
 	run_result_clear(&message->result);
 	free(message->progress.message);
 	*message = (struct message){0};
+}
+
+static void add_to_key(FILE *out, const char *text)
+{
+	/* With its length, so that no text can pass for two. */
+	fprintf(out, "%zu:%s;", text == NULL ? 0 : strlen(text), text == NULL ? "" : text);
+}
+
+char *run_order_handler(const struct run_order *order)
+{
+	const struct run_limits *l = &order->limits;
+	char *key = NULL;
+	size_t size;
+	FILE *out = open_memstream(&key, &size);
+	if (out == NULL)
+		return NULL;
+	add_to_key(out, order->user);
+	add_to_key(out, order->run_as);
+	add_to_key(out, order->cookie);
+	for (char *const *argument = order->command; *argument != NULL; argument++)
+		add_to_key(out, *argument);
+	fprintf(out, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, l->cpu_seconds,
+	        l->memory_bytes, l->file_bytes, l->open_files, l->processes);
+	if (fclose(out) != 0) {
+		free(key);
+		return NULL;
+	}
+	return key;
 }
 
 static int dump(json_t *object, char **ret_data, size_t *ret_size)

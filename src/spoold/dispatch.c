@@ -22,6 +22,15 @@ struct claim {
 	enum place from;
 };
 
+char *dispatch_stream_cookie(const struct daemon *d, const char *user)
+{
+	char *cookie = NULL;
+	/* No job's cookie has a second dash. */
+	if (asprintf(&cookie, "%016" PRIx64 "-user-%s", tree_id(d->tree), user) < 0)
+		return NULL;
+	return cookie;
+}
+
 char *dispatch_cookie(const struct daemon *d, uint64_t job)
 {
 	char *cookie = NULL;
@@ -112,7 +121,7 @@ static uint64_t attempt_limit_ms(const struct user_settings *s, const struct job
 }
 
 /* Everything in an order is borrowed but `dir` and `cookie`. */
-static int make_order(struct daemon *d, const struct user *u, const struct job *job,
+static int make_order(struct daemon *d, const struct user *u, const struct job *job, bool fresh,
                       struct run_order *order)
 {
 	const char *base = name_base(job->path);
@@ -131,16 +140,22 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.log_limit_bytes = h->log_limit_bytes,
 		/* An earlier attempt may have put another file in its place. */
 		.ident_ino = job->attempt > 1 ? 0 : job->ident.ino,
-		.cookie = dispatch_cookie(d, job->id),
 		.limits = h->limits,
+		.fresh = fresh,
+		.stream = h->mode == HANDLER_STREAM,
+		.recycle_jobs = h->recycle_jobs,
+		.recycle_ms = h->recycle_ms,
+		.idle_ms = h->idle_ms,
 	};
+	order->cookie = order->stream ? dispatch_stream_cookie(d, u->name) : dispatch_cookie(d, job->id);
 	return order->dir == NULL || order->cookie == NULL ? -ENOMEM : 0;
 }
 
-static int start(struct daemon *d, struct user *u, const struct job *job, int dirfd)
+static int start(struct daemon *d, struct user *u, const struct claim *claim, int dirfd)
 {
 	struct run_order order;
-	int r = make_order(d, u, job, &order);
+	const struct job *job = &claim->job;
+	int r = make_order(d, u, job, claim->from == PLACE_INCOMING, &order);
 	if (r == 0 && order.run_as != NULL)
 		r = tree_let_pass(d->tree, u->name);
 	if (r == 0 && remember(d, u, job) == NULL)
@@ -175,7 +190,7 @@ static void hand_over(struct daemon *d, struct claim *claim)
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {
 		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path);
-		r = dirfd < 0 ? dirfd : start(d, u, job, dirfd);
+		r = dirfd < 0 ? dirfd : start(d, u, claim, dirfd);
 		if (dirfd == -ENOENT)
 			recover_job(d, u, job);
 		else if (r < 0)
