@@ -209,6 +209,8 @@ int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fix
 	d->config = config;
 	sched_set_limit(d->sched, config->max_concurrent);
 	pool_set_max(d->pool, config->max_concurrent);
+	pool_set_idle(d->pool, config->idle_handlers);
+	pool_outdate(d->pool);
 	users_configure(d);
 	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + d->config->interval_ms);
 	retention_look(d);
