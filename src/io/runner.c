@@ -170,6 +170,7 @@ int runner_start(struct runner *r, const struct run_order *order, int job_dirfd)
 	r->job_dirfd = job_dirfd;
 	r->timeout_ms = order->timeout_ms;
 	r->kill_grace_ms = order->kill_grace_ms;
+	r->limits = order->limits;
 	r->report.now.job = order->job;
 	r->result = (struct run_result){.job = order->job, .attempt = order->attempt,
 	                                .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE};

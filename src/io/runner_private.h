@@ -158,6 +158,7 @@ struct runner {
 	bool alone;                /* we have no child any more */
 	bool grumbled;             /* said that something does not die */
 	unsigned left_behind;
+	struct run_limits limits;  /* of the last order */
 	uint64_t kill_grace_ms;
 	uint64_t phase_ms;         /* when the phase began */
 	struct stream stream;

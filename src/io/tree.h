@@ -27,6 +27,9 @@ void tree_close(struct tree *t);
 int tree_init(const char *root, bool *ret_existed);
 
 uint64_t tree_id(const struct tree *t);
+/* Tells a spool from a copy of it that lies elsewhere (a backup, a snapshot),
+ * and so has its id, its jobs and their numbers. */
+uint64_t tree_copy_id(const struct tree *t);
 const char *tree_root(const struct tree *t); /* absolute */
 /* Is the marker still there, on the same device? */
 bool tree_mounted(struct tree *t);
@@ -96,8 +99,10 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path);
  * when it was done already. */
 int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
                const struct file_ident *ident, char **ret_kept);
-/* The private directory of a job, opened; with its output directory made. */
-int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path);
+/* The private directory of a job, opened; with its output directory made, and
+ * the file under its own name again, should an attempt have renamed it. */
+int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
+                  const struct file_ident *ident);
 /* Lets other accounts pass through processing (not list it), for a handler that
  * runs as one; its private directory is given to it by the worker. */
 int tree_let_pass(struct tree *t, const char *user);
@@ -118,6 +123,10 @@ struct tree_finish {
 	enum place to;         /* PLACE_DONE or PLACE_FAILED */
 	bool keep_log, keep_output;
 	const char *reason;    /* or NULL */
+	/* The name that the index has. Where the file gets another one, or is no
+	 * more, its empty private directory stays for tree_drop_job(), so that a
+	 * crash before the index knows is made good. NULL: it always goes. */
+	const char *known;
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
 /* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and

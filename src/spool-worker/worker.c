@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -197,8 +198,10 @@ static void run(struct worker *w, struct run_order *order, int lock, int jobdir)
 	w->job = w->order.job;
 	w->lock = lock;
 	w->jobdir = jobdir;
-	if (!w->order.fresh)
+	if (!w->order.fresh) {
+		fd_permit(jobdir);
 		clear_names(jobdir);
+	}
 	w->running = true;
 	int r = runner_start(w->runner, &w->order, jobdir);
 	if (r < 0)
@@ -282,6 +285,8 @@ static int write_result(struct worker *w)
 	int r = run_result_encode(&w->result, &data, &size);
 	if (r < 0)
 		return r;
+	/* The handler may have closed it to its account, which may be ours. */
+	fd_permit(w->jobdir);
 	clear_names(w->jobdir);
 	r = fd_write_file(w->jobdir, NAME_RESULT, data, size, 0600);
 	free(data);
@@ -349,6 +354,44 @@ static void wait_and_serve(struct worker *w, char *buffer)
 	flush(w);
 }
 
+static void refuse(const struct worker *w, const struct run_order *order)
+{
+	char text[] = "its worker was told to stop before it could begin";
+	struct message answer = {
+		.type = MESSAGE_RESULT,
+		.result = {.job = order->job, .attempt = order->attempt, .outcome = OUTCOME_INTERRUPTED,
+		           .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE,
+		           .finished_ms = clock_wall_ms(), .error = text},
+	};
+	char *data;
+	size_t size;
+	if (message_encode(&answer, &data, &size) < 0)
+		return;
+	fd_send(w->sock, data, size, NULL, 0);
+	free(data);
+}
+
+/* A job that comes while we leave was never begun. Nothing more can be sent to
+ * us first: the daemon notices, and takes another worker. */
+static void leave(const struct worker *w, char *buffer)
+{
+	struct message message = {0};
+	int fds[FD_PASS_MAX];
+	size_t size;
+	if (w->sock < 0 || shutdown(w->sock, SHUT_RD) < 0)
+		return;
+	while (fd_recv(w->sock, buffer, MESSAGE_MAX, &size, fds) == 0 && size > 0) {
+		for (size_t i = 0; i < FD_PASS_MAX; i++)
+			fd_close(fds[i]);
+		if (message_decode(buffer, size, &message) < 0)
+			continue;
+		if (message.type == MESSAGE_RUN)
+			refuse(w, &message.order);
+		message_clear(&message);
+		message = (struct message){0};
+	}
+}
+
 int worker_serve(int sock)
 {
 	struct worker w = {.sock = sock, .signals = -1, .lock = -1, .jobdir = -1};
@@ -369,6 +412,7 @@ int worker_serve(int sock)
 		if (w.sock < 0 && w.told)
 			status = leave_result(&w);
 	}
+	leave(&w, buffer);
 	end_handler(&w);
 out:
 	runner_free(w.runner);

@@ -26,7 +26,7 @@ char *dispatch_stream_cookie(const struct daemon *d, const char *user)
 {
 	char *cookie = NULL;
 	/* No job's cookie has a second dash. */
-	if (asprintf(&cookie, "%016" PRIx64 "-user-%s", tree_id(d->tree), user) < 0)
+	if (asprintf(&cookie, "%016" PRIx64 "-user-%s", tree_copy_id(d->tree), user) < 0)
 		return NULL;
 	return cookie;
 }
@@ -34,7 +34,7 @@ char *dispatch_stream_cookie(const struct daemon *d, const char *user)
 char *dispatch_cookie(const struct daemon *d, uint64_t job)
 {
 	char *cookie = NULL;
-	if (asprintf(&cookie, "%016" PRIx64 "-%" PRIu64, tree_id(d->tree), job) < 0)
+	if (asprintf(&cookie, "%016" PRIx64 "-%" PRIu64, tree_copy_id(d->tree), job) < 0)
 		return NULL;
 	return cookie;
 }
@@ -189,7 +189,7 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	if (r < 0) {
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {
-		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path);
+		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
 		r = dirfd < 0 ? dirfd : start(d, u, claim, dirfd);
 		if (dirfd == -ENOENT)
 			recover_job(d, u, job);

@@ -45,11 +45,14 @@ static bool read_news(struct daemon *d, const struct user *u, const struct job *
 	return news;
 }
 
+/* A result counts also where the handler removed its file. */
 static enum seen classify(const struct tree_found *found, bool news)
 {
+	if (news)
+		return SEEN_RESULT;
 	switch (found->place) {
 	case PLACE_INCOMING: return found->same ? SEEN_INCOMING : SEEN_INCOMING_OTHER;
-	case PLACE_PROCESSING: return news ? SEEN_RESULT : SEEN_PROCESSING;
+	case PLACE_PROCESSING: return SEEN_PROCESSING;
 	case PLACE_DONE: return SEEN_FINAL_DONE;
 	case PLACE_FAILED: return SEEN_FINAL_FAILED;
 	case PLACE_NOWHERE:
@@ -122,8 +125,9 @@ void recover_job(struct daemon *d, struct user *u, const struct job *job)
 		          strerror(-r));
 		return;
 	}
-	bool has_news = found.place == PLACE_PROCESSING && found.result &&
-	                read_news(d, u, job, &news);
+	bool may_have_run = found.place == PLACE_PROCESSING || found.place == PLACE_NOWHERE ||
+	                    (found.place == PLACE_INCOMING && !found.same);
+	bool has_news = may_have_run && found.result && read_news(d, u, job, &news);
 	enum seen seen = classify(&found, has_news);
 	/* Taking the lock of a user that is not reconciled is for recover_user(). */
 	bool locked = u->lock_fd < 0 && (!u->reconciled || user_lock(d, u) < 0);

@@ -144,10 +144,26 @@ static int follow_verdict(struct daemon *d, struct job *job, struct settlement *
 	return 0;
 }
 
+/* Its worker was leaving: it waits again as it did before its claim. */
+static bool never_began(const struct settlement *s, const struct job *job)
+{
+	return !s->recovered && job->state == JOB_QUEUED && s->result.started_ms == 0 &&
+	       s->result.outcome == OUTCOME_INTERRUPTED;
+}
+
+static int wait_again(struct daemon *d, struct job *job)
+{
+	job_step(job, JOB_EV_INTERRUPTED);
+	job->attempt--;
+	return index_put_job(d->index, job);
+}
+
 static int settle(struct daemon *d, struct settlement *s, struct job *job)
 {
 	const struct run_result *result = &s->result;
 	bool was_held = job->state == JOB_HELD;
+	if (never_began(s, job))
+		return wait_again(d, job);
 	catch_up(job, s);
 	int r = put_attempt(d, job, s);
 	if (r < 0)
@@ -256,6 +272,9 @@ static void add_settlement(struct daemon *d, struct user *u, const struct run_re
 	s->random = (uint32_t)(d->wall_ms * UINT64_C(2654435761) + result->job * 40503);
 	if (r != NULL && r->cancel_text != NULL)
 		s->canceled_by = strdup(r->cancel_text);
+	/* Its worker left before it could obey. */
+	if (r != NULL && r->cancel && result->outcome == OUTCOME_INTERRUPTED)
+		s->result.outcome = OUTCOME_CANCELED;
 	turn_add(d, &s->change);
 }
 

@@ -184,6 +184,25 @@ exit 0
             spool.wait_state(name, "done")
         self.assertEqual([s.name for s in spool.journal.starts("alice")], names)
 
+    def test_young_ones_found_at_the_start_keep_their_order(self):
+        """Promise 3: of two that are not quiet yet when they are found, the
+        later one does not overtake the earlier one, however late the daemon
+        wakes up."""
+        spool = self.spool({"spool": {"settle_seconds": 1}})
+        spool.kill9()
+        spool.drop("alice", "a.csv")
+        time.sleep(0.5)
+        spool.drop("alice", "b.csv")
+        spool.restart()
+        # Between the moments at which the two are due.
+        time.sleep(0.6)
+        spool.daemon.send_signal(signal.SIGSTOP)
+        time.sleep(0.6)
+        spool.daemon.send_signal(signal.SIGCONT)
+        for name in ("a.csv", "b.csv"):
+            spool.wait_state(name, "done")
+        self.assertEqual(spool.journal.order("alice"), ["a.csv", "b.csv"])
+
     def test_killed_again_and_again_at_the_start(self):
         """Section 4: recovery itself may be cut short."""
         spool = self.spool(handler="sleep 0.05\n")

@@ -59,7 +59,14 @@ Test(tree, open_says_what_is_missing)
 
 Test(tree, foreign_marker_is_left_alone)
 {
-	static const char *const texts[] = {"", "spoold spool 2\nid 00", "spoold spool 1\nid ", "\n"};
+	static const char *const texts[] = {
+		"", "spoold spool 2\nid 00", "spoold spool 1\nid ", "\n",
+		/* Cut off, or with a byte that is none of an id: not another spool's. */
+		"spoold spool 1\nid 01234567", "spoold spool 1\nid 0123456789abcdef",
+		"spoold spool 1\nid 0123456789abcd/f\n", "spoold spool 1\nid -123456789abcdef\n",
+		"spoold spool 1\nid 0x23456789abcdef\n", "spoold spool 1\nid 0000000000000000\n",
+		"spoold spool 1 id 0123456789abcdef\n",
+	};
 	char path[128];
 	struct tree *none = NULL;
 	bool existed;
