@@ -60,3 +60,6 @@ void runner_free(struct runner *r);
  * daemon and its worker were killed. Waits until they are gone. Returns how
  * many, or a negative errno; -EBUSY: some do not die (within 10 s). */
 int runner_kill_strays(const char *cookie);
+/* Tells of each process of this machine whose cookie begins with `prefix` what
+ * follows that. A negative errno where /proc cannot be read. */
+int runner_find_strays(const char *prefix, void (*found)(void *ctx, const char *rest), void *ctx);

@@ -229,3 +229,13 @@ int runner_kill_strays(const char *cookie)
 	free(entry);
 	return alive < 0 ? alive : killed;
 }
+
+int runner_find_strays(const char *prefix, void (*found)(void *ctx, const char *rest), void *ctx)
+{
+	char *entry;
+	if (asprintf(&entry, "SPOOL_COOKIE=%s", prefix) < 0)
+		return -ENOMEM;
+	int r = proc_each_mark(entry, found, ctx);
+	free(entry);
+	return r;
+}

@@ -28,6 +28,7 @@ void daemon_clear(struct daemon *d)
 	requests_clear(d);
 	uploads_clear(d);
 	dispatch_clear(d);
+	stray_clear(d);
 	users_clear(d);
 	sched_free(d->sched);
 	d->sched = NULL;
@@ -43,6 +44,7 @@ int daemon_start(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	sched_set_running(d->sched, d->config->auto_start || d->once);
 	if (!d->config->auto_start && !d->once)
 		log_notice("auto_start_processing is false: jobs wait for 'spoolctl start'");
+	stray_look(d);
 	return users_discover(d);
 }
 

@@ -22,23 +22,6 @@ struct claim {
 	enum place from;
 };
 
-char *dispatch_stream_cookie(const struct daemon *d, const char *user)
-{
-	char *cookie = NULL;
-	/* No job's cookie has a second dash. */
-	if (asprintf(&cookie, "%016" PRIx64 "-user-%s", tree_copy_id(d->tree), user) < 0)
-		return NULL;
-	return cookie;
-}
-
-char *dispatch_cookie(const struct daemon *d, uint64_t job)
-{
-	char *cookie = NULL;
-	if (asprintf(&cookie, "%016" PRIx64 "-%" PRIu64, tree_copy_id(d->tree), job) < 0)
-		return NULL;
-	return cookie;
-}
-
 struct running *dispatch_find(const struct daemon *d, uint64_t job)
 {
 	struct running *r = NULL;
@@ -147,7 +130,7 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.recycle_ms = h->recycle_ms,
 		.idle_ms = h->idle_ms,
 	};
-	order->cookie = order->stream ? dispatch_stream_cookie(d, u->name) : dispatch_cookie(d, job->id);
+	order->cookie = order->stream ? stray_stream_cookie(d, u->name) : stray_cookie(d, job->id);
 	return order->dir == NULL || order->cookie == NULL ? -ENOMEM : 0;
 }
 

@@ -68,10 +68,6 @@ int dispatch_cancel(struct daemon *d, uint64_t job, const char *by);
 void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job);
 /* Why a final job's file is not in its place: 0, or the errno. */
 int dispatch_unmoved(const struct daemon *d, uint64_t job);
-/* The mark of all processes of a job, and of those of stream handlers, which
- * serve all jobs of a user (free). */
-char *dispatch_cookie(const struct daemon *d, uint64_t job);
-char *dispatch_stream_cookie(const struct daemon *d, const char *user);
 
 void dispatch_tick(struct daemon *d);
 uint64_t dispatch_next(const struct daemon *d);
