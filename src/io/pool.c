@@ -331,15 +331,17 @@ static struct worker *find_state(struct pool *p, enum worker_state state)
 	return w;
 }
 
+/* One at a time: the next sweep finds the next, quickly. */
 static int tell_gone(struct pool *p, struct pool_event *ret)
 {
 	struct worker *w = find_state(p, WORKER_DEAD);
 	assert(w != NULL);
+	bool owes = w->owes;
 	*ret = (struct pool_event){.kind = POOL_GONE, .job = w->job};
 	pool_worker_remove(p, w);
 	if (find_state(p, WORKER_DYING) != NULL || find_state(p, WORKER_DEAD) != NULL)
 		pool_sweep_begin(p);
-	return 1;
+	return owes;
 }
 
 static int handle(struct pool *p, int fd, struct pool_event *ret)

@@ -52,6 +52,6 @@ void pool_worker_remove(struct pool *p, struct worker *w);
 
 /* pool_sweep.c: workers that die, and what they left behind. */
 void pool_sweep_begin(struct pool *p);
-/* True when nothing is left of a dead worker that owes the end of its job;
- * else the timer runs on as long as it has to. */
+/* True when nothing is left of the dead workers; else the timer runs on as
+ * long as it has to. */
 bool pool_sweep(struct pool *p);
