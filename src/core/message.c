@@ -4,8 +4,6 @@
 #include "core/name.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +33,19 @@ static const struct field order_fields[] = {
 	{"recycle_jobs", FIELD_COUNT, offsetof(struct run_order, recycle_jobs)},
 	{"recycle_ms", FIELD_COUNT, offsetof(struct run_order, recycle_ms)},
 	{"idle_ms", FIELD_COUNT, offsetof(struct run_order, idle_ms)},
+};
+
+/* What a stream handler was started with, and cannot change. */
+static const struct field handler_fields[] = {
+	{"user", FIELD_STRING, offsetof(struct run_order, user)},
+	{"command", FIELD_LIST, offsetof(struct run_order, command)},
+	{"run_as", FIELD_TEXT, offsetof(struct run_order, run_as)},
+	{"cookie", FIELD_STRING, offsetof(struct run_order, cookie)},
+	{"cpu_seconds", FIELD_COUNT, offsetof(struct run_order, limits.cpu_seconds)},
+	{"memory_bytes", FIELD_COUNT, offsetof(struct run_order, limits.memory_bytes)},
+	{"file_bytes", FIELD_COUNT, offsetof(struct run_order, limits.file_bytes)},
+	{"open_files", FIELD_COUNT, offsetof(struct run_order, limits.open_files)},
+	{"processes", FIELD_COUNT, offsetof(struct run_order, limits.processes)},
 };
 
 static const struct field progress_fields[] = {
@@ -117,34 +128,6 @@ void message_clear(struct message *message)
 	*message = (struct message){0};
 }
 
-static void add_to_key(FILE *out, const char *text)
-{
-	/* With its length, so that no text can pass for two. */
-	fprintf(out, "%zu:%s;", text == NULL ? 0 : strlen(text), text == NULL ? "" : text);
-}
-
-char *run_order_handler(const struct run_order *order)
-{
-	const struct run_limits *l = &order->limits;
-	char *key = NULL;
-	size_t size;
-	FILE *out = open_memstream(&key, &size);
-	if (out == NULL)
-		return NULL;
-	add_to_key(out, order->user);
-	add_to_key(out, order->run_as);
-	add_to_key(out, order->cookie);
-	for (char *const *argument = order->command; *argument != NULL; argument++)
-		add_to_key(out, *argument);
-	fprintf(out, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, l->cpu_seconds,
-	        l->memory_bytes, l->file_bytes, l->open_files, l->processes);
-	if (fclose(out) != 0) {
-		free(key);
-		return NULL;
-	}
-	return key;
-}
-
 static int dump(json_t *object, char **ret_data, size_t *ret_size)
 {
 	char *data = json_dumps(object, JSON_COMPACT);
@@ -185,6 +168,14 @@ int run_result_encode(const struct run_result *result, char **ret_data, size_t *
 {
 	return encode("version", json_integer(RESULT_VERSION), TABLE(result_fields), result,
 	              ret_data, ret_size);
+}
+
+char *run_order_handler(const struct run_order *order)
+{
+	char *key = NULL;
+	size_t size;
+	return encode("type", json_string("handler"), TABLE(handler_fields), order, &key, &size) < 0
+	               ? NULL : key;
 }
 
 static int parse(const char *data, size_t size, json_t **ret)
