@@ -21,6 +21,7 @@ static const struct field order_fields[] = {
 	{"timeout_ms", FIELD_U64, offsetof(struct run_order, timeout_ms)},
 	{"kill_grace_ms", FIELD_U64, offsetof(struct run_order, kill_grace_ms)},
 	{"log_limit_bytes", FIELD_U64, offsetof(struct run_order, log_limit_bytes)},
+	{"sync", FIELD_BOOL, offsetof(struct run_order, sync)},
 	{"ident_ino", FIELD_U64, offsetof(struct run_order, ident_ino)},
 	{"cookie", FIELD_STRING, offsetof(struct run_order, cookie)},
 	{"cpu_seconds", FIELD_U64, offsetof(struct run_order, limits.cpu_seconds)},
@@ -180,12 +181,14 @@ char *run_order_handler(const struct run_order *order)
 
 static int parse(const char *data, size_t size, json_t **ret)
 {
-	json_error_t error;
+	/* Where memory is out, jansson sets no code, or calls the token invalid. */
+	json_error_t error = {0};
 	if (size > MESSAGE_MAX)
 		return -EBADMSG;
 	json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
+	enum json_error_code code = json_error_code(&error);
 	if (json == NULL)
-		return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
+		return code == json_error_unknown || code == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
 	if (!json_is_object(json)) {
 		json_decref(json);
 		return -EBADMSG;

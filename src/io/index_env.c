@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#include "base/log.h"
 
 /* Room for some 50,000 jobs, and small beside anything a host maps. */
 #define MAP_FIRST ((size_t)16 << 20)
@@ -55,15 +58,22 @@ int ix_error(struct index *ix, int rc)
 	case MDB_VERSION_MISMATCH:
 		return -EPROTONOSUPPORT;
 	case MDB_BAD_TXN:
-		return ix->spoilt < 0 ? ix->spoilt : -EIO;
+		if (ix->spoilt < 0)
+			return ix->spoilt;
+		/* LMDB met a bad page, and went on without saying so. */
+		ix->damaged = ix->damage_seen = true;
+		return -EBADMSG;
 	case MDB_PANIC: /* the head of the file could not be written */
 		ix->panicked = ix->damaged = true;
 		return -EIO;
 	case MDB_MAP_RESIZED:
+		/* Nobody else writes: its heads speak of pages that it never had. */
+		ix->damaged = ix->damage_seen = !ix->read_only;
+		return ix->read_only ? -EIO : -EBADMSG;
 	case MDB_BAD_RSLOT:
 		return -EIO;
 	default: /* wrong pages, depths, sizes: nothing a whole file brings about */
-		ix->damaged = true;
+		ix->damaged = ix->damage_seen = true;
 		return -EBADMSG;
 	}
 }
@@ -114,9 +124,23 @@ static int open_tables(struct index *ix, uint64_t spool_id)
 	return ix_error(ix, mdb_txn_commit(txn));
 }
 
+/* LMDB goes no further, and would abort. Its own invariants break where the
+ * file was changed while it was open. */
+static void broken(MDB_env *env, const char *message)
+{
+	const struct index *ix = mdb_env_get_userctx(env);
+	log_error("the index %s is damaged (%s): this program ends. Started again, spoold rebuilds it "
+	          "from the directories; files are safe where they are", ix->dir, message);
+	_exit(EXIT_FAILURE);
+}
+
 static int create_env(struct index *ix)
 {
 	int rc = mdb_env_create(&ix->env);
+	if (rc == 0)
+		rc = mdb_env_set_userctx(ix->env, ix);
+	if (rc == 0)
+		rc = mdb_env_set_assert(ix->env, broken);
 	if (rc == 0)
 		rc = mdb_env_set_maxdbs(ix->env, TABLES);
 	return ix_error(ix, rc);
@@ -214,6 +238,16 @@ int ix_env_make(struct index *ix, uint64_t spool_id)
 	return r;
 }
 
+/* LMDB gives its map up before it asks for a larger one. */
+static bool have_address_space(size_t size)
+{
+	void *probe = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (probe == MAP_FAILED)
+		return false;
+	munmap(probe, size);
+	return true;
+}
+
 int ix_env_grow(struct index *ix)
 {
 	MDB_envinfo info;
@@ -230,10 +264,15 @@ int ix_env_grow(struct index *ix)
 	mdb_reader_check(ix->env, &dead);
 	if (info.me_mapsize > MAP_MAX / 2)
 		return ix->map_full ? -ENOSPC : 0;
-	r = ix_error(ix, mdb_env_set_mapsize(ix->env, info.me_mapsize * 2));
 	/* Without address space for more, go on as long as there is room. */
-	if (r < 0)
-		return ix->map_full ? r : 0;
-	ix->map_full = false;
-	return 0;
+	if (!have_address_space(info.me_mapsize * 2))
+		return ix->map_full ? -ENOMEM : 0;
+	r = ix_error(ix, mdb_env_set_mapsize(ix->env, info.me_mapsize * 2));
+	ix->map_full = ix->map_full && r < 0;
+	if (r < 0) {
+		/* It has no map now. The next transaction opens it again. */
+		ix_env_close(ix);
+		ix->panicked = true;
+	}
+	return r;
 }

@@ -106,6 +106,11 @@ char **runner_command_expand(const struct run_order *order);
 char **runner_command_environment(const struct run_order *order, const char *home);
 void runner_command_free(char **list);
 
+/* runner_sync.c: makes durable what was written since then (wall clock) in the
+ * private directory of the upload `name`. The handler
+ * has ended, or said that it is done. */
+int runner_sync(int job_dirfd, const char *name, uint64_t since_ms);
+
 /* Of the process. */
 enum phase {
 	PHASE_NONE,    /* nothing of a handler is there */

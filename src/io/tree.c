@@ -12,7 +12,6 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MARKER ".spoold/marker"
@@ -173,16 +172,19 @@ const char *tree_root(const struct tree *t)
 	return t->root;
 }
 
-bool tree_mounted(struct tree *t)
+int tree_mounted(struct tree *t)
 {
 	struct stat st;
 	uint64_t id = 0;
 	/* By the path: the descriptor we hold would go on showing what was there. */
 	int fd = open_root(t->root);
-	bool there = fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == t->dev &&
-	             read_marker(fd, &id) == 0 && id == t->id;
+	int r = fd < 0 ? fd : fstat(fd, &st) < 0 ? -errno : 0;
+	if (r == 0)
+		r = st.st_dev == t->dev ? read_marker(fd, &id) : -ENODEV;
+	if (r == 0 && id != t->id)
+		r = -ENODEV;
 	fd_close(fd);
-	return there;
+	return r == -ENOENT || r == -ENOTDIR ? -ENODEV : r;
 }
 
 static const struct fs_type {
@@ -275,14 +277,4 @@ int tree_lock_user(struct tree *t, const char *user)
 	if (n < 0 || (size_t)n >= sizeof path)
 		return -ENAMETOOLONG;
 	return lock_file(t->rootfd, path);
-}
-
-int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes)
-{
-	struct statvfs fs;
-	if (fstatvfs(t->rootfd, &fs) < 0)
-		return -errno;
-	*ret_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-	*ret_inodes = fs.f_favail;
-	return 0;
 }

@@ -31,8 +31,9 @@ uint64_t tree_id(const struct tree *t);
  * and so has its id, its jobs and their numbers. */
 uint64_t tree_copy_id(const struct tree *t);
 const char *tree_root(const struct tree *t); /* absolute */
-/* Is the marker still there, on the same device? */
-bool tree_mounted(struct tree *t);
+/* Is the marker still there, on the same device? 0; -ENODEV: no; any other error:
+ * that cannot be told now. */
+int tree_mounted(struct tree *t);
 /* Is the file system of this user's incoming one where inotify sees only
  * what this machine does (NFS, SMB, FUSE ...)? `user` NULL: the root. */
 bool tree_is_network(struct tree *t, const char *user);
@@ -89,6 +90,15 @@ int tree_open_upload(struct tree *t, const char *user, const char *path);
 /* Opens the user's incoming (`path` ""), or a directory in it: `path` itself
  * where it is one, else the one that holds it. */
 int tree_open_incoming(struct tree *t, const char *user, const char *path);
+
+/* An upload whose data did not reach the disk is marked as unsafe, as it is
+ * now, so that another process does not take it either: what the kernel could
+ * not write it forgets, and the next fsync() succeeds. Best effort: some file
+ * systems cannot keep the mark. */
+int tree_mark_unsafe(struct tree *t, const char *user, const char *path,
+                     const struct file_ident *ident, int error);
+/* The error it was marked with (negative), or 0; of an open upload. */
+int tree_is_unsafe(int fd, const struct file_ident *ident);
 
 /* Claims: incoming/<path> → processing/<id>/<base name>, and makes sure that
  * it was the accepted file, is a plain one and nobody writes it any more.
@@ -199,6 +209,3 @@ int tree_locate(struct tree *t, const char *outside, char **ret_user, enum place
  * written so far. */
 int tree_submit(struct tree *t, const char *user, int fd, const char *name,
                 void (*each)(void *ctx, uint64_t bytes), void *ctx);
-
-/* Free bytes and inodes on the spool's file system. */
-int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 const char *entry_kind_problem(enum entry_kind kind)
@@ -98,6 +99,39 @@ int tree_open_upload(struct tree *t, const char *user, const char *path)
 	if (r < 0)
 		fd_close(fd);
 	return r < 0 ? r : fd;
+}
+
+#define UNSAFE_ATTRIBUTE "user.spoold.unsafe"
+
+static void unsafe_text(const struct file_ident *ident, int error, char *out, size_t size)
+{
+	snprintf(out, size, "%d %" PRIu64 " %" PRIu64 " %" PRId64, -error, ident->ino, ident->size,
+	         ident->mtime_ns);
+}
+
+int tree_mark_unsafe(struct tree *t, const char *user, const char *path,
+                     const struct file_ident *ident, int error)
+{
+	char text[96];
+	int fd = tree_open_upload(t, user, path);
+	int r = fd < 0 ? fd : 0;
+	unsafe_text(ident, error, text, sizeof text);
+	if (r == 0 && fsetxattr(fd, UNSAFE_ATTRIBUTE, text, strlen(text), 0) < 0)
+		r = -errno;
+	fd_close(fd);
+	return r;
+}
+
+int tree_is_unsafe(int fd, const struct file_ident *ident)
+{
+	char have[96], want[96];
+	ssize_t n = fgetxattr(fd, UNSAFE_ATTRIBUTE, have, sizeof have - 1);
+	if (n <= 0)
+		return 0;
+	have[n] = '\0';
+	int error = -atoi(have);
+	unsafe_text(ident, error, want, sizeof want);
+	return error < 0 && strcmp(have, want) == 0 ? error : 0;
 }
 
 int tree_open_incoming(struct tree *t, const char *user, const char *path)
@@ -269,6 +303,9 @@ static int take_and_check(struct tree *t, const char *user, uint64_t id, const c
 		if (r < 0)
 			goto out;
 		r = check_taken(privfd, base, ident);
+	} else if (r != -ESTALE) {
+		/* Done before; or not to be known, which is no reason to move it. */
+		goto out;
 	}
 	if (r < 0) {
 		int back = put_back(t, user, id, path, privfd, dirfd, ret_kept);

@@ -121,6 +121,7 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.timeout_ms = attempt_limit_ms(u->settings, job),
 		.kill_grace_ms = h->kill_grace_ms,
 		.log_limit_bytes = h->log_limit_bytes,
+		.sync = d->config->durability == DURABILITY_FULL,
 		/* An earlier attempt may have put another file in its place. */
 		.ident_ino = job->attempt > 1 ? 0 : job->ident.ino,
 		.limits = h->limits,
@@ -163,6 +164,32 @@ static int take(struct daemon *d, const struct user *u, const struct job *job, c
 	return r;
 }
 
+/* A retry whose file could not be brought out of done or failed when it was
+ * asked for: now it is its turn. */
+static int take_back(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	int r = tree_find(d->tree, u->name, job, &found);
+	if (r == 0 && (found.place == PLACE_DONE || found.place == PLACE_FAILED))
+		r = tree_take_back(d->tree, u->name, job->id, job->path, found.place,
+		                   found.final_name);
+	else if (r == 0)
+		r = -ENOENT;
+	free(found.final_name);
+	return r;
+}
+
+static int open_job(struct daemon *d, const struct claim *claim)
+{
+	const struct user *u = claim->user;
+	const struct job *job = &claim->job;
+	int fd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
+	if (fd != -ENOENT || claim->from != PLACE_PROCESSING)
+		return fd;
+	int r = take_back(d, u, job);
+	return r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
+}
+
 static void hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
@@ -172,7 +199,7 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	if (r < 0) {
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {
-		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
+		int dirfd = open_job(d, claim);
 		r = dirfd < 0 ? dirfd : start(d, u, claim, dirfd);
 		if (dirfd == -ENOENT)
 			recover_job(d, u, job);

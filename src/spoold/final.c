@@ -1,6 +1,7 @@
 #include "spoold/result.h"
 
 #include "base/escape.h"
+#include "base/human.h"
 #include "base/log.h"
 #include "core/name.h"
 #include "spoold/daemon.h"
@@ -93,9 +94,9 @@ static void not_moved(struct daemon *d, const struct user *u, const struct job *
 		m->job = job->id;
 		HASH_ADD(hh, d->dispatch.unmoved, job, sizeof m->job, m);
 		log_error("user %s: job %" PRIu64 " is %s but its file cannot be moved to %s: %s; it "
-		          "stays in processing and is tried again",
+		          "stays in processing and is tried again; %s %s/%s",
 		          u->name, job->id, job_state_name(job->state), place_name(job->place),
-		          strerror(-error));
+		          strerror(-error), human_remedy(error), tree_root(d->tree), u->name);
 	}
 	m->error = error;
 	if (heap_put(&d->dispatch.unmoved_due, &m->retry, d->steady_ms + DISPATCH_MOVE_RETRY_MS) < 0)

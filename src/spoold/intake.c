@@ -44,6 +44,10 @@ static void track(struct daemon *d, struct user *u, const char *path,
 		e->state = UPLOAD_ARRIVING;
 	}
 	bool changed = is_new || !file_ident_same(&e->look.ident, ident);
+	if (changed)
+		e->unsafe = 0;
+	else if (e->unsafe != 0)
+		return;
 	e->look.found = by_scan && (is_new || e->look.found);
 	e->look.ident = *ident;
 	if (hint == WATCH_RENAMED_IN)
@@ -67,8 +71,11 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 	int r = index_find_path(d->index, u->number, path, &job);
 	if (r == -ENOENT)
 		return KNOWN_NOT;
-	if (r < 0)
+	if (r < 0) {
+		/* Nothing else would look at it again. */
+		d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + INTAKE_RELOOK_MS);
 		return KNOWN_ERROR;
+	}
 	enum known known = KNOWN_NOT;
 	bool here = job.place == PLACE_INCOMING;
 	if (job_state_is_final(job.state)) {
@@ -92,9 +99,8 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 /* Names of our own are never jobs, whatever the patterns say. */
 static bool is_ignored(const struct user *u, const char *path)
 {
-	const char *base = name_base(path);
-	return strncmp(base, ".spoold-", 8) == 0 ||
-	       name_matches(base, (const char *const *)u->settings->ignore);
+	return strncmp(name_base(path), ".spoold-", 8) == 0 ||
+	       name_path_matches(path, (const char *const *)u->settings->ignore);
 }
 
 static void enter_directory(struct daemon *d, struct user *u, const char *path)
@@ -112,12 +118,12 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
 {
 	*ret_new = false;
+	if (is_ignored(u, path))
+		return false;
 	if (kind == ENTRY_DIRECTORY) {
 		enter_directory(d, u, path);
 		return false;
 	}
-	if (is_ignored(u, path))
-		return false;
 	if (kind != ENTRY_FILE) {
 		track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
@@ -129,7 +135,11 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 	}
 	if (accept_is_marker(d, u, path))
 		return false;
-	const struct upload_entry *e = upload_find(u, path);
+	struct upload_entry *e = upload_find(u, path);
+	if (e != NULL && e->unsafe != 0 && file_ident_same(&e->look.ident, ident)) {
+		accept_mark_unsafe(d, e);
+		return false;
+	}
 	if (e != NULL) {
 		/* One that waits for an event may have missed it, or the rule changed. */
 		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
@@ -156,6 +166,13 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 {
 	if (e->state != UPLOAD_ARRIVING || e->from_scan || backlog_waits(d, e->user))
 		return;
+	/* By the measure of its neighbours, which nobody saw change: its age. */
+	uint64_t due;
+	struct upload look = e->look;
+	look.changed_steady_ms = 0;
+	if (settle_judge(&e->user->settings->settle, &look, WRITERS_NONE, d->steady_ms, d->wall_ms,
+	                 &due) == SETTLE_COMPLETE)
+		e->look.changed_steady_ms = 0;
 	e->from_scan = true;
 	d->scan.feeding++;
 	upload_set_due(d, e, d->steady_ms);
@@ -255,11 +272,10 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		return;
 	}
 	if (kind == ENTRY_FILE) {
-		if (known_to_index(d, u, path, &ident) != KNOWN_NOT) {
+		enum known known = known_to_index(d, u, path, &ident);
+		if (known == KNOWN_SAME)
 			forget_known(d, u, path);
-			return;
-		}
-		if (accept_is_marker(d, u, path))
+		if (known != KNOWN_NOT || accept_is_marker(d, u, path))
 			return;
 	}
 	track(d, u, path, &ident, kind, hint, false);
@@ -277,7 +293,8 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 {
 	char path[JOB_PATH_MAX + 1];
 	if (hint->kind == WATCH_OVERFLOW) {
-		log_notice("more happened at once than the kernel could tell: looking everywhere again");
+		log_notice("more happened at once than the kernel could tell (%u. time): looking "
+		           "everywhere again", ++d->intake.overflows);
 		users_discover(d);
 		scan_want_all(d);
 		return;

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/escape.h"
+#include "base/human.h"
 #include "core/name.h"
 #include "core/shape.h"
 #include "io/index_json.h"
@@ -89,9 +90,13 @@ static void behind_line(struct daemon *d, const struct job *job, unsigned ahead,
 static void explain_backoff(const struct job *job, struct explanation *e)
 {
 	char when[CLOCK_RFC3339_SIZE];
-	say(e->because, "attempt %u ended: %.300s; it is tried again at %s", job->attempt,
-	    job->error == NULL ? "interrupted" : job->error,
-	    clock_rfc3339(job->not_before_ms, when));
+	const char *why = job->error == NULL ? "interrupted" : job->error;
+	clock_rfc3339(job->not_before_ms, when);
+	if (job->attempt == 0)
+		say(e->because, "%.400s; it is tried again at %s", why, when);
+	else
+		say(e->because, "attempt %u ended: %.300s; it is tried again at %s", job->attempt, why,
+		    when);
 	say(e->next, "attempt %u", job->attempt + 1);
 }
 
@@ -159,18 +164,28 @@ static void explain_active(const struct daemon *d, const struct user *u, const s
 	say(e->next, "'spoolctl status %s' shows how far it is", u->name);
 }
 
+static void explain_stalled(const struct daemon *d, struct explanation *e)
+{
+	say(e->because, "the index cannot be written: %s", strerror(-d->turn.error));
+	say(e->next, "%s %s; it goes on by itself then", human_remedy(d->turn.error),
+	    d->config->index);
+}
+
 static void explain_live(struct daemon *d, const struct user *u, const struct job *job,
                          struct explanation *e)
 {
 	int error = dispatch_unmoved(d, job->id);
-	if (job->state == JOB_PENDING)
+	if (turn_stalled(d) && !job_state_is_final(job->state))
+		explain_stalled(d, e);
+	else if (job->state == JOB_PENDING)
 		explain_pending(d, u, job, e);
 	else if (job_state_is_active(job->state))
 		explain_active(d, u, job, e);
 	else if (error != 0) {
 		say(e->because, "it is %s, but its file could not be moved to %s: %s",
 		    job_state_name(job->state), place_name(job->place), strerror(-error));
-		say(e->next, "it is tried again every few seconds");
+		say(e->next, "it is tried again every few seconds; %s %s/%s", human_remedy(error),
+		    tree_root(d->tree), u->name);
 	}
 }
 
@@ -216,9 +231,15 @@ static void explain_arriving(const struct daemon *d, const struct user *u,
                              const struct upload_entry *entry, struct explanation *e)
 {
 	double settle_s = (double)u->settings->settle.settle_ms / 1000;
-	if (entry->state != UPLOAD_ARRIVING) {
+	if (turn_stalled(d)) {
+		explain_stalled(d, e);
+	} else if (entry->state != UPLOAD_ARRIVING) {
 		say(e->because, "it is complete and is being made durable");
 		say(e->next, "it becomes a job in a moment");
+	} else if (entry->unsafe != 0) {
+		say(e->because, "it did not reach the disk (%s): what it holds may be lost",
+		    strerror(-entry->unsafe));
+		say(e->next, "upload it again; who made sure that it is whole may 'touch' it instead");
 	} else if (entry->error != 0) {
 		say(e->because, "it cannot be taken: %s", strerror(-entry->error));
 		say(e->next, "it is tried again by itself; spoold's account must be able to read it");
@@ -255,6 +276,11 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
 		    strerror(-r));
 		answer_file(d, a, outside, "unknown", &e);
+	} else if (name_path_matches(path, (const char *const *)u->settings->ignore)) {
+		say(e.because, "its name, or that of a directory above it, matches one of the patterns of "
+		               "spool.ignore");
+		say(e.next, "it becomes a job when it is renamed so that none does");
+		answer_file(d, a, outside, "ignored", &e);
 	} else if (kind == ENTRY_DIRECTORY) {
 		say(e.because, "it is a directory: the files in it become jobs, one each");
 		answer_file(d, a, outside, "directory", &e);
@@ -263,10 +289,6 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		    entry_kind_problem(kind));
 		say(e.next, "it is left alone; remove it or put a plain file in its place");
 		answer_file(d, a, outside, "refused", &e);
-	} else if (name_matches(name_base(path), (const char *const *)u->settings->ignore)) {
-		say(e.because, "its name matches one of the patterns of spool.ignore");
-		say(e.next, "it becomes a job when it is renamed to a name that does not");
-		answer_file(d, a, outside, "ignored", &e);
 	} else if (entry != NULL) {
 		explain_arriving(d, u, entry, &e);
 		answer_file(d, a, outside, "arriving", &e);

@@ -302,7 +302,7 @@ struct unclaim {
 
 static int unclaim_job(struct daemon *d, struct unclaim *u, struct job *job)
 {
-	char text[200];
+	char text[JOB_TEXT_MAX + 1];
 	job_step(job, JOB_EV_INTERRUPTED);
 	job->attempt--;
 	job->place = u->place;
@@ -316,8 +316,13 @@ static int unclaim_job(struct daemon *d, struct unclaim *u, struct job *job)
 		                            : "replaced or changed by its uploader before its turn");
 	}
 	job->not_before_ms = d->wall_ms + DISPATCH_CLAIM_RETRY_MS;
-	snprintf(text, sizeof text, "it could not be started: %s; tried again by itself",
-	         strerror(-u->error));
+	if (u->error == -ENOSPC || u->error == -EDQUOT || u->error == -EROFS)
+		snprintf(text, sizeof text,
+		         "it could not be started: %s; %s %s/%s, it is tried again by itself",
+		         strerror(-u->error), human_remedy(u->error), tree_root(d->tree), u->user->name);
+	else
+		snprintf(text, sizeof text, "it could not be started: %s; tried again by itself",
+		         strerror(-u->error));
 	return job_set_text(&job->error, text);
 }
 

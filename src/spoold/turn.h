@@ -6,7 +6,8 @@
  * So a commit always comes before its rename, and many cost as much as one.
  *
  * A transaction that fails is taken back whole. Changes that report a fact
- * (`keep`) wait for the next try; the others are told, and end. */
+ * (`keep`) wait for the next try; the others are told, and end. A change that
+ * the index refuses, which it would in every try, is told and ends alone. */
 #pragma once
 
 #include <stdbool.h>

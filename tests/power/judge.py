@@ -13,7 +13,7 @@ from load import CONFIG, HANDLER, ONE_BY_ONE, USERS, becomes
 from reports import Client
 from spool import Spool
 
-WORK_OFF_S = 180
+WORK_OFF_S = 90
 
 
 class Finding:
@@ -76,6 +76,7 @@ class Judge:
         self.cut_again = cut_again  # None, or makes a cut of the spool that is judged
         self.findings = []
         self.next_cut = None
+        self.lost = set()  # jobs whose files the cut took: what follows is no news
         self.rebuilt = False
         self.begun = 0  # attempts
         os.makedirs(directory)
@@ -87,6 +88,12 @@ class Judge:
     def say(self, kind, text, since_ns=None):
         age_s = None if since_ns is None else self.moment.age_s(since_ns)
         self.findings.append(Finding(kind, text, age_s))
+
+    def say_of(self, promise, text, since_ns):
+        if promise.job in self.lost:
+            self.say("data", text, promise.known_ns)
+        else:
+            self.say("index", text, since_ns)
 
     def run(self):
         client = Client(self.spool.socket_path())
@@ -124,6 +131,7 @@ class Judge:
             places = [place for place, _ in found.get(promise.size, [])]
             if not places:
                 self.say("data", f"{when}: {promise} is gone, or not whole", promise.known_ns)
+                self.lost.add(promise.job)
             elif not start and places[0] not in ("done", "failed"):
                 self.say("rule", f"{when}: {promise} lies in {places[0]}")
 
@@ -148,7 +156,7 @@ class Judge:
         row = rows.get(promise.job)
         if row is None or (row["user"], row["name"]) != (promise.user, promise.name) or \
                 (row["size"] != promise.size and not promise.excused):
-            self.say("index", f"{when}: {promise} is not known", promise.known_ns)
+            self.say_of(promise, f"{when}: {promise} is not known", promise.known_ns)
             return None
         return row
 
@@ -165,11 +173,11 @@ class Judge:
             if row is None or promise.excused:
                 continue
             if (promise.final or promise.state == "held") and row["state"] != promise.state:
-                self.say("index", f"{promise} is {row['state']}", promise.since_ns)
+                self.say_of(promise, f"{promise} is {row['state']}", promise.since_ns)
             # What was only claimed has not begun.
             elif row["attempt"] + (promise.state == "queued") < promise.attempt:
-                self.say("index", f"{promise} forgot attempt {promise.attempt}: it is at "
-                                  f"{row['attempt']}", promise.since_ns)
+                self.say_of(promise, f"{promise} forgot attempt {promise.attempt}: it is at "
+                                     f"{row['attempt']}", promise.since_ns)
 
     def _cut_again(self):
         if self.cut_again is not None:
@@ -183,6 +191,8 @@ class Judge:
         answer = client.ask(command="status")
         if answer is None or answer["daemon"]["starting"]:
             return False
+        if answer["daemon"].get("problem"):
+            raise AssertionError(f"status: {answer['daemon']['problem']}")
         for row in answer["users"]:
             busy = row["queued"] + row["processing"]
             # A line that is held for a reason of its own shows in held.
@@ -199,8 +209,8 @@ class Judge:
         for promise in self.moment.promises:
             line = promise.user in held_lines and not promise.final
             if promise.job in started and (promise.state == "held" or line):
-                self.say("index", f"{promise} started although {'its line' if line else 'it'} was "
-                                  f"held", promise.since_ns)
+                self.say_of(promise, f"{promise} started although "
+                                     f"{'its line' if line else 'it'} was held", promise.since_ns)
         for user in USERS:
             client.ask(command="release", user=user)
         for row in self._jobs(client).values():
@@ -220,13 +230,16 @@ class Judge:
         for promise in self.moment.promises:
             row = rows.get(promise.job)
             if promise.final and began[promise.job] and not promise.steered:
-                self.say("index", f"{promise} ran again", promise.since_ns)
+                self.say_of(promise, f"{promise} ran again", promise.since_ns)
+            for job in self._other_jobs(promise, rows):
+                if promise.final and began[job] and not promise.steered:
+                    self.say_of(promise, f"{promise} ran again, as job {job}", promise.since_ns)
             if row is None or promise.excused or row["size"] != promise.size:
                 continue  # said already
             wanted = promise.state if promise.final else becomes(promise.name)
             if row["state"] != wanted and not promise.steered:
-                self.say("index", f"{promise} ended {row['state']}: {row['error']}",
-                         promise.since_ns)
+                self.say_of(promise, f"{promise} ended {row['state']}: {row['error']}",
+                            promise.since_ns)
         for stamp in starts:
             before = self.cut.attempts.get(stamp.job, 0)
             if stamp.attempt <= before:
@@ -237,6 +250,13 @@ class Judge:
         for user in ONE_BY_ONE:
             for overlap in self._overlaps(user):
                 self.say("rule", overlap)
+
+    def _other_jobs(self, promise, rows):
+        """Jobs that were made of the same upload."""
+        if not promise.has_file:
+            return []
+        return [job for job, row in rows.items()
+                if row["size"] == promise.size and job != promise.job]
 
     def _begun_ns(self, again):
         return max(stamp.ns for stamp in self.cut.stamps

@@ -65,8 +65,8 @@ class Client:
                 return jobs
 
 
-# What was last reported of a job, when that state was first reported, and when
-# the job was.
+# What was last reported of a job, when that state and attempt were first
+# reported, and when the job was.
 Known = namedtuple("Known", "row since_ns known_ns")
 
 
@@ -124,7 +124,8 @@ class Reports:
     def _note(self, row):
         now = time.time_ns()
         old = self.known.get(row["job"])
-        since = old.since_ns if old and old.row["state"] == row["state"] else now
+        same = old and all(old.row[k] == row[k] for k in ("state", "attempt"))
+        since = old.since_ns if same else now
         self.known[row["job"]] = Known(row, since, old.known_ns if old else now)
 
     def steer(self, client, job, command):

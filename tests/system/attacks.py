@@ -138,6 +138,6 @@ AS_DAEMON = {
 }
 
 
-def handler(attacks):
+def handler(attacks, word="$SPOOL_NAME"):
     cases = "".join(f"{name}.x)\n{attack.body};;\n" for name, attack in attacks.items())
-    return f"{HEAD}case $SPOOL_NAME in\n{cases}esac\nexit 0\n"
+    return f"{HEAD}case {word} in\n{cases}esac\nexit 0\n"

@@ -308,6 +308,61 @@ class Index(SystemTest):
         self.assertEqual(spool.journal.starts("alice", "outside.csv"), [])
 
 
+    def test_index_lost_while_an_old_worker_runs(self):
+        """Promise 1: the jobs of the new index get no numbers of files that are
+        still worked on by the old one's."""
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        stamp = spool.wait_started("a.csv")
+        for name in ("b.csv", "c.csv"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "pending")
+        spool.kill9()
+        shutil.rmtree(spool.index_path())
+        spool.restart()
+        numbers = {spool.wait_state(name, "pending")["job"] for name in ("b.csv", "c.csv")}
+        self.assertNotIn(stamp.job, numbers)
+        spool.open_gate()
+        for name in ("a.csv", "b.csv", "c.csv"):
+            spool.wait_file(name)
+        self.assertEqual([s.attempt for s in spool.journal.starts("alice", "a.csv")], [1])
+
+    def test_number_of_a_lost_job_given_again(self):
+        """The same where it has happened: both files are kept and worked off."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}})
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "pending")["job"]
+        spool.kill9()
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private)
+        with open(os.path.join(private, b"lost.csv"), "wb") as file:
+            file.write(b"lost")
+        spool.expect("alice", "lost.csv", b"lost")
+        spool.restart()
+        spool.ctl("start")
+        for name in ("a.csv", "lost.csv"):
+            spool.wait_file(name)
+
+    def test_claim_that_the_index_forgot(self):
+        """Section 4: what a power cut can leave with durability "relaxed": the
+        rename of a claim, not its commit. It may have run, so it counts as an
+        attempt; and nobody else waits for it."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}},
+                           users=("alice", "bob"))
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "pending")["job"]
+        spool.kill9()
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private)
+        os.rename(spool.path("alice", "incoming", "a.csv"), os.path.join(private, b"a.csv"))
+        spool.restart()
+        spool.ctl("start")
+        spool.drop("bob", "b.csv")
+        spool.wait_state("b.csv", "done", "bob", limit=20)
+        self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["attempt"], 2)
+        self.assertEqual([s.attempt for s in spool.journal.starts("alice")], [2])
+
+
 class Stopping(SystemTest):
     def test_sigterm_lets_running_attempts_finish(self):
         """Section 8: SIGTERM lets running attempts finish; none starts."""
@@ -389,6 +444,49 @@ class Once(SystemTest):
         spool = self.spool(start=False)
         spool.init()
         self.assertEqual(spool.spoold("--mode", "once").code, 0)
+
+    def ends_once(self, spool, obstruct, name="a.csv"):
+        """Runs once, obstructs while the job runs; it gives up, and says so."""
+        spool.init()
+        spool.drop("alice", name)
+        spool.start("--mode", "once", init=False, wait=False)
+        spool.wait_started(name)
+        obstruct()
+        spool.open_gate()
+        self.assertEqual(spool.wait_exit(90), 1)
+        self.assertSays("giving up after", spool.log())
+
+    def test_gives_up_while_the_spool_is_unmounted(self):
+        """Section 8: once ends, with 1 and the reason; the next start goes on."""
+        spool = self.spool(start=False, handler=GATE)
+        marker = os.path.join(spool.root, ".spoold", "marker")
+
+        def obstruct():
+            os.rename(marker, marker + ".away")
+            spool.drop("alice", "b.csv")
+            spool.wait_log("not mounted")
+        self.ends_once(spool, obstruct)
+        self.assertSays("giving up.*not mounted", spool.log())
+        os.rename(marker + ".away", marker)
+        self.assertEqual(spool.spoold("--mode", "once").code, 0)
+        self.assertEqual(spool.files("alice", "done"), ["a.csv", "b.csv"])
+        self.assertEqual(len(spool.journal.starts("alice", "a.csv")), 1)
+
+    def test_gives_up_where_a_last_move_fails(self):
+        """The same where done is no directory any more."""
+        spool = self.spool(start=False, handler=GATE)
+        done = os.path.join(spool.root, "alice", "done")
+
+        def obstruct():
+            os.rmdir(done)
+            with open(done, "w") as file:
+                file.write("in the way")
+        self.ends_once(spool, obstruct)
+        self.assertSays("giving up.*cannot be moved", spool.log())
+        os.unlink(done)
+        self.assertEqual(spool.spoold("--mode", "once").code, 0)
+        self.assertEqual(spool.files("alice", "done"), ["a.csv"])
+        self.assertEqual(len(spool.journal.starts("alice")), 1)
 
     def test_beside_a_running_daemon(self):
         """Promise 4: refused, and the daemon's work is not disturbed."""
