@@ -119,7 +119,10 @@ static int prepare(struct runner *r, struct runner_account *account, char **ret_
 	r->began_ms = clock_steady_ms();
 	if (r->phase == PHASE_NONE)
 		e = runner_launch(r, account, ret_error);
-	return e == 0 && r->order->stream ? runner_stream_send(r) : e;
+	if (e < 0)
+		return e;
+	r->attempt = ATTEMPT_RUNNING;
+	return r->order->stream ? runner_stream_send(r) : 0;
 }
 
 /* The handler is there and fits, or there is none. 0 also where it cannot be
@@ -142,8 +145,6 @@ static int begin(struct runner *r)
 	}
 	if (e < 0)
 		refuse(r, e, error);
-	else
-		r->attempt = ATTEMPT_RUNNING;
 	return 0;
 }
 
@@ -253,6 +254,8 @@ static bool take_events(struct runner *r)
 			runner_read_pipe(r, &r->output, SIZE_MAX);
 		else if (fd == r->report_fd)
 			take_reports(r);
+		else if (fd == r->input && (events[i].events & EPOLLERR) != 0)
+			runner_stream_deaf(r);
 		else if (fd == r->input)
 			runner_stream_send_more(r);
 	}

@@ -141,6 +141,7 @@ struct stream {
 	uint64_t jobs;             /* it got, this one included */
 	uint64_t recycle_jobs, recycle_ms, idle_ms;
 	uint64_t born_ms, idle_since_ms;
+	bool deaf;                 /* nobody reads its input any more */
 	uint64_t silent_ms;        /* since when it cannot answer any more; 0: it can */
 	bool muted;                /* its standard error is not polled */
 };
@@ -205,6 +206,8 @@ void runner_stream_end(struct runner *r);  /* it is gone */
 int runner_stream_send(struct runner *r);  /* tells it of the attempt; -ENOMEM */
 void runner_stream_send_more(struct runner *r);
 void runner_stream_feed(struct runner *r, const char *data, size_t n);
+/* Nobody reads its input any more. */
+void runner_stream_deaf(struct runner *r);
 /* It closed its standard output. */
 void runner_stream_silent(struct runner *r);
 /* Did it end without reading of the attempt, after it had others? */

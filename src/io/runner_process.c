@@ -34,7 +34,10 @@ static int watch_all(struct runner *r)
 	int e = runner_watch(r, r->pidfd, EPOLLIN);
 	if (e == 0)
 		e = runner_watch(r, r->output, EPOLLIN);
-	return e < 0 ? e : runner_watch(r, r->report_fd, EPOLLIN);
+	if (e == 0)
+		e = runner_watch(r, r->report_fd, EPOLLIN);
+	/* Only its errors, see runner_stream_deaf(). */
+	return e == 0 && r->input >= 0 ? runner_watch(r, r->input, 0) : e;
 }
 
 int runner_launch(struct runner *r, const struct runner_account *account, char **ret_error)

@@ -56,7 +56,7 @@ bool runner_stream_fits(struct runner *r, const struct run_order *order)
 {
 	struct stream *s = &r->stream;
 	if (!order->stream || s->handler == NULL || r->phase != PHASE_RUNNING || r->exited ||
-	    r->report_fd < 0 || s->job_line != NULL)
+	    r->report_fd < 0 || s->deaf)
 		return false;
 	char *handler = run_order_handler(order);
 	bool same = handler != NULL && strcmp(handler, s->handler) == 0;
@@ -161,16 +161,18 @@ int runner_stream_send(struct runner *r)
 	return 0;
 }
 
-static void stop_waiting(struct runner *r)
+/* That nobody reads its input any more is told in any case. */
+static void wait_to_send(struct runner *r, bool wait)
 {
-	if (r->stream.waits_to_send)
-		epoll_ctl(r->epoll, EPOLL_CTL_DEL, r->input, NULL);
-	r->stream.waits_to_send = false;
+	struct epoll_event event = {.events = wait ? EPOLLOUT : 0, .data.fd = r->input};
+	if (r->stream.waits_to_send != wait && !r->stream.deaf)
+		epoll_ctl(r->epoll, EPOLL_CTL_MOD, r->input, &event);
+	r->stream.waits_to_send = wait;
 }
 
 static void forget_line(struct runner *r)
 {
-	stop_waiting(r);
+	wait_to_send(r, false);
 	free(r->stream.job_line);
 	r->stream.job_line = NULL;
 }
@@ -183,20 +185,39 @@ void runner_stream_send_more(struct runner *r)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
-			if (!s->waits_to_send)
-				s->waits_to_send = runner_watch(r, r->input, EPOLLOUT) == 0;
+			wait_to_send(r, true);
 			return;
 		}
 		if (n < 0) {
-			/* Nobody reads it any more: the handler ends, or has to. */
-			stop_waiting(r);
-			r->input = fd_close(r->input);
-			runner_stream_silent(r);
+			runner_stream_deaf(r);
 			return;
 		}
 		s->sent += (size_t)n;
 	}
-	stop_waiting(r);
+	wait_to_send(r, false);
+}
+
+/* Of the attempt it knows nothing. */
+static bool is_unread(const struct runner *r)
+{
+	const struct stream *s = &r->stream;
+	int waiting = 0;
+	if (!runner_attempt_runs(r) || s->job_line == NULL)
+		return false;
+	return s->sent < s->job_line_n || (r->input >= 0 && ioctl(r->input, FIONREAD, &waiting) == 0 &&
+	                                   (size_t)waiting >= s->job_line_n);
+}
+
+void runner_stream_deaf(struct runner *r)
+{
+	struct stream *s = &r->stream;
+	if (!s->deaf)
+		epoll_ctl(r->epoll, EPOLL_CTL_DEL, r->input, NULL);
+	s->deaf = true;
+	if (is_unread(r))
+		runner_stream_silent(r);
+	else if (!runner_attempt_runs(r))
+		runner_stream_leave(r);
 }
 
 void runner_stream_silent(struct runner *r)
@@ -207,14 +228,7 @@ void runner_stream_silent(struct runner *r)
 
 bool runner_stream_unread(const struct runner *r)
 {
-	const struct stream *s = &r->stream;
-	int waiting = 0;
-	if (!runner_attempt_runs(r) || s->job_line == NULL || r->reason != OUTCOME_NONE || s->jobs < 2)
-		return false;
-	if (s->sent < s->job_line_n)
-		return true;
-	return r->input >= 0 && ioctl(r->input, FIONREAD, &waiting) == 0 &&
-	       (size_t)waiting >= s->job_line_n;
+	return r->stream.jobs > 1 && r->reason == OUTCOME_NONE && is_unread(r);
 }
 
 uint64_t runner_stream_due(const struct runner *r)
@@ -239,8 +253,8 @@ void runner_stream_advance(struct runner *r, uint64_t now)
 		runner_stream_leave(r);
 	else if (runner_stream_unread(r))
 		runner_begin_ending(r, OUTCOME_NONE); /* the attempt is for the next one */
-	else if (r->input < 0)
-		fault(r, "closed its standard input");
+	else if (r->report_fd >= 0)
+		fault(r, "closed its standard input without reading of the job");
 	else
 		fault(r, "closed its standard output%s",
 		      runner_attempt_runs(r) ? " without an answer" : "");
@@ -315,7 +329,7 @@ static void end_attempt(struct runner *r)
 	runner_finish(r);
 	forget_line(r);
 	s->idle_since_ms = clock_steady_ms();
-	if (hasty || is_worn(s, s->idle_since_ms))
+	if (hasty || s->deaf || is_worn(s, s->idle_since_ms))
 		runner_stream_leave(r);
 }
 
@@ -332,10 +346,10 @@ static void take_answer(struct runner *r, const json_t *answer)
 	           !take_message(r, json_object_get(answer, "message")) ||
 	           !take_verdict(r, json_object_get(answer, "result"))) {
 		fault_about(r, "wrote an answer with a wrong value");
+	} else if (r->result.outcome != OUTCOME_NONE) {
+		end_attempt(r);
 	} else {
 		r->report.news = true;
-		if (r->result.outcome != OUTCOME_NONE)
-			end_attempt(r);
 	}
 }
 

@@ -435,7 +435,26 @@ Test(runner_stream, a_process_that_never_reads_is_not_started_again_and_again)
 	script(&w, "exit 0");
 	expect_failed("exit code 0 without an answer");
 	script(&w, "exec </dev/null; sleep 60");
-	expect_failed("the handler closed its standard input");
+	expect_failed("the handler closed its standard input without reading of the job");
+	script(&w, "sleep 0.3; exec </dev/null; sleep 60");
+	expect_failed("the handler closed its standard input without reading of the job");
+}
+
+Test(runner_stream, one_that_has_read_its_job_may_close_its_input_and_answer)
+{
+	serve("exec </dev/null; sleep 0.3; ok; sleep 60");
+	w.order.kill_grace_ms = 300;
+	expect_done();
+	expect_done();
+	cr_assert_eq(count_lines("pids"), 2);
+}
+
+Test(runner_stream, one_that_closes_its_input_between_two_jobs_is_ended)
+{
+	w.order.kill_grace_ms = 300;
+	serve("ok; exec </dev/null; sleep 60");
+	expect_done();
+	idle_until(runner_is_empty(r));
 }
 
 Test(runner_stream, a_second_answer_costs_the_process_not_the_job)
