@@ -134,6 +134,7 @@ exit 1
 AS_DAEMON = {
     "kills-worker": Attack(FIRST + "kill -KILL $PPID\nsleep 1000\n", attempts=2),
     "terminates-worker": Attack(FIRST + "kill -TERM $PPID\nsleep 1000\n", attempts=2),
+    "freezes-worker": Attack(FIRST + "kill -STOP $PPID\nsleep 1000\n", attempts=2),
     "moves-away": Attack(FIRST + 'mv "$PWD" "$OUT/moved.$SPOOL_JOB"\n', keeps=False),
 }
 

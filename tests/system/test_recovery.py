@@ -157,6 +157,22 @@ exit 0
         spool.wait_for(lambda: spool.user("alice")["pending"] == 20, what="20 pending again")
         self.assertEqual([(j["job"], j["name"], j["state"]) for j in spool.jobs("alice")], before)
 
+    def test_relaxed_durability(self):
+        """Section 7: commits that are not synced survive a killed daemon (a
+        power cut may cost the last second), and are synced all the same."""
+        spool = self.spool({"spool": {"durability": "relaxed"}})
+        for i in range(3):
+            spool.drop("alice", f"{i}.csv")
+            spool.wait_state(f"{i}.csv", "done")
+        spool.kill9()
+        spool.restart()
+        self.assertEqual({j["name"] for j in spool.jobs("alice", "--state", "done")},
+                         {"0.csv", "1.csv", "2.csv"})
+        spool.drop("alice", "late.csv")
+        spool.wait_state("late.csv", "done")
+        self.assertEqual(spool.stop(), 0)
+        self.assertEqual(len(spool.ctl("list", json=True, check=3).data["jobs"]), 4)
+
     def test_dropped_while_it_was_down(self):
         """FIELD (events lost): what came meanwhile is found at the start."""
         spool = self.spool()
