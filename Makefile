@@ -11,7 +11,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR ?= $(PREFIX)/share/man
 
 CC := gcc
-PKGS := lmdb jansson libsystemd yaml-0.1
+PKGS := lmdb jansson libsystemd yaml-0.1 nettle
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
         -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef \
         -Wformat=2 -Wvla -Wnull-dereference -Werror
@@ -79,7 +79,7 @@ unit-programs: $(UNIT) $(B)/spool-worker
 
 # What a fresh Debian 12 lacks is installed once, by name.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \
-                  libyaml-dev uthash-dev
+                  libyaml-dev uthash-dev nettle-dev
 DEMO_PACKAGES := python3
 TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps
 
