@@ -165,12 +165,23 @@ static int take(struct daemon *d, const struct user *u, const struct job *job, c
 	return r;
 }
 
+/* After its file: a crash between the two is made good by the next attempt. */
+static void take_voucher(struct daemon *d, const struct user *u, const struct job *job)
+{
+	int r = tree_take_voucher(d->tree, u->name, job, PLACE_INCOMING, job->path);
+	if (r < 0)
+		log_warning("user %s: the marker or checksum of job %" PRIu64 " stays in incoming: %s",
+		            u->name, job->id, strerror(-r));
+}
+
 static void hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
 	const struct job *job = &claim->job;
 	char *kept = NULL;
 	int r = claim->from == PLACE_INCOMING ? take(d, u, job, &kept) : 0;
+	if (r == 0)
+		take_voucher(d, u, job);
 	if (r < 0) {
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {

@@ -108,6 +108,8 @@ static void take_back(struct daemon *d, const struct job *job, enum place from)
 	if (u == NULL || (from != PLACE_DONE && from != PLACE_FAILED))
 		return;
 	int r = tree_take_back(d->tree, u->name, job->id, job->path, from, name);
+	if (r == 0)
+		r = tree_take_voucher(d->tree, u->name, job, from, name);
 	if (r < 0)
 		log_warning("user %s: the file of job %" PRIu64 " cannot be taken back from %s yet: %s",
 		            u->name, job->id, place_name(from), strerror(-r));

@@ -12,6 +12,7 @@ struct daemon;
 enum upload_state {
 	UPLOAD_ARRIVING,  /* waits for its due time or an event */
 	UPLOAD_REFUSED,   /* a symlink, a device ...: never a job */
+	UPLOAD_CHECKING,  /* its content is read, see check.h */
 	UPLOAD_SYNCING,   /* complete; being made durable */
 	UPLOAD_ACCEPTING, /* in a change */
 };
@@ -24,7 +25,12 @@ struct upload_entry {
 	enum entry_kind kind;
 	uint64_t first_ms;      /* wall */
 	bool gone;              /* dropped while syncing or accepting */
-	int error;              /* why it could not be made durable, or 0 */
+	int error;              /* why it could not be read or made durable, or 0 */
+	struct check *check;    /* completion "checksum", once it was read; or NULL */
+	struct file_ident voucher; /* what says that it is complete, once it is; ino 0: nothing */
+	bool voucher_own;       /* it goes along with it */
+	bool voucher_stale;     /* one is there, but of an earlier upload of the name */
+	char *problem;          /* why its checksum says nothing, or NULL */
 	bool from_scan;         /* counts in scan.feeding */
 	struct heap_node due;
 	struct upload_entry *batch_next;

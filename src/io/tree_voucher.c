@@ -1,0 +1,118 @@
+/* Markers and checksums on their way along with their job. Only the very file
+ * that spoke for the job is moved or removed: what an uploader has put in its
+ * place since belongs to the next upload of the name. */
+#include "io/tree_private.h"
+
+#include "base/fd.h"
+#include "core/name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *tree_voucher_suffix(const char *name)
+{
+	size_t n = sizeof NAME_VOUCHER - 1;
+	return strncmp(name, NAME_VOUCHER, n) == 0 && name[n] != '\0' ? name + n : NULL;
+}
+
+/* Inode numbers do not last on network mounts. */
+static bool is_it(struct tree *t, const char *user, int dirfd, const char *name,
+                  const struct file_ident *voucher)
+{
+	struct file_ident now;
+	enum entry_kind kind;
+	if (tree_ident_at(dirfd, name, &now, &kind) < 0 || kind != ENTRY_FILE)
+		return false;
+	return file_ident_same(&now, voucher) ||
+	       (now.size == voucher->size && now.mtime_ns == voucher->mtime_ns &&
+	        tree_is_network(t, user));
+}
+
+/* Opens the directory of the voucher beside `file`; *ret_name is its base name
+ * there (free). */
+static int open_voucher(struct tree *t, const char *user, enum place place, const char *file,
+                        const char *suffix, char **ret_name)
+{
+	const char *base;
+	/* In incoming it is called as the uploader called it, whole. */
+	char *path = place == PLACE_INCOMING ? NULL : tree_beside(file, suffix);
+	if (place == PLACE_INCOMING && asprintf(&path, "%s%s", file, suffix) < 0)
+		path = NULL;
+	if (path == NULL)
+		return -ENOMEM;
+	int placefd = tree_open_place(t, user, place);
+	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, path, 0, &base);
+	if (dirfd >= 0 && (*ret_name = strdup(base)) == NULL)
+		dirfd = fd_close(dirfd), dirfd = -ENOMEM;
+	fd_close(placefd);
+	free(path);
+	return dirfd;
+}
+
+/* What came in its place while it was moved goes back; where its name is taken
+ * by now it stays here and goes along. */
+static int move_in(struct tree *t, const char *user, const struct job *job, int dirfd,
+                   const char *name, int privfd)
+{
+	char own[NAME_FILE_MAX + 1];
+	int n = snprintf(own, sizeof own, NAME_VOUCHER "%s", job->voucher_suffix);
+	if (n < 0 || (size_t)n >= sizeof own)
+		return -ENAMETOOLONG;
+	if (!is_it(t, user, dirfd, name, &job->voucher))
+		return 0;
+	int r = tree_rename(dirfd, name, privfd, own);
+	if (r == 0 && !is_it(t, user, privfd, own, &job->voucher))
+		tree_rename(privfd, own, dirfd, name);
+	return r;
+}
+
+int tree_take_voucher(struct tree *t, const char *user, const struct job *job, enum place from,
+                      const char *name)
+{
+	char *base = NULL;
+	if (job->voucher.ino == 0 || job->voucher_suffix == NULL)
+		return 0;
+	int privfd = tree_open_private(t, user, job->id);
+	int dirfd = privfd < 0 ? privfd
+	                       : open_voucher(t, user, from, name, job->voucher_suffix, &base);
+	int r = dirfd < 0 ? dirfd : move_in(t, user, job, dirfd, base, privfd);
+	fd_close(dirfd);
+	fd_close(privfd);
+	free(base);
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+}
+
+int tree_voucher_to_final(struct tree *t, const struct tree_finish *f, const char *final)
+{
+	char *base = NULL, *beside = tree_beside(final, f->voucher_suffix), *kept = NULL;
+	int dirfd = beside == NULL ? -ENOMEM
+	                           : open_voucher(t, f->user, PLACE_INCOMING, f->path,
+	                                          f->voucher_suffix, &base);
+	int r = dirfd < 0 ? dirfd : 0;
+	if (r == 0 && is_it(t, f->user, dirfd, base, f->voucher))
+		r = tree_rename_final(t, f->user, f->to, dirfd, base, beside, f->id, &kept);
+	fd_close(dirfd);
+	free(base);
+	free(beside);
+	free(kept);
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+}
+
+int tree_purge_voucher(struct tree *t, const char *user, const struct job *job, const char *final)
+{
+	char *base = NULL;
+	if (job->voucher.ino == 0 || job->voucher_suffix == NULL)
+		return 0;
+	int dirfd = open_voucher(t, user, job->place, final, job->voucher_suffix, &base);
+	int r = dirfd < 0 ? dirfd : 0;
+	if (r == 0 && is_it(t, user, dirfd, base, &job->voucher) &&
+	    unlinkat(dirfd, base, 0) < 0 && errno != ENOENT)
+		r = -errno;
+	fd_close(dirfd);
+	free(base);
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+}
