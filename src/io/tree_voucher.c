@@ -53,53 +53,63 @@ static int open_voucher(struct tree *t, const char *user, enum place place, cons
 	return dirfd;
 }
 
+/* A move that begins in `from` at the path `file`. */
+struct way {
+	struct tree *t;
+	const char *user;
+	const struct file_ident *voucher;
+	const char *suffix;
+	enum place from;
+	const char *file;
+};
+
 /* What came in its place while it was moved goes back; where its name is taken
  * by now it stays here and goes along. */
-static int move_in(struct tree *t, const char *user, const struct job *job, int dirfd,
-                   const char *name, int privfd)
+static int move_in(const struct way *w, int dirfd, const char *name, int privfd)
 {
 	char own[NAME_FILE_MAX + 1];
-	int n = snprintf(own, sizeof own, NAME_VOUCHER "%s", job->voucher_suffix);
+	int n = snprintf(own, sizeof own, NAME_VOUCHER "%s", w->suffix);
 	if (n < 0 || (size_t)n >= sizeof own)
 		return -ENAMETOOLONG;
-	if (!is_it(t, user, dirfd, name, &job->voucher))
+	if (!is_it(w->t, w->user, dirfd, name, w->voucher))
 		return 0;
 	int r = tree_rename(dirfd, name, privfd, own);
-	if (r == 0 && !is_it(t, user, privfd, own, &job->voucher))
+	if (r == 0 && !is_it(w->t, w->user, privfd, own, w->voucher))
 		tree_rename(privfd, own, dirfd, name);
 	return r;
+}
+
+static int go(const struct way *w, int privfd)
+{
+	char *base = NULL;
+	if (w->voucher == NULL || w->voucher->ino == 0 || w->suffix == NULL)
+		return 0;
+	int dirfd = open_voucher(w->t, w->user, w->from, w->file, w->suffix, &base);
+	int r = dirfd < 0 ? dirfd : move_in(w, dirfd, base, privfd);
+	fd_close(dirfd);
+	free(base);
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
 }
 
 int tree_take_voucher(struct tree *t, const char *user, const struct job *job, enum place from,
                       const char *name)
 {
-	char *base = NULL;
-	if (job->voucher.ino == 0 || job->voucher_suffix == NULL)
+	const struct way way = {.t = t, .user = user, .voucher = &job->voucher,
+	                        .suffix = job->voucher_suffix, .from = from, .file = name};
+	if (job->voucher_suffix == NULL)
 		return 0;
 	int privfd = tree_open_private(t, user, job->id);
-	int dirfd = privfd < 0 ? privfd
-	                       : open_voucher(t, user, from, name, job->voucher_suffix, &base);
-	int r = dirfd < 0 ? dirfd : move_in(t, user, job, dirfd, base, privfd);
-	fd_close(dirfd);
+	int r = privfd < 0 ? privfd : go(&way, privfd);
 	fd_close(privfd);
-	free(base);
-	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+	return r == -ENOENT ? 0 : r;
 }
 
-int tree_voucher_to_final(struct tree *t, const struct tree_finish *f, const char *final)
+int tree_bring_voucher(struct tree *t, const struct tree_finish *f, int privfd)
 {
-	char *base = NULL, *beside = tree_beside(final, f->voucher_suffix), *kept = NULL;
-	int dirfd = beside == NULL ? -ENOMEM
-	                           : open_voucher(t, f->user, PLACE_INCOMING, f->path,
-	                                          f->voucher_suffix, &base);
-	int r = dirfd < 0 ? dirfd : 0;
-	if (r == 0 && is_it(t, f->user, dirfd, base, f->voucher))
-		r = tree_rename_final(t, f->user, f->to, dirfd, base, beside, f->id, &kept);
-	fd_close(dirfd);
-	free(base);
-	free(beside);
-	free(kept);
-	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+	const struct way way = {.t = t, .user = f->user, .voucher = f->voucher,
+	                        .suffix = f->voucher_suffix, .from = PLACE_INCOMING,
+	                        .file = f->path};
+	return go(&way, privfd);
 }
 
 int tree_purge_voucher(struct tree *t, const char *user, const struct job *job, const char *final)

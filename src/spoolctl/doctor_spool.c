@@ -32,35 +32,42 @@ static void open_spool(struct doctor *d)
 	free(root);
 }
 
-/* Some file systems make inodes as they need them, and say 0. */
-static bool counts_inodes(const struct doctor *d)
+static void check_room(struct doctor *d, const char *path, const struct statvfs *st)
 {
-	struct statvfs st;
-	return statvfs(d->ctl->config->root, &st) == 0 && st.f_files > 0;
-}
-
-static void check_space(struct doctor *d)
-{
-	uint64_t bytes, inodes;
+	uint64_t bytes = (uint64_t)st->f_bavail * st->f_frsize, inodes = st->f_favail;
 	char size[HUMAN_SIZE];
-	int r = tree_space(d->tree, &bytes, &inodes);
-	if (r < 0) {
-		doctor_say(d, FINDING_WARNING, NULL, "free space cannot be told: %s", strerror(-r));
-		return;
-	}
 	human_bytes(bytes, size);
 	enum finding_level level = bytes < SPACE_ERROR     ? FINDING_ERROR
 	                           : bytes < SPACE_WARNING ? FINDING_WARNING
 	                                                   : FINDING_OK;
 	doctor_say(d, level, level == FINDING_OK ? NULL : "make room, or shorten "
-	           "cleanup_completed_jobs_days and cleanup_failed_jobs_days", "%s are free", size);
-	if (!counts_inodes(d))
+	           "cleanup_completed_jobs_days and cleanup_failed_jobs_days", "%s are free for %s", size,
+	           path);
+	/* Some file systems make inodes as they need them, and say 0. */
+	if (st->f_files == 0)
 		return;
 	level = inodes < INODES_ERROR     ? FINDING_ERROR
 	        : inodes < INODES_WARNING ? FINDING_WARNING
 	                                  : FINDING_OK;
 	doctor_say(d, level, level == FINDING_OK ? NULL : "remove small files, or use a file system "
-	           "with more inodes", "%" PRIu64 " inodes are free", inodes);
+	           "with more inodes", "%" PRIu64 " inodes are free for %s", inodes, path);
+}
+
+void doctor_space(struct doctor *d, const char *dir)
+{
+	struct statvfs st;
+	char *path = ctl_escape(dir);
+	if (statvfs(dir, &st) < 0) {
+		doctor_say(d, FINDING_WARNING, NULL, "free space for %s cannot be told: %s", path,
+		           strerror(errno));
+	} else {
+		if ((st.f_flag & ST_RDONLY) != 0)
+			doctor_say(d, FINDING_ERROR, "mount it read-write again: mount -o remount,rw; the "
+			           "system's log may say why it is not",
+			           "%s is on a file system that is mounted read-only", path);
+		check_room(d, path, &st);
+	}
+	free(path);
 }
 
 struct user_check {
@@ -125,6 +132,6 @@ void doctor_spool(struct doctor *d)
 	if (d->tree == NULL)
 		return;
 	check_account(d);
-	check_space(d);
+	doctor_space(d, d->ctl->config->root);
 	check_users(d);
 }
