@@ -46,8 +46,10 @@ static int open_voucher(struct tree *t, const char *user, enum place place, cons
 		return -ENOMEM;
 	int placefd = tree_open_place(t, user, place);
 	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, path, 0, &base);
-	if (dirfd >= 0 && (*ret_name = strdup(base)) == NULL)
-		dirfd = fd_close(dirfd), dirfd = -ENOMEM;
+	if (dirfd >= 0 && (*ret_name = strdup(base)) == NULL) {
+		fd_close(dirfd);
+		dirfd = -ENOMEM;
+	}
 	fd_close(placefd);
 	free(path);
 	return dirfd;

@@ -85,16 +85,20 @@ bool voucher_is(struct daemon *d, struct user *u, const char *path)
 /* Looks for "<path><suffix>". */
 static bool find_own(struct daemon *d, const struct user *u, const char *path, struct voucher *v)
 {
+	struct file_ident ident;
 	enum entry_kind kind;
-	if (asprintf(&v->name, "%s%s", path, voucher_suffix(u)) < 0) {
-		v->name = NULL;
+	char *name = NULL;
+	if (asprintf(&name, "%s%s", path, voucher_suffix(u)) < 0)
 		return false;
+	bool found = strlen(name) <= JOB_PATH_MAX &&
+	             tree_look(d->tree, u->name, name, &ident, &kind) == 0 && kind == ENTRY_FILE;
+	if (found) {
+		v->ident = ident;
+		v->name = name;
+	} else {
+		free(name);
 	}
-	if (strlen(v->name) <= JOB_PATH_MAX &&
-	    tree_look(d->tree, u->name, v->name, &v->ident, &kind) == 0 && kind == ENTRY_FILE)
-		return true;
-	voucher_clear(v);
-	return false;
+	return found;
 }
 
 static char *about_others(const char *name)
@@ -128,8 +132,8 @@ static bool find_checksum(struct daemon *d, struct user *u, const char *path, st
 	if (find_own_checksum(d, u, path, v))
 		return true;
 	char *own_problem = v->problem;
-	v->problem = NULL;
-	voucher_clear(v);
+	free(v->name);
+	*v = (struct voucher){0};
 	bool found = lists_find(d, u, path, &word, &problem);
 	if (found) {
 		v->ident = word.ident;
