@@ -37,6 +37,18 @@ bool name_matches(const char *name, const char *const *patterns)
 	return false;
 }
 
+bool name_path_matches(const char *path, const char *const *patterns)
+{
+	bool matches = name_matches(name_base(path), patterns);
+	for (const char *slash = strchr(path, '/'); slash != NULL && !matches;
+	     slash = strchr(slash + 1, '/')) {
+		char *above = strndup(path, (size_t)(slash - path));
+		matches = above != NULL && name_matches(name_base(above), patterns);
+		free(above);
+	}
+	return matches;
+}
+
 const char *name_base(const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -100,11 +100,14 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 }
 
 /* Names of our own are never jobs, whatever the patterns say. */
-static bool is_ignored(const struct user *u, const char *path)
+static bool is_ours(const char *path)
 {
-	const char *base = name_base(path);
-	return strncmp(base, ".spoold-", 8) == 0 ||
-	       name_matches(base, (const char *const *)u->settings->ignore);
+	return strncmp(name_base(path), ".spoold-", 8) == 0;
+}
+
+bool intake_ignores(const struct user *u, const char *path)
+{
+	return name_path_matches(path, (const char *const *)u->settings->ignore);
 }
 
 static void enter_directory(struct daemon *d, struct user *u, const char *path)
@@ -122,12 +125,12 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
 {
 	*ret_new = false;
+	if (is_ours(path) || intake_ignores(u, path))
+		return false;
 	if (kind == ENTRY_DIRECTORY) {
 		enter_directory(d, u, path);
 		return false;
 	}
-	if (is_ignored(u, path))
-		return false;
 	if (kind != ENTRY_FILE) {
 		track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
@@ -252,7 +255,7 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	if (is_ignored(u, path))
+	if (is_ours(path) || intake_ignores(u, path))
 		return;
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
 	if (r == -ENOENT) {

@@ -321,6 +321,11 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.because, "its name matches one of the patterns of spool.ignore");
 		say(e.next, "it becomes a job when it is renamed to a name that does not");
 		answer_file(d, a, outside, "ignored", &e);
+	} else if (intake_ignores(u, path)) {
+		say(e.because, "it lies in a directory whose name matches one of the patterns of "
+		               "spool.ignore");
+		say(e.next, "it becomes a job when it is moved to one that does not");
+		answer_file(d, a, outside, "ignored", &e);
 	} else if (voucher_is_name(u, path)) {
 		say(e.because, "it is a %s (completion \"%s\") and never a job",
 		    is_checksum(u) ? "checksum" : "marker", is_checksum(u) ? "checksum" : "marker");

@@ -82,7 +82,9 @@ bool voucher_is(struct daemon *d, struct user *u, const char *path)
 	return true;
 }
 
-/* Looks for "<path><suffix>". */
+/* Looks for "<path><suffix>". One that is still being written speaks when that is
+ * over: some clients touch it once more before they close it, and only the very
+ * file that spoke goes along. */
 static bool find_own(struct daemon *d, const struct user *u, const char *path, struct voucher *v)
 {
 	struct file_ident ident;
@@ -91,7 +93,8 @@ static bool find_own(struct daemon *d, const struct user *u, const char *path, s
 	if (asprintf(&name, "%s%s", path, voucher_suffix(u)) < 0)
 		return false;
 	bool found = strlen(name) <= JOB_PATH_MAX &&
-	             tree_look(d->tree, u->name, name, &ident, &kind) == 0 && kind == ENTRY_FILE;
+	             tree_look(d->tree, u->name, name, &ident, &kind) == 0 && kind == ENTRY_FILE &&
+	             tree_probe_writer(d->tree, u->name, name) != WRITERS_SOME;
 	if (found) {
 		v->ident = ident;
 		v->name = name;
@@ -148,15 +151,17 @@ static bool find_checksum(struct daemon *d, struct user *u, const char *path, st
 	return found;
 }
 
-/* It spoke for an earlier upload of this name, and not for this very file. */
+/* It spoke for an earlier upload of this name, not for this very file, and nobody
+ * has touched it since that changed. A mere change of its mode after it spoke
+ * (some clients set it last) makes it no new one. */
 static bool is_stale(struct daemon *d, const struct user *u, const char *path,
                      const struct file_ident *file, const struct file_ident *voucher)
 {
 	struct job job = {0};
 	if (index_find_path(d->index, u->number, path, &job) < 0)
 		return false;
-	bool stale = file_ident_same(&job.voucher, voucher) &&
-	             job.voucher.ctime_ns == voucher->ctime_ns && !file_ident_same(&job.ident, file);
+	bool stale = file_ident_same(&job.voucher, voucher) && !file_ident_same(&job.ident, file) &&
+	             voucher->ctime_ns < file->ctime_ns;
 	job_clear(&job);
 	return stale;
 }
