@@ -81,7 +81,9 @@ unit-programs: $(UNIT) $(B)/spool-worker
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \
                   libyaml-dev uthash-dev nettle-dev
 DEMO_PACKAGES := python3
-TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps
+# The doors: servers that are started by tests only, never by their installation.
+DOOR_PACKAGES := openssh-server openssh-client rsync samba smbclient vsftpd openssl
+TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps $(DOOR_PACKAGES)
 
 .PHONY: deps demo-deps test-deps
 deps:
