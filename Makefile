@@ -182,6 +182,7 @@ help:
 	@echo "make build      only build: build/spoold, build/spoolctl, build/spool-worker"
 	@echo "make check      structure and static analysis"
 	@echo "make unit       unit tests;  make system  tests with the real programs"
+	@echo "make doors      uploads through sshd, Samba, vsftpd with the real clients, at length"
 	@echo "make sanitized  both with the address and undefined-behaviour sanitizers"
 	@echo "make install    to PREFIX ($(PREFIX)), below DESTDIR;  make uninstall"
 	@echo "make docs       packaging/config.schema.json and spoold.json(5) from the table of settings"
