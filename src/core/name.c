@@ -39,14 +39,17 @@ bool name_matches(const char *name, const char *const *patterns)
 
 bool name_path_matches(const char *path, const char *const *patterns)
 {
-	bool matches = name_matches(name_base(path), patterns);
-	for (const char *slash = strchr(path, '/'); slash != NULL && !matches;
-	     slash = strchr(slash + 1, '/')) {
-		char *above = strndup(path, (size_t)(slash - path));
-		matches = above != NULL && name_matches(name_base(above), patterns);
-		free(above);
+	char name[NAME_FILE_MAX + 1];
+	for (const char *slash; (slash = strchr(path, '/')) != NULL; path = slash + 1) {
+		size_t n = (size_t)(slash - path);
+		if (n > NAME_FILE_MAX)
+			continue;
+		memcpy(name, path, n);
+		name[n] = '\0';
+		if (name_matches(name, patterns))
+			return true;
 	}
-	return matches;
+	return name_matches(path, patterns);
 }
 
 const char *name_base(const char *path)

@@ -20,8 +20,8 @@ const char *name_user_problem(const char *user);
  * the file name? `name` is a base name. */
 bool name_matches(const char *name, const char *const *patterns);
 
-/* The same for any part of a relative path: what lies in an ignored directory
- * (rsync's ".rsync-partial", say) is ignored. */
+/* The same for each component of a relative path: what lies in a directory of
+ * an ignored name is as little finished as the directory. */
 bool name_path_matches(const char *path, const char *const *patterns);
 
 /* Base name within a relative path: a pointer into `path`. */

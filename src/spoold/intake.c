@@ -77,8 +77,11 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 	int r = index_find_path(d->index, u->number, path, &job);
 	if (r == -ENOENT)
 		return KNOWN_NOT;
-	if (r < 0)
+	if (r < 0) {
+		/* Nothing else would look at it again. */
+		d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + INTAKE_RELOOK_MS);
 		return KNOWN_ERROR;
+	}
 	enum known known = KNOWN_NOT;
 	bool here = job.place == PLACE_INCOMING;
 	if (job_state_is_final(job.state)) {
@@ -100,14 +103,10 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 }
 
 /* Names of our own are never jobs, whatever the patterns say. */
-static bool is_ours(const char *path)
+static bool is_ignored(const struct user *u, const char *path)
 {
-	return strncmp(name_base(path), ".spoold-", 8) == 0;
-}
-
-bool intake_ignores(const struct user *u, const char *path)
-{
-	return name_path_matches(path, (const char *const *)u->settings->ignore);
+	return strncmp(name_base(path), ".spoold-", 8) == 0 ||
+	       name_path_matches(path, (const char *const *)u->settings->ignore);
 }
 
 static void enter_directory(struct daemon *d, struct user *u, const char *path)
@@ -125,7 +124,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
 {
 	*ret_new = false;
-	if (is_ours(path) || intake_ignores(u, path))
+	if (is_ignored(u, path))
 		return false;
 	if (kind == ENTRY_DIRECTORY) {
 		enter_directory(d, u, path);
@@ -142,7 +141,11 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 	}
 	if (voucher_is(d, u, path))
 		return false;
-	const struct upload_entry *e = upload_find(u, path);
+	struct upload_entry *e = upload_find(u, path);
+	if (e != NULL && e->unsafe != 0 && file_ident_same(&e->look.ident, ident)) {
+		accept_mark_unsafe(d, e);
+		return false;
+	}
 	if (e != NULL) {
 		/* One that waits for an event may have missed it, or the rule changed. */
 		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
@@ -169,6 +172,13 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 {
 	if (e->state != UPLOAD_ARRIVING || e->from_scan || backlog_waits(d, e->user))
 		return;
+	/* By the measure of its neighbours, which nobody saw change: its age. */
+	uint64_t due;
+	struct upload look = e->look;
+	look.changed_steady_ms = 0;
+	if (settle_judge(&e->user->settings->settle, &look, WRITERS_NONE, d->steady_ms, d->wall_ms,
+	                 &due) == SETTLE_COMPLETE)
+		e->look.changed_steady_ms = 0;
 	e->from_scan = true;
 	d->scan.feeding++;
 	upload_set_due(d, e, d->steady_ms);
@@ -255,7 +265,7 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	if (is_ours(path) || intake_ignores(u, path))
+	if (is_ignored(u, path))
 		return;
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
 	if (r == -ENOENT) {
@@ -273,11 +283,10 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		return;
 	}
 	if (kind == ENTRY_FILE) {
-		if (known_to_index(d, u, path, &ident) != KNOWN_NOT) {
+		enum known known = known_to_index(d, u, path, &ident);
+		if (known == KNOWN_SAME)
 			forget_known(d, u, path);
-			return;
-		}
-		if (voucher_is(d, u, path))
+		if (known != KNOWN_NOT || voucher_is(d, u, path))
 			return;
 	}
 	track(d, u, path, &ident, kind, hint, false);

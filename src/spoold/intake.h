@@ -54,9 +54,6 @@ void intake_take(struct daemon *d, struct user *u, const char *path);
 /* This file is no longer there. */
 void intake_left(struct daemon *d, struct user *u, const char *path);
 
-/* Is this name, or that of a directory above it, one of the ignored patterns? */
-bool intake_ignores(const struct user *u, const char *path);
-
 /* Nothing is under way that only time or the syncer have to finish (for once). */
 bool intake_idle(const struct daemon *d);
 

@@ -309,6 +309,11 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
 		    strerror(-r));
 		answer_file(d, a, outside, "unknown", &e);
+	} else if (name_path_matches(path, (const char *const *)u->settings->ignore)) {
+		say(e.because, "its name, or that of a directory above it, matches one of the patterns of "
+		               "spool.ignore");
+		say(e.next, "it becomes a job when it is renamed so that none does");
+		answer_file(d, a, outside, "ignored", &e);
 	} else if (kind == ENTRY_DIRECTORY) {
 		say(e.because, "it is a directory: the files in it become jobs, one each");
 		answer_file(d, a, outside, "directory", &e);
@@ -317,15 +322,6 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		    entry_kind_problem(kind));
 		say(e.next, "it is left alone; remove it or put a plain file in its place");
 		answer_file(d, a, outside, "refused", &e);
-	} else if (name_matches(name_base(path), (const char *const *)u->settings->ignore)) {
-		say(e.because, "its name matches one of the patterns of spool.ignore");
-		say(e.next, "it becomes a job when it is renamed to a name that does not");
-		answer_file(d, a, outside, "ignored", &e);
-	} else if (intake_ignores(u, path)) {
-		say(e.because, "it lies in a directory whose name matches one of the patterns of "
-		               "spool.ignore");
-		say(e.next, "it becomes a job when it is moved to one that does not");
-		answer_file(d, a, outside, "ignored", &e);
 	} else if (voucher_is_name(u, path)) {
 		say(e.because, "it is a %s (completion \"%s\") and never a job",
 		    is_checksum(u) ? "checksum" : "marker", is_checksum(u) ? "checksum" : "marker");

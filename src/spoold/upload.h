@@ -32,6 +32,7 @@ struct upload_entry {
 	bool voucher_stale;     /* one is there, but of an earlier upload of the name */
 	char *problem;          /* why its checksum says nothing, or NULL */
 	int unsafe;             /* its data did not reach the disk: why, or 0; until it changes */
+	bool unsafe_marked;     /* for the next spoold */
 	int sync_at;            /* place of its file among the descriptors of its batch, or -1 */
 	bool from_scan;         /* counts in scan.feeding */
 	struct heap_node due;

@@ -53,7 +53,7 @@ static bool is_file(struct daemon *d, const struct user *u, const char *path)
 /* It waited for news of its voucher. */
 static void wake(struct daemon *d, struct upload_entry *e)
 {
-	if (e->state == UPLOAD_ARRIVING)
+	if (e->state == UPLOAD_ARRIVING && e->unsafe == 0)
 		upload_set_due(d, e, d->steady_ms);
 }
 
