@@ -185,6 +185,11 @@ void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e)
 	put_due(d, e, backlog_until(u) + 1, e->due.key);
 }
 
+bool upload_is_due(const struct daemon *d, const struct upload_entry *e)
+{
+	return e->due.at != 0 && e->due.key >> ORDER_BITS <= d->steady_ms;
+}
+
 struct upload_entry *upload_take_due(struct daemon *d)
 {
 	struct heap_node *node = heap_first(&d->intake.due);

@@ -57,12 +57,15 @@ static void wake(struct daemon *d, struct upload_entry *e)
 		upload_set_due(d, e, d->steady_ms);
 }
 
-/* In the order in which they came. */
+/* In the order in which they came, and with those that are due at this moment
+ * anyway: none of them was complete before the list was there. */
 static void wake_listed(struct daemon *d, struct user *u)
 {
-	for (struct upload_entry *e = u->uploads; e != NULL; e = e->hh.next)
-		if (e->due.at == 0 && e->waits_for == SETTLE_CONVENTION)
+	for (struct upload_entry *e = u->uploads; e != NULL; e = e->hh.next) {
+		bool waits = e->due.at == 0 && e->waits_for == SETTLE_CONVENTION;
+		if (waits || upload_is_due(d, e))
 			wake(d, e);
+	}
 }
 
 bool voucher_is(struct daemon *d, struct user *u, const char *path)
