@@ -25,10 +25,12 @@ struct user {
 	bool lock_wanted;        /* somebody else has it: in users.locks */
 	bool incomplete;         /* a directory could not be made: tried again by users_discover() */
 	bool reconciled;         /* index and directories agree: jobs may start */
+	bool unclear;            /* what was to be compared could not be: once more */
 	bool refreshing;         /* in users.touched */
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
 	bool scanned;            /* once since we know the user: what was there before is known */
+	bool looked_through;     /* the same, and nothing kept us from seeing all of it */
 	struct upload_entry *uploads; /* arriving, by path */
 	struct sums_list *lists;      /* of checksums, in incoming */
 	struct check *checks;         /* uploads whose content is to be read, in order */
