@@ -459,8 +459,8 @@ class AlongWithTheirJob(ChecksumTest):
         spool.expect("alice", "other.csv.sha256", b"of somebody else")
         self.pair(spool, "a.csv", b"a")
         spool.wait_started("a.csv")
-        spool.wait_for(lambda: spool.files("alice", "done") == ["other.csv.sha256"],
-                       what="all of the job to be removed")
+        spool.wait_for(lambda: spool.job("a.csv") is None, what="the job to be removed")
+        self.assertEqual(spool.files("alice", "done"), ["other.csv.sha256"])
         spool.forget("alice", "a.csv")
         spool.forget("alice", "a.csv.sha256")
 
