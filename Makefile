@@ -83,7 +83,8 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsy
 DEMO_PACKAGES := python3
 # The doors: servers that are started by tests only, never by their installation.
 DOOR_PACKAGES := openssh-server openssh-client rsync samba smbclient vsftpd openssl
-TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps $(DOOR_PACKAGES)
+TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps strace \
+                 $(DOOR_PACKAGES)
 
 .PHONY: deps demo-deps test-deps
 deps:
@@ -182,8 +183,15 @@ help:
 	@echo "make build      only build: build/spoold, build/spoolctl, build/spool-worker"
 	@echo "make check      structure and static analysis"
 	@echo "make unit       unit tests;  make system  tests with the real programs"
-	@echo "make doors      uploads through sshd, Samba, vsftpd with the real clients, at length"
 	@echo "make sanitized  both with the address and undefined-behaviour sanitizers"
+	@echo "Campaigns, see tests/README.md:"
+	@echo "make doors      uploads through sshd, Samba, vsftpd with the real clients, at length"
+	@echo "make soak       the simulated world with new seeds, MINUTES=10"
+	@echo "make crash      kill and fail the programs at every system call of each transition"
+	@echo "make powercut   SNAPSHOTS=300 power cuts under load (root);  make damage  of the index"
+	@echo "make chaos      hostile users, handlers and kills at once, MINUTES=15 SEED=n"
+	@echo "make fuzz       libFuzzer, MINUTES=10 TARGETS=...;  make coverage  lines and branches"
+	@echo "make bench      speed against the bare kernel;  make bench-peers  and against others"
 	@echo "make install    to PREFIX ($(PREFIX)), below DESTDIR;  make uninstall"
 	@echo "make docs       packaging/config.schema.json and spoold.json(5) from the table of settings"
 	@echo "make clean"

@@ -159,6 +159,8 @@ static int look_for(struct daemon *d, const struct user *u, const struct job *jo
 		return r;
 	}
 	bool ended = ret_found->place == PLACE_DONE || ret_found->place == PLACE_FAILED;
+	if (ended && result_is_of_later(d, u, job))
+		ret_found->place = PLACE_NOWHERE;
 	r = ret_found->result && !ended ? read_news(d, u, job, ret_news) : 0;
 	*ret_seen = classify(ret_found, r > 0);
 	return r < 0 ? r : 0;

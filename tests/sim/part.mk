@@ -5,7 +5,6 @@ SIM_OBJ := $(SIM_SRC:tests/sim/%.c=$(B)/sim/%.o)
 SIM_SPOOLD := $(filter-out %/loop.o %/setup.o %/main.o,$(call obj_of,spoold))
 SIM_IO := $(patsubst src/io/%.c,$(B)/obj/io/%.o,$(wildcard src/io/index_json*.c))
 SIM_WRAP := malloc calloc realloc reallocarray free strdup strndup asprintf vasprintf reconcile_job
-MINUTES ?= 10
 
 $(B)/sim/%.o: tests/sim/%.c $(B)/flags
 	@mkdir -p $(@D)
@@ -23,4 +22,4 @@ sim: test-deps
 # make soak MINUTES=10: on two processes, with seeds that nobody has tried yet.
 soak: deps
 	@$(MAKE) --no-print-directory -j2 $(B)/sim/sim
-	@SPOOLD_BUILD=$(B) tests/sim/run soak $(MINUTES)
+	@SPOOLD_BUILD=$(B) tests/sim/run soak $(or $(MINUTES),10)
