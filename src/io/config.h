@@ -9,6 +9,7 @@
 #pragma once
 
 #include "core/message.h"
+#include "core/quota.h"
 #include "core/retry.h"
 #include "core/settle.h"
 #include <stdio.h>
@@ -41,6 +42,7 @@ struct user_settings {
 	struct settle_policy settle;
 	char *marker_suffix;
 	char **ignore;            /* NULL-terminated patterns */
+	struct quota quota;       /* what may be pending at a time */
 	bool single_job;          /* as configured; for decisions see max_running */
 	uint32_t max_jobs;        /* as configured */
 	uint32_t max_running;     /* effective: 1 with single_job_per_user; 0 = no limit */

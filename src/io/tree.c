@@ -258,3 +258,16 @@ int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes)
 	*ret_inodes = fs.f_favail;
 	return 0;
 }
+
+int tree_user_space(struct tree *t, const char *user, uint64_t *ret_bytes)
+{
+	struct statvfs fs;
+	int fd = tree_open_place(t, user, PLACE_INCOMING);
+	if (fd < 0)
+		return fd;
+	int r = fstatvfs(fd, &fs) < 0 ? -errno : 0;
+	fd_close(fd);
+	if (r == 0)
+		*ret_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	return r;
+}

@@ -193,3 +193,5 @@ int tree_submit(struct tree *t, const char *user, int fd, const char *name,
 
 /* Free bytes and inodes on the spool's file system. */
 int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes);
+/* Free bytes where a user's incoming lies. */
+int tree_user_space(struct tree *t, const char *user, uint64_t *ret_bytes);

@@ -32,6 +32,16 @@ static void open_spool(struct doctor *d)
 	free(root);
 }
 
+static void check_wanted_space(struct doctor *d, uint64_t bytes)
+{
+	uint64_t wanted = d->ctl->config->defaults.quota.min_free;
+	char size[HUMAN_SIZE];
+	if (bytes < wanted)
+		doctor_say(d, FINDING_ERROR, "make room, or lower spool.min_free_mib",
+		           "less is free than has to stay free (min_free_mib: %s): uploads wait in "
+		           "incoming", human_bytes(wanted, size));
+}
+
 /* Some file systems make inodes as they need them, and say 0. */
 static bool counts_inodes(const struct doctor *d)
 {
@@ -54,6 +64,7 @@ static void check_space(struct doctor *d)
 	                                                   : FINDING_OK;
 	doctor_say(d, level, level == FINDING_OK ? NULL : "make room, or shorten "
 	           "cleanup_completed_jobs_days and cleanup_failed_jobs_days", "%s are free", size);
+	check_wanted_space(d, bytes);
 	if (!counts_inodes(d))
 		return;
 	level = inodes < INODES_ERROR     ? FINDING_ERROR

@@ -6,6 +6,7 @@
 #include "core/name.h"
 #include "spoold/accept.h"
 #include "spoold/daemon.h"
+#include "spoold/room.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@ static void track(struct daemon *d, struct user *u, const char *path,
 		return;
 	}
 	if (kind != ENTRY_FILE) {
-		upload_refuse(u, e, kind);
+		upload_refuse(d, e, kind);
 		if (kind == ENTRY_HARDLINKED)
 			upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
 		return;
@@ -44,6 +45,9 @@ static void track(struct daemon *d, struct user *u, const char *path,
 		e->state = UPLOAD_ARRIVING;
 	}
 	bool changed = is_new || !file_ident_same(&e->look.ident, ident);
+	if (e->state == UPLOAD_OVER && !changed)
+		return;
+	room_leave(d, e);
 	e->look.found = by_scan && (is_new || e->look.found);
 	e->look.ident = *ident;
 	if (hint == WATCH_RENAMED_IN)
@@ -226,7 +230,7 @@ void intake_left(struct daemon *d, struct user *u, const char *path)
 static void forget_known(struct daemon *d, struct user *u, const char *path)
 {
 	struct upload_entry *e = upload_find(u, path);
-	if (e != NULL && (e->state == UPLOAD_ARRIVING || e->state == UPLOAD_REFUSED))
+	if (e != NULL && e->state != UPLOAD_SYNCING && e->state != UPLOAD_ACCEPTING)
 		upload_drop(d, e);
 }
 
@@ -325,10 +329,13 @@ static void judge(struct daemon *d, struct upload_entry *e)
 	if (r < 0 || kind != ENTRY_FILE || e->state == UPLOAD_REFUSED ||
 	    !file_ident_same(&ident, &e->look.ident)) {
 		upload_leave_scan(d, e);
-		if (r < 0)
+		/* Whatever it waited for: others need not wait behind it. */
+		if (r < 0) {
+			room_leave(d, e);
 			upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
-		else
+		} else {
 			track(d, u, e->path, &ident, kind, WATCH_CHANGED, e->look.found);
+		}
 		return;
 	}
 	e->look.ident = ident;
@@ -338,9 +345,11 @@ static void judge(struct daemon *d, struct upload_entry *e)
 	                            tree_probe_writer(d->tree, u->name, e->path), d->steady_ms,
 	                            d->wall_ms, &due);
 	if (e->waits_for == SETTLE_COMPLETE) {
-		accept_ready(d, e);
+		if (room_ask(d, e))
+			accept_ready(d, e);
 		return;
 	}
+	room_leave(d, e);
 	upload_leave_scan(d, e);
 	if (e->waits_for != SETTLE_CONVENTION)
 		upload_set_due(d, e, due);

@@ -4,6 +4,7 @@
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
+#include "spoold/room.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -242,6 +243,16 @@ static void explain_arriving(const struct daemon *d, const struct user *u,
 	}
 }
 
+/* Complete, but over a limit of its user. */
+static void explain_over(const struct upload_entry *entry, struct explanation *e)
+{
+	char why[QUOTA_TEXT];
+	const char *next;
+	room_explain(entry, why, &next);
+	say(e->because, "it %s", why);
+	say(e->next, "%s", next);
+}
+
 /* A file in incoming that is no job. */
 static void explain_upload(struct daemon *d, const struct asker *a, const struct user *u,
                            const char *outside, const char *path)
@@ -267,6 +278,9 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.because, "its name matches one of the patterns of spool.ignore");
 		say(e.next, "it becomes a job when it is renamed to a name that does not");
 		answer_file(d, a, outside, "ignored", &e);
+	} else if (entry != NULL && entry->state == UPLOAD_OVER) {
+		explain_over(entry, &e);
+		answer_file(d, a, outside, "over_limit", &e);
 	} else if (entry != NULL) {
 		explain_arriving(d, u, entry, &e);
 		answer_file(d, a, outside, "arriving", &e);

@@ -136,6 +136,7 @@ static void begin(struct daemon *d)
 	DL_DELETE2(s->wanted, u, scan_prev, scan_next);
 	u->scan_wanted = false;
 	u->scan_running = true;
+	u->uploads_missed = false;
 	s->user = u;
 	begin_walk(d);
 }

@@ -3,6 +3,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/room.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,10 @@ struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *pa
                                 unsigned max)
 {
 	size_t n = strlen(path);
+	/* While some wait for room, nothing that would come before what was left to
+	 * the scan is listed. */
+	if (u->room.line != NULL)
+		max = u->uploads_missed ? 0 : INTAKE_WAITING_MAX;
 	if (HASH_COUNT(u->uploads) >= max) {
 		u->uploads_missed = true;
 		return NULL;
@@ -63,12 +68,12 @@ static void detach(struct daemon *d, struct upload_entry *e)
 	heap_remove(&d->intake.due, &e->due);
 	if (e->state == UPLOAD_REFUSED)
 		u->uploads_refused--;
+	room_leave(d, e);
 	HASH_DEL(u->uploads, e);
 	e->gone = true;
-	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2) {
-		u->uploads_missed = false;
+	/* The scan lowers the flag when it begins. */
+	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2)
 		scan_want(d, u);
-	}
 }
 
 void upload_drop(struct daemon *d, struct upload_entry *e)
@@ -90,6 +95,7 @@ void upload_leave_scan(struct daemon *d, struct upload_entry *e)
 void upload_release(struct daemon *d, struct upload_entry *e)
 {
 	detach(d, e);
+	room_arrived(d, e);
 	upload_leave_scan(d, e);
 	free(e);
 }
@@ -106,8 +112,9 @@ void uploads_clear(struct daemon *d)
 	heap_clear(&d->intake.due);
 }
 
-void upload_refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
+void upload_refuse(struct daemon *d, struct upload_entry *e, enum entry_kind kind)
 {
+	struct user *u = e->user;
 	if (e->state == UPLOAD_REFUSED && e->kind == kind)
 		return;
 	char *shown = escape_str(e->path);
@@ -115,6 +122,7 @@ void upload_refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
 	            "become jobs",
 	            u->name, shown == NULL ? "?" : shown, entry_kind_problem(kind));
 	free(shown);
+	room_leave(d, e);
 	if (e->state != UPLOAD_REFUSED)
 		u->uploads_refused++;
 	e->state = UPLOAD_REFUSED;
@@ -141,13 +149,14 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 	}
 	upload_leave_scan(d, e);
 	e->state = UPLOAD_ARRIVING;
+	room_arrived(d, e);
 	e->look.changed_steady_ms = d->steady_ms;
 	upload_set_due(d, e, d->steady_ms + e->user->settings->settle.settle_ms);
 }
 
 uint64_t upload_count_arriving(const struct user *u)
 {
-	return HASH_COUNT(u->uploads) - u->uploads_refused;
+	return HASH_COUNT(u->uploads) - u->uploads_refused - u->uploads_over;
 }
 
 static uint64_t backlog_until(const struct user *u)
@@ -158,7 +167,7 @@ static uint64_t backlog_until(const struct user *u)
 bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 {
 	const struct user *u = e->user;
-	if (e->from_scan || e->look.found)
+	if (e->from_scan || e->look.found || e->state == UPLOAD_OVER)
 		return false;
 	return u->scan_running || !u->scanned || d->steady_ms <= backlog_until(u);
 }
@@ -194,6 +203,8 @@ bool uploads_only_wait_for_writers(const struct daemon *d)
 		const struct upload_entry *e =
 			HEAP_ENTRY(d->intake.due.nodes[i], struct upload_entry, due);
 		if (e->state == UPLOAD_ARRIVING && e->waits_for != SETTLE_WRITER)
+			return false;
+		if (e->state == UPLOAD_OVER && e->lacks == QUOTA_ROOM)
 			return false;
 	}
 	return true;

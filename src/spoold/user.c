@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "core/name.h"
 #include "spoold/daemon.h"
+#include "spoold/room.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -179,6 +180,7 @@ void users_configure(struct daemon *d)
 			continue;
 		user_watch(d, u);
 		user_touch(d, u);
+		room_ask_all(d, u);
 	}
 }
 
@@ -278,6 +280,7 @@ static int refresh(struct daemon *d, struct user *u)
 		.held = row.held,
 		.blocked = !u->reconciled || d->unmounted,
 	};
+	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
 	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);
 	user_row_clear(&row);
 	return r < 0 ? r : sched_set_user(d->sched, u->number, &view);

@@ -15,6 +15,14 @@
 struct daemon;
 struct upload_entry;
 
+/* What counts for the limits of a user; see room.h. */
+struct room {
+	struct upload_entry *line;    /* complete, wait for room; the first was here first */
+	uint64_t files, bytes;        /* pending and held jobs, as the index had them last */
+	uint64_t on_the_way, bytes_on_the_way; /* let in, not yet in the index */
+	uint64_t told_ms;             /* said in the log; steady, 0 = never */
+};
+
 struct user {
 	char *name;
 	uint32_t number;         /* the index's; 0 until it has one */
@@ -28,6 +36,8 @@ struct user {
 	bool scanned;            /* once since we know the user: what was there before is known */
 	struct upload_entry *uploads; /* arriving, by path */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
+	uint32_t uploads_over;        /* of these: complete, but over a limit; see room.h */
+	struct room room;
 	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
 	uint64_t pause_ms;       /* what arrived beside a scan is looked at again then; steady */
 	bool uploads_missed;          /* there was no room for more of them */
