@@ -190,18 +190,24 @@ class Limits(SystemTest):
         """Memory is bounded: what the line cannot hold is left to a scan, and
         nothing overtakes because of that."""
         spool = self.spool(limits(max_pending_files=10))
+        slow = open(spool.path("alice", "incoming", "slow"), "wb")
+        spool.expect("alice", "slow", b"last of all")
+        spool.wait_for(lambda: spool.user("alice")["arriving"] == 1, what="the slow upload")
         names = [f"{n:05}" for n in range(8700)]
         for name in names:
             spool.drop("alice", name, b"x", how="mv")
-        self.wait_over(spool, 8192)
+        self.wait_over(spool, 8191)
         late = [f"late{n}" for n in range(5)]
         for name in late:
             spool.next_tick(spool.drop("alice", name, b"x", how="mv"))
+        slow.write(b"last of all")
+        slow.close()
+        spool.wait_for(lambda: spool.user("alice")["arriving"] == 0, what="the slow one's end")
         self.assertEqual(self.pending(spool), names[:10])
         spool.configure({"spool": {"max_pending_files": 0}})
         spool.ctl("reload")
-        spool.wait_for(lambda: spool.user("alice")["pending"] == 8705, 200, "all pending")
-        self.assertEqual(self.pending(spool), names + late)
+        spool.wait_for(lambda: spool.user("alice")["pending"] == 8706, 200, "all pending")
+        self.assertEqual(self.pending(spool), names + late + ["slow"])
 
     def test_once(self):
         """--mode once works off all that gets room, and ends with what never
