@@ -127,6 +127,34 @@ int fd_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 	}
 }
 
+/* 0 where nothing is missing. */
+static mode_t missing_rights(const struct stat *st)
+{
+	mode_t wanted = S_ISDIR(st->st_mode)                        ? 0700
+	                : S_ISREG(st->st_mode) && st->st_nlink == 1 ? 0600
+	                                                            : 0;
+	return wanted & ~st->st_mode;
+}
+
+int fd_permit(int fd)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	mode_t missing = missing_rights(&st);
+	return missing != 0 && fchmod(fd, (st.st_mode | missing) & 07777) < 0 ? -errno : 0;
+}
+
+int fd_permit_at(int dirfd, const char *name)
+{
+	struct stat st;
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	mode_t missing = missing_rights(&st);
+	return missing != 0 && fchmodat(dirfd, name, (st.st_mode | missing) & 07777,
+	                                AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
 int fd_send(int sock, const void *data, size_t size, const int *fds, size_t nfds)
 {
 	union {

@@ -32,6 +32,12 @@ int fd_write_file(int dirfd, const char *name, const void *data, size_t size, mo
  * /proc/sys/fs/lease-break-time: do not open what users own that way). */
 int fd_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
 
+/* Gives the owner of a directory (all), or of a plain file with one name (to
+ * read and write), the rights back that were taken away. Symlinks are not
+ * followed; other things are left as they are. Needs to be the owner or root. */
+int fd_permit(int fd);
+int fd_permit_at(int dirfd, const char *name);
+
 /* Sends one packet with up to FD_PASS_MAX descriptors on a SEQPACKET socket.
  * -EAGAIN when the peer's buffer is full. */
 enum { FD_PASS_MAX = 4 };

@@ -1,5 +1,6 @@
 #include "base/human.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 char *human_bytes(uint64_t bytes, char *out)
@@ -35,4 +36,16 @@ char *human_duration(uint64_t ms, char *out)
 		snprintf(out, HUMAN_SIZE, "%llu d %02u h", (unsigned long long)(s / 86400),
 		         (unsigned)(s / 3600 % 24));
 	return out;
+}
+
+const char *human_remedy(int error)
+{
+	switch (error < 0 ? -error : error) {
+	case ENOSPC: return "make room (bytes or inodes) on the file system of";
+	case EDQUOT: return "raise the quota, or make room, on the file system of";
+	case EROFS: return "mount read-write again the file system of";
+	case EIO: return "see the system's log about the disk of";
+	case ENOMEM: return "allow it more memory (address space); it is needed for";
+	default: return "see the system's log about";
+	}
 }

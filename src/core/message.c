@@ -153,12 +153,14 @@ int run_result_encode(const struct run_result *result, char **ret_data, size_t *
 
 static int parse(const char *data, size_t size, json_t **ret)
 {
-	json_error_t error;
+	/* Where memory is out, jansson sets no code, or calls the token invalid. */
+	json_error_t error = {0};
 	if (size > MESSAGE_MAX)
 		return -EBADMSG;
 	json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
+	enum json_error_code code = json_error_code(&error);
 	if (json == NULL)
-		return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
+		return code == json_error_unknown || code == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
 	if (!json_is_object(json)) {
 		json_decref(json);
 		return -EBADMSG;

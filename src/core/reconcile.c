@@ -25,8 +25,10 @@ static const unsigned char table[ROWS][SEENS] = {
 		[SEEN_FINAL_FAILED] = REMEDY_MOVE_BACK,
 		[SEEN_NOWHERE] = REMEDY_WITHDRAWN,
 	},
+	/* In incoming although it may have run: a power cut undoes the rename, not
+	 * the run. That its start is not in the index says nothing: that comes later. */
 	[ROW_QUEUED] = {
-		[SEEN_INCOMING] = REMEDY_CLAIM_AGAIN,
+		[SEEN_INCOMING] = REMEDY_INTERRUPTED,
 		[SEEN_INCOMING_OTHER] = REMEDY_JUDGE_AGAIN,
 		[SEEN_PROCESSING] = REMEDY_INTERRUPTED,
 		[SEEN_RESULT] = REMEDY_APPLY_RESULT,
@@ -34,7 +36,6 @@ static const unsigned char table[ROWS][SEENS] = {
 		[SEEN_FINAL_FAILED] = REMEDY_RECORD_FAILED,
 		[SEEN_NOWHERE] = REMEDY_VANISHED,
 	},
-	/* In incoming although it ran: a power cut undid the rename, not the run. */
 	[ROW_PROCESSING] = {
 		[SEEN_INCOMING] = REMEDY_INTERRUPTED,
 		[SEEN_INCOMING_OTHER] = REMEDY_VANISHED,

@@ -23,7 +23,7 @@ enum remedy {
 	REMEDY_PARK,          /* lies in its private directory already: record the place */
 	REMEDY_RECORD_DONE,   /* finished outside: record it */
 	REMEDY_RECORD_FAILED,
-	REMEDY_CLAIM_AGAIN,   /* not yet moved: back to the line as if never claimed */
+	REMEDY_CLAIM_AGAIN,   /* between two attempts: the next claim finds it in incoming again */
 	REMEDY_APPLY_RESULT,
 	REMEDY_WAIT,          /* somebody holds the user's lock: it still runs */
 	REMEDY_VANISHED,      /* fail: "file vanished" */

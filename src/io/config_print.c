@@ -221,15 +221,48 @@ static json_t *show_config(const struct config *config)
 	return NULL;
 }
 
+/* 1, 0, or -ENOMEM. */
+static int is_harmless(const char *character, size_t n)
+{
+	char *escaped = escape_name(character, n);
+	if (escaped == NULL)
+		return -ENOMEM;
+	bool harmless = strncmp(escaped, "\\x", 2) != 0;
+	free(escaped);
+	return harmless;
+}
+
+/* JSON lets characters stand as they are that a terminal would obey, or that
+ * YAML refuses. */
+static int print_harmless(const char *json, FILE *out)
+{
+	size_t size = strlen(json);
+	for (size_t at = 0, n; at < size; at += n) {
+		uint32_t c = (unsigned char)json[at];
+		int harmless = 1;
+		n = c < 0x7f ? 1 : config_utf8(json + at, size - at, &c);
+		assert(n > 0);
+		if (c >= 0x7f)
+			harmless = is_harmless(json + at, n);
+		if (harmless < 0)
+			return harmless;
+		if (harmless && config_yaml_takes(c))
+			fwrite(json + at, 1, n, out);
+		else
+			fprintf(out, "\\u%04x", c);
+	}
+	return fputc('\n', out) == EOF || ferror(out) ? -EIO : 0;
+}
+
 int config_print(const struct config *config, FILE *out)
 {
 	json_t *all = show_config(config);
-	if (all == NULL)
-		return -ENOMEM;
 	/* 15 digits: 0.1 is printed as 0.1, and a millisecond in a century is kept. */
-	int r = json_dumpf(all, out, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+	char *json = all == NULL ? NULL : json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 	json_decref(all);
-	return r < 0 || fputc('\n', out) == EOF ? -EIO : 0;
+	int r = json == NULL ? -ENOMEM : print_harmless(json, out);
+	free(json);
+	return r;
 }
 
 char *config_fixed_changes(const struct config *old_config, const struct config *new_config)

@@ -80,6 +80,7 @@ static int open_to_write(struct index *ix, const struct index_options *options)
 		r = judge(ix, options->spool_id);
 	if (r == 0)
 		r = ix_env_open(ix, options->spool_id);
+	ix->opened = r == 0;
 	return r < 0 ? r : ix_dir_unmark(ix);
 }
 
@@ -159,6 +160,10 @@ int index_begin(struct index *ix)
 	if (ix->read_only)
 		return -EROFS;
 	int r = ix->panicked ? reopen(ix) : 0;
+	if (r == 0 && ix->opened && !ix_dir_is_in_place(ix)) {
+		ix->damaged = true;
+		r = -EBADMSG;
+	}
 	if (r == 0)
 		r = ix_env_grow(ix);
 	return r < 0 ? r : ix_error(ix, mdb_txn_begin(ix->env, NULL, 0, &ix->write));

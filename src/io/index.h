@@ -16,7 +16,8 @@
  * -ENOENT, -EEXIST) has changed nothing and does no harm. Never open an index
  * twice in one process, not even to read. SIGCHLD must not be ignored.
  *
- * Errors: -EBADMSG damaged (set it aside with index_set_aside() and rebuild),
+ * Errors: -EBADMSG damaged, or gone from its place while it was open (set it
+ * aside with index_set_aside() and rebuild),
  * -EPROTONOSUPPORT written by a newer version, -ESTALE that of another spool,
  * -EBUSY held by another process, -EREMOTE on a network file system, -ENOSPC,
  * -E2BIG too much for one transaction, -EROFS opened to read only, -EIO, -ENOMEM.
@@ -86,6 +87,8 @@ int index_next_user(struct index *ix, const char *after, char **ret_name, struct
 /* A new job id / place in the line. Within a transaction. */
 int index_new_id(struct index *ix, uint64_t *ret_id);
 int index_new_seq(struct index *ix, uint64_t *ret_seq);
+/* Ids up to this one are not given by index_new_id() any more. */
+int index_reserve_ids(struct index *ix, uint64_t last);
 
 int index_get_job(struct index *ix, uint64_t id, struct job *ret);
 /* Adds or replaces; an unchanged job costs a look. -ENOENT where the user is

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 /* Room for some 50,000 jobs, and small beside anything a host maps. */
 #define MAP_FIRST ((size_t)16 << 20)
 /* Larger is no index of ours but damage, or a leak that must show. */
@@ -55,7 +57,11 @@ int ix_error(struct index *ix, int rc)
 	case MDB_VERSION_MISMATCH:
 		return -EPROTONOSUPPORT;
 	case MDB_BAD_TXN:
-		return ix->spoilt < 0 ? ix->spoilt : -EIO;
+		if (ix->spoilt < 0)
+			return ix->spoilt;
+		/* LMDB met a bad page, and went on without saying so. */
+		ix->damaged = true;
+		return -EBADMSG;
 	case MDB_PANIC: /* the head of the file could not be written */
 		ix->panicked = ix->damaged = true;
 		return -EIO;
@@ -114,9 +120,23 @@ static int open_tables(struct index *ix, uint64_t spool_id)
 	return ix_error(ix, mdb_txn_commit(txn));
 }
 
+/* LMDB goes no further, and would abort. Its own invariants break where the
+ * file was changed while it was open. */
+static void broken(MDB_env *env, const char *message)
+{
+	const struct index *ix = mdb_env_get_userctx(env);
+	log_error("the index %s is damaged (%s): this program ends. Started again, spoold rebuilds it "
+	          "from the directories; files are safe where they are", ix->dir, message);
+	_exit(EXIT_FAILURE);
+}
+
 static int create_env(struct index *ix)
 {
 	int rc = mdb_env_create(&ix->env);
+	if (rc == 0)
+		rc = mdb_env_set_userctx(ix->env, ix);
+	if (rc == 0)
+		rc = mdb_env_set_assert(ix->env, broken);
 	if (rc == 0)
 		rc = mdb_env_set_maxdbs(ix->env, TABLES);
 	return ix_error(ix, rc);

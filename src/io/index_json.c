@@ -190,8 +190,11 @@ static int explain_place(struct index *ix, const struct job *job, const char *us
 static int explain_retry(const struct job *job, uint64_t now_wall_ms, struct reason *reason)
 {
 	char wait[HUMAN_SIZE];
-	int r = say(&reason->because, "attempt %u failed%s%s", job->attempt,
-	            job->error == NULL ? "" : ": ", job->error == NULL ? "" : job->error);
+	/* One that could not even be started has no number. */
+	int r = job->attempt == 0 && job->error != NULL
+	                ? say(&reason->because, "%s", job->error)
+	                : say(&reason->because, "attempt %u failed%s%s", job->attempt,
+	                      job->error == NULL ? "" : ": ", job->error == NULL ? "" : job->error);
 	return r < 0 ? r : say(&reason->next, "it is tried again in %s",
 	                       human_duration(job->not_before_ms - now_wall_ms, wait));
 }

@@ -59,6 +59,7 @@ struct index {
 	int lock_fd;      /* the writer's lock, or -1 */
 	bool read_only;
 	bool relaxed;
+	bool opened;      /* to write; not while it is being made */
 	bool unlocked;    /* reads without a place in the reader table */
 	bool map_full;    /* the map is to grow before the next transaction */
 	bool panicked;    /* LMDB does nothing more with this environment */
@@ -123,6 +124,9 @@ bool ix_dir_has_writer(const struct index *ix);
 /* Gives the lock file its blocks: LMDB writes it through a map, and a full
  * disk would end the process. */
 int ix_dir_reserve(struct index *ix);
+/* Is what is open still what lies at the index's path? Somebody may have moved,
+ * removed or replaced it: what is written then is lost. */
+bool ix_dir_is_in_place(const struct index *ix);
 /* Is there hardly any room left on the disk? */
 bool ix_dir_is_full(const struct index *ix);
 /* May this process have a place in the reader table? */
@@ -201,6 +205,7 @@ int ix_pages_check(const char *dir, char problem[PROBLEM_MAX]);
 struct ix_probe {
 	const char *dir;
 	uint64_t spool_id;
+	bool opened;      /* to write; not while it is being made */
 	bool unlocked;    /* nobody writes, or this process may not register */
 	bool pages;       /* follow all pages; nobody writes */
 	bool deep;        /* check the tables against each other */

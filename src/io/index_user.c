@@ -46,6 +46,12 @@ int index_new_id(struct index *ix, uint64_t *ret_id)
 	return take_number(ix, "next_id", UINT64_MAX, ret_id);
 }
 
+int index_reserve_ids(struct index *ix, uint64_t last)
+{
+	assert(ix->write != NULL);
+	return ix_raise_number(ix, "next_id", last);
+}
+
 int index_new_seq(struct index *ix, uint64_t *ret_seq)
 {
 	return take_number(ix, "next_seq", UINT64_MAX, ret_seq);

@@ -219,6 +219,7 @@ int runner_start(const struct run_order *order, int job_dirfd, struct runner **r
 	r->pidfd = r->output = r->report_fd = r->log.fd = -1;
 	r->timeout_ms = order->timeout_ms;
 	r->kill_grace_ms = order->kill_grace_ms;
+	r->limits = order->limits;
 	r->report.now = (struct run_progress){.job = order->job, .progress = -1, .records = RECORDS_NONE};
 	r->result = (struct run_result){.job = order->job, .attempt = order->attempt,
 	                                .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE};

@@ -114,6 +114,7 @@ static int check_file(int job_dirfd, const struct run_order *order, int *ret_fd,
 static int open_output(int job_dirfd, const struct run_order *order, int *ret_fd, char **ret_error)
 {
 	const char *name = name_output(order->name);
+	fd_permit_at(job_dirfd, name);
 	if (mkdirat(job_dirfd, name, 0750) < 0 && errno != EEXIST)
 		goto fail;
 	int fd = openat(job_dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -131,6 +132,8 @@ int runner_account_prepare(const struct runner_account *account, const struct ru
                     char **ret_error)
 {
 	int file = -1, output = -1;
+	/* An earlier attempt may have closed its own way in. */
+	fd_permit(job_dirfd);
 	int r = check_file(job_dirfd, order, &file, ret_error);
 	if (r == 0)
 		r = open_output(job_dirfd, order, &output, ret_error);

@@ -85,13 +85,27 @@ static char *exit_text(const struct runner *r)
 	return text;
 }
 
+/* Which of the operator's limits a signal comes from, or may come from. */
+static const char *limit_behind(const struct run_limits *limits, int sig)
+{
+	if (sig == SIGXFSZ && limits->file_bytes > 0)
+		return ": it wrote a larger file than handler.limits.file_mib allows";
+	if ((sig == SIGXCPU || sig == SIGKILL) && limits->cpu_seconds > 0)
+		return sig == SIGXCPU ? ": it used more CPU time than handler.limits.cpu_seconds allows"
+		                      : ", perhaps for more CPU time than handler.limits.cpu_seconds allows";
+	if ((sig == SIGSEGV || sig == SIGABRT || sig == SIGBUS) && limits->memory_bytes > 0)
+		return ", perhaps for want of more memory than handler.limits.memory_mib allows";
+	return "";
+}
+
 static void judge_exit(struct runner *r)
 {
 	struct run_result *result = &r->result;
 	if (WIFSIGNALED(r->status)) {
 		int sig = WTERMSIG(r->status);
 		result->outcome = OUTCOME_FAILED;
-		result->error = runner_text("killed by signal %d (%s)", sig, strsignal(sig));
+		result->error = runner_text("killed by signal %d (%s)%s", sig, strsignal(sig),
+		                            limit_behind(&r->limits, sig));
 	} else if (WEXITSTATUS(r->status) != 0) {
 		result->outcome = OUTCOME_FAILED;
 		result->error = exit_text(r);
@@ -114,7 +128,7 @@ static void judge(struct runner *r)
 		result->error = runner_text("canceled while it ran");
 		break;
 	case OUTCOME_INTERRUPTED:
-		result->error = runner_text("interrupted because spoold was stopped");
+		result->error = runner_text("interrupted because spoold or its worker was told to stop");
 		break;
 	default:
 		judge_exit(r);

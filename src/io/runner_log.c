@@ -147,6 +147,7 @@ static int open_plain(int dirfd, const char *name, int more_flags, struct stat *
 
 static int open_or_replace(int dirfd, const char *name, struct stat *ret_stat)
 {
+	fd_permit_at(dirfd, name);
 	int fd = open_plain(dirfd, name, 0, ret_stat);
 	if (fd >= 0 || fd == -EMFILE || fd == -ENFILE || fd == -ENOSPC)
 		return fd;

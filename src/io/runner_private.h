@@ -113,6 +113,7 @@ struct runner {
 	bool grumbled;             /* said that something does not die */
 	unsigned left_behind;
 	uint64_t timeout_ms, kill_grace_ms;
+	struct run_limits limits;
 	uint64_t began_ms;
 	uint64_t phase_ms;         /* when the phase began */
 	uint64_t report_due_ms;

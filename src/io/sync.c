@@ -18,6 +18,7 @@
 
 struct item {
 	int fd;
+	size_t place; /* in what was given to sync_add() */
 	bool is_dir;
 	dev_t dev;
 	ino_t ino;
@@ -27,6 +28,7 @@ struct batch {
 	struct batch *prev, *next;
 	uint64_t tag;
 	int error;
+	int *errors; /* the caller's, or NULL */
 	size_t n;
 	struct item items[];
 };
@@ -40,10 +42,12 @@ struct sync {
 	bool stop;
 };
 
-static void note(struct batch *b, int error)
+static void note(struct batch *b, const struct item *item, int error)
 {
 	if (b->error == 0)
 		b->error = error;
+	if (b->errors != NULL && b->errors[item->place] == 0)
+		b->errors[item->place] = error;
 }
 
 static void batch_free(struct batch *b)
@@ -76,7 +80,7 @@ static void identify(struct batch *b)
 		struct item *item = &b->items[i];
 		struct stat st;
 		if (fstat(item->fd, &st) < 0) {
-			note(b, -errno);
+			note(b, item, -errno);
 			fd_close(item->fd);
 			continue;
 		}
@@ -103,23 +107,25 @@ static bool syncfs_is_durable(int fd)
 
 static void sync_each(struct batch *b, size_t from, size_t to)
 {
+	int r = 0;
 	for (size_t i = from; i < to; i++) {
-		if (i > from && is_same(&b->items[i], &b->items[i - 1]))
-			continue;
-		if (fsync(b->items[i].fd) < 0)
-			note(b, -errno);
+		if (i == from || !is_same(&b->items[i], &b->items[i - 1]))
+			r = fsync(b->items[i].fd) < 0 ? -errno : 0;
+		if (r < 0)
+			note(b, &b->items[i], r);
 	}
 }
 
 static void sync_whole_disk(struct batch *b, size_t from, size_t to)
 {
-	if (syncfs(b->items[from].fd) < 0)
-		note(b, -errno);
+	int r = syncfs(b->items[from].fd) < 0 ? -errno : 0;
+	for (size_t i = from; i < to && r < 0; i++)
+		note(b, &b->items[i], r);
 	/* Everything is written; this asks for errors of the file's own, which an
 	 * earlier writeback may have had. */
 	for (size_t i = from; i < to; i++)
 		if (sync_file_range(b->items[i].fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) < 0)
-			note(b, -errno);
+			note(b, &b->items[i], -errno);
 }
 
 static void work(struct batch *b)
@@ -231,15 +237,20 @@ int sync_fd(const struct sync *s)
 	return s->ready;
 }
 
-int sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n)
+int sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n, int *errors)
 {
 	struct batch *b = calloc(1, sizeof *b + n * sizeof b->items[0]);
 	if (b == NULL)
 		return -ENOMEM;
 	b->tag = tag;
 	b->n = n;
-	for (size_t i = 0; i < n; i++)
+	b->errors = errors;
+	for (size_t i = 0; i < n; i++) {
 		b->items[i].fd = fds[i];
+		b->items[i].place = i;
+		if (errors != NULL)
+			errors[i] = 0;
+	}
 	pthread_mutex_lock(&s->lock);
 	DL_APPEND(s->waiting, b);
 	pthread_cond_signal(&s->more);

@@ -28,8 +28,10 @@ int sync_fd(const struct sync *s); /* readable while a batch that ended waits to
 /* Queues descriptors to be synced (they are ours from now on, and closed).
  * `tag` comes back with the result. -ENOMEM: nothing was taken. Descriptors
  * opened with O_PATH, pipes and sockets cannot be synced: an error of the
- * batch. A batch of no descriptors ends at once. */
-int sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n);
+ * batch. A batch of no descriptors ends at once. `errors` (n of them, or NULL)
+ * belongs to us until the batch was taken or the sync is freed: it gets 0 or
+ * the error of each descriptor. */
+int sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n, int *errors);
 
 /* The next batch that ended: 1, with its tag and the first error (0 = all is
  * durable, else a negative errno: at least one file may not be); 0 when there

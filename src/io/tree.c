@@ -12,11 +12,28 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MARKER ".spoold/marker"
 #define DAEMON_LOCK ".spoold/daemon.lock"
+
+/* The head of the marker; the rest is for people. */
+#define MARKER_HEAD "spoold spool 1\nid %016" PRIx64 "\n"
+
+/* Only what write_marker() writes: an id of which a part is lost would be that
+ * of another spool. */
+static int parse_marker(const char *text, uint64_t *ret_id)
+{
+	char head[64];
+	uint64_t id = 0;
+	if (sscanf(text, "spoold spool 1\nid %16" SCNx64, &id) != 1 || id == 0)
+		return -EBADMSG;
+	int n = snprintf(head, sizeof head, MARKER_HEAD, id);
+	if (strncmp(text, head, (size_t)n) != 0)
+		return -EBADMSG;
+	*ret_id = id;
+	return 0;
+}
 
 static int read_marker(int rootfd, uint64_t *ret_id)
 {
@@ -25,13 +42,14 @@ static int read_marker(int rootfd, uint64_t *ret_id)
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ENOTDIR ? -ENODEV : fd;
 	ssize_t n = read(fd, text, sizeof text - 1);
+	int r = n < 0 ? -errno : 0;
 	fd_close(fd);
-	if (n < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	text[n] = '\0';
 	/* One that cannot be understood is never taken for a missing one, which
 	 * tree_init() would write anew. */
-	return sscanf(text, "spoold spool 1\nid %16" SCNx64, ret_id) == 1 ? 0 : -EBADMSG;
+	return parse_marker(text, ret_id);
 }
 
 static int open_root(const char *root)
@@ -104,7 +122,7 @@ static int write_marker(int rootfd)
 	while (r == 0 && id == 0)
 		r = getrandom(&id, sizeof id, 0) == sizeof id ? 0 : -EIO;
 	int n = snprintf(text, sizeof text,
-	                 "spoold spool 1\nid %016" PRIx64 "\n"
+	                 MARKER_HEAD
 	                 "This file tells a mounted spool from an empty directory. Keep it.\n", id);
 	if (r == 0)
 		r = fd_write_file(dirfd, "marker", text, (size_t)n, 0644);
@@ -140,21 +158,33 @@ uint64_t tree_id(const struct tree *t)
 	return t->id;
 }
 
+/* The path, not the device: that has another number after a remount. */
+uint64_t tree_copy_id(const struct tree *t)
+{
+	uint64_t hash = t->id ^ UINT64_C(14695981039346656037);
+	for (const char *p = t->root; *p != '\0'; p++)
+		hash = (hash ^ (unsigned char)*p) * UINT64_C(1099511628211);
+	return hash;
+}
+
 const char *tree_root(const struct tree *t)
 {
 	return t->root;
 }
 
-bool tree_mounted(struct tree *t)
+int tree_mounted(struct tree *t)
 {
 	struct stat st;
 	uint64_t id = 0;
 	/* By the path: the descriptor we hold would go on showing what was there. */
 	int fd = open_root(t->root);
-	bool there = fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == t->dev &&
-	             read_marker(fd, &id) == 0 && id == t->id;
+	int r = fd < 0 ? fd : fstat(fd, &st) < 0 ? -errno : 0;
+	if (r == 0)
+		r = st.st_dev == t->dev ? read_marker(fd, &id) : -ENODEV;
+	if (r == 0 && id != t->id)
+		r = -ENODEV;
 	fd_close(fd);
-	return there;
+	return r == -ENOENT || r == -ENOTDIR ? -ENODEV : r;
 }
 
 static const struct fs_type {
@@ -247,16 +277,6 @@ int tree_lock_user(struct tree *t, const char *user)
 	if (n < 0 || (size_t)n >= sizeof path)
 		return -ENAMETOOLONG;
 	return lock_file(t->rootfd, path);
-}
-
-int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes)
-{
-	struct statvfs fs;
-	if (fstatvfs(t->rootfd, &fs) < 0)
-		return -errno;
-	*ret_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-	*ret_inodes = fs.f_favail;
-	return 0;
 }
 
 int tree_user_space(struct tree *t, const char *user, uint64_t *ret_bytes)

@@ -27,9 +27,13 @@ void tree_close(struct tree *t);
 int tree_init(const char *root, bool *ret_existed);
 
 uint64_t tree_id(const struct tree *t);
+/* Tells a spool from a copy of it that lies elsewhere (a backup, a snapshot),
+ * and so has its id, its jobs and their numbers. */
+uint64_t tree_copy_id(const struct tree *t);
 const char *tree_root(const struct tree *t); /* absolute */
-/* Is the marker still there, on the same device? */
-bool tree_mounted(struct tree *t);
+/* Is the marker still there, on the same device? 0; -ENODEV: no; any other error:
+ * that cannot be told now. */
+int tree_mounted(struct tree *t);
 /* Is the file system of this user's incoming one where inotify sees only
  * what this machine does (NFS, SMB, FUSE ...)? `user` NULL: the root. */
 bool tree_is_network(struct tree *t, const char *user);
@@ -87,6 +91,15 @@ int tree_open_upload(struct tree *t, const char *user, const char *path);
  * where it is one, else the one that holds it. */
 int tree_open_incoming(struct tree *t, const char *user, const char *path);
 
+/* An upload whose data did not reach the disk is marked as unsafe, as it is
+ * now, so that another process does not take it either: what the kernel could
+ * not write it forgets, and the next fsync() succeeds. Best effort: some file
+ * systems cannot keep the mark. */
+void tree_mark_unsafe(struct tree *t, const char *user, const char *path,
+                      const struct file_ident *ident, int error);
+/* The error it was marked with (negative), or 0; of an open upload. */
+int tree_is_unsafe(int fd, const struct file_ident *ident);
+
 /* Claims: incoming/<path> → processing/<id>/<base name>, and makes sure that
  * it was the accepted file, is a plain one and nobody writes it any more.
  * -ENOENT withdrawn; -ESTALE replaced or being written again: it is back in
@@ -96,8 +109,10 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path);
  * when it was done already. */
 int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
                const struct file_ident *ident, char **ret_kept);
-/* The private directory of a job, opened; with its output directory made. */
-int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path);
+/* The private directory of a job, opened; with its output directory made, and
+ * the file under its own name again, should an attempt have renamed it. */
+int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
+                  const struct file_ident *ident);
 /* Lets other accounts pass through processing (not list it), for a handler that
  * runs as one; its private directory is given to it by the worker. */
 int tree_let_pass(struct tree *t, const char *user);
@@ -118,6 +133,10 @@ struct tree_finish {
 	enum place to;         /* PLACE_DONE or PLACE_FAILED */
 	bool keep_log, keep_output;
 	const char *reason;    /* or NULL */
+	/* The name that the index has. Where the file gets another one, or is no
+	 * more, its empty private directory stays for tree_drop_job(), so that a
+	 * crash before the index knows is made good. NULL: it always goes. */
+	const char *known;
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
 /* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and
@@ -191,7 +210,5 @@ int tree_locate(struct tree *t, const char *outside, char **ret_user, enum place
 int tree_submit(struct tree *t, const char *user, int fd, const char *name,
                 void (*each)(void *ctx, uint64_t bytes), void *ctx);
 
-/* Free bytes and inodes on the spool's file system. */
-int tree_space(struct tree *t, uint64_t *ret_bytes, uint64_t *ret_inodes);
 /* Free bytes where a user's incoming lies. */
 int tree_user_space(struct tree *t, const char *user, uint64_t *ret_bytes);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct check {
@@ -182,7 +183,9 @@ static void check_directory(struct check *c, int userfd, const struct tree_wante
 		found(c, true, name, NULL,
 		      "%s lies on another file system than its user's directory, and files cannot be "
 		      "moved between them: put all of the user's directories on one", name);
-	if (may_judge(c) && faccessat(userfd, name, R_OK | W_OK | X_OK, AT_EACCESS) < 0)
+	/* Said once, of the user's directory. */
+	if (may_judge(c) && faccessat(userfd, name, R_OK | W_OK | X_OK, AT_EACCESS) < 0 &&
+	    errno != EROFS)
 		found(c, true, name, w->of_uploader ? "chmod g+rwx" : c->chown,
 		      "%s cannot be read and written by the account that spoold runs as", name);
 	if (w->of_uploader)
@@ -191,8 +194,18 @@ static void check_directory(struct check *c, int userfd, const struct tree_wante
 		check_kept(c, &st, w, name);
 }
 
+static bool is_read_only(int fd)
+{
+	struct statvfs fs;
+	return fstatvfs(fd, &fs) == 0 && (fs.f_flag & ST_RDONLY) != 0;
+}
+
 static void check_user_directory(struct check *c, int userfd, const struct stat *st)
 {
+	if (is_read_only(userfd))
+		found(c, true, "", "findmnt --target",
+		      "the user's directory is on a file system that is mounted read-only: mount it "
+		      "read-write again; the system's log may say why it is not");
 	if (c->uploader != c->daemon && st->st_uid == c->uploader)
 		found(c, false, "", c->chown,
 		      "the user's directory belongs to the uploader: sshd refuses it as a chroot, and its "
@@ -203,7 +216,7 @@ static void check_user_directory(struct check *c, int userfd, const struct stat 
 		      "directories could be replaced");
 	bool lockable = faccessat(userfd, ".lock", R_OK | W_OK, AT_EACCESS) == 0 ||
 	                (errno == ENOENT && faccessat(userfd, ".", W_OK | X_OK, AT_EACCESS) == 0);
-	if (may_judge(c) && !lockable)
+	if (may_judge(c) && !lockable && errno != EROFS)
 		found(c, true, "", c->chown,
 		      "the account that spoold runs as cannot make or open .lock in the user's directory");
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 const char *entry_kind_problem(enum entry_kind kind)
@@ -98,6 +99,37 @@ int tree_open_upload(struct tree *t, const char *user, const char *path)
 	if (r < 0)
 		fd_close(fd);
 	return r < 0 ? r : fd;
+}
+
+#define UNSAFE_ATTRIBUTE "user.spoold.unsafe"
+
+static void unsafe_text(const struct file_ident *ident, int error, char *out, size_t size)
+{
+	snprintf(out, size, "%d %" PRIu64 " %" PRIu64 " %" PRId64, -error, ident->ino, ident->size,
+	         ident->mtime_ns);
+}
+
+void tree_mark_unsafe(struct tree *t, const char *user, const char *path,
+                      const struct file_ident *ident, int error)
+{
+	char text[96];
+	int fd = tree_open_upload(t, user, path);
+	unsafe_text(ident, error, text, sizeof text);
+	if (fd >= 0 && fsetxattr(fd, UNSAFE_ATTRIBUTE, text, strlen(text), 0) < 0)
+		log_debug("user %s: an upload cannot be marked as unsafe: %s", user, strerror(errno));
+	fd_close(fd);
+}
+
+int tree_is_unsafe(int fd, const struct file_ident *ident)
+{
+	char have[96], want[96];
+	ssize_t n = fgetxattr(fd, UNSAFE_ATTRIBUTE, have, sizeof have - 1);
+	if (n <= 0)
+		return 0;
+	have[n] = '\0';
+	int error = -atoi(have);
+	unsafe_text(ident, error, want, sizeof want);
+	return error < 0 && strcmp(have, want) == 0 ? error : 0;
 }
 
 int tree_open_incoming(struct tree *t, const char *user, const char *path)
@@ -213,6 +245,38 @@ static int rename_in(int dirfd, const char *base, int privfd)
 	return errno != ENOENT || renameat(dirfd, base, privfd, base) < 0 ? -errno : 0;
 }
 
+/* Into the private directory, which is made; -ENOENT: it is not there. */
+static int take_in(struct tree *t, const struct tree_finish *f, int dirfd, const char *base)
+{
+	char name[32];
+	int processing = -1;
+	int privfd = make_private(t, f->user, f->id, &processing);
+	if (privfd < 0)
+		return privfd;
+	int r = rename_in(dirfd, base, privfd);
+	snprintf(name, sizeof name, "%" PRIu64, f->id);
+	if (r < 0)
+		unlinkat(processing, name, AT_REMOVEDIR);
+	fd_close(privfd);
+	fd_close(processing);
+	return r;
+}
+
+int tree_take_in(struct tree *t, const struct tree_finish *f)
+{
+	struct file_ident now;
+	enum entry_kind kind;
+	const char *base;
+	int dirfd = open_holder(t, f->user, f->path, &base);
+	int r = dirfd < 0 ? dirfd : tree_ident_at(dirfd, base, &now, &kind);
+	if (r == 0 && (kind == ENTRY_DIRECTORY || !file_ident_same_inode(&now, f->ident)))
+		r = -ENOENT;
+	if (r == 0)
+		r = take_in(t, f, dirfd, base);
+	fd_close(dirfd);
+	return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;
+}
+
 static int take(int dirfd, const char *base, const struct file_ident *ident, int privfd)
 {
 	struct file_ident now;
@@ -237,6 +301,9 @@ static int take_and_check(struct tree *t, const char *user, uint64_t id, const c
 		if (r < 0)
 			goto out;
 		r = check_taken(privfd, base, ident);
+	} else if (r != -ESTALE) {
+		/* Done before; or not to be known, which is no reason to move it. */
+		goto out;
 	}
 	if (r < 0) {
 		int back = put_back(t, user, id, path, privfd, dirfd, ret_kept);
@@ -275,7 +342,18 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
 	return r;
 }
 
-int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path)
+static int name_again(int privfd, const char *base, const struct file_ident *ident)
+{
+	char *name = NULL;
+	int r = tree_find_renamed(privfd, ident, &name);
+	if (r == 0)
+		r = tree_rename(privfd, name, privfd, base);
+	free(name);
+	return r;
+}
+
+int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
+                  const struct file_ident *ident)
 {
 	struct stat st;
 	const char *base = name_base(path);
@@ -283,6 +361,8 @@ int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	if (fd < 0)
 		return fd;
 	int r = fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	if (r == -ENOENT)
+		r = name_again(fd, base, ident);
 	if (r == 0 && mkdirat(fd, name_output(base), 0700) < 0 && errno != EEXIST)
 		r = -errno;
 	if (r < 0)

@@ -38,14 +38,16 @@ int tree_open_place(struct tree *t, const char *user, enum place place)
 
 int tree_open_private(struct tree *t, const char *user, uint64_t id)
 {
-	char path[300];
-	if (!is_component(user, strlen(user)))
-		return -EINVAL;
-	int n = snprintf(path, sizeof path, "%s/%s/%" PRIu64, user, tree_place_dir(PLACE_PROCESSING),
-	                 id);
-	if (n < 0 || (size_t)n >= sizeof path)
-		return -ENAMETOOLONG;
-	return fd_open_beneath(t->rootfd, path, O_RDONLY | O_DIRECTORY, 0);
+	char name[32];
+	int processing = tree_open_place(t, user, PLACE_PROCESSING);
+	if (processing < 0)
+		return processing;
+	snprintf(name, sizeof name, "%" PRIu64, id);
+	/* A handler of our own account may have closed it to itself, and so to us. */
+	fd_permit_at(processing, name);
+	int fd = fd_open_beneath(processing, name, O_RDONLY | O_DIRECTORY, 0);
+	fd_close(processing);
+	return fd;
 }
 
 /* A directory that was just made gets its mode, whatever the umask, and the

@@ -92,6 +92,8 @@ static int note_entry(void *ctx, const char *name, uint64_t ino)
 static int move_aside(int from, const char *name, int to, uint64_t id)
 {
 	int r = -EEXIST;
+	/* A directory that moves is written to: its way up changes. */
+	fd_permit_at(from, name);
 	for (unsigned n = from == to ? 1 : 0; n < 100 && r == -EEXIST; n++) {
 		char *free_name = tree_candidate(name, id, n);
 		r = free_name == NULL ? -ENOMEM : tree_rename(from, name, to, free_name);
@@ -170,6 +172,10 @@ static void drop_unwanted(struct ending *e)
 	if (e->output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) == 0)
 		e->output = false;
 	set_aside_if_odd(e, &e->output, name_output(e->base), S_IFDIR);
+	if (e->log)
+		fd_permit_at(e->fd, name_log(e->base));
+	if (e->output)
+		fd_permit_at(e->fd, name_output(e->base));
 }
 
 /* Never on another name of a file outside. */
@@ -328,6 +334,14 @@ static int drop_private(const struct ending *e)
 	return r;
 }
 
+/* Must the index be told? Until it was, the private directory stays: it is what
+ * a start after a crash finds. */
+static bool is_news(const struct ending *e, const char *final)
+{
+	const char *known = e->f->known;
+	return known != NULL && (final == NULL || strcmp(final, known) != 0);
+}
+
 /* What is kept goes beside the final file, the rest is ours and goes away. */
 static void end_private(struct ending *e, const char *final)
 {
@@ -343,6 +357,10 @@ static void end_private(struct ending *e, const char *final)
 	free(rest);
 	if (e->result && !e->stuck)
 		unlinkat(e->fd, NAME_RESULT, 0);
+	if (!e->stuck && is_news(e, final)) {
+		tree_walk(e->fd, sweep_entry, e);
+		return;
+	}
 	int r = e->stuck ? -ENOTEMPTY : drop_private(e);
 	if ((r == -ENOTEMPTY || r == -EEXIST) && !e->stuck) {
 		tree_walk(e->fd, sweep_entry, e);
@@ -433,45 +451,12 @@ static int finish_processing(struct tree *t, const struct tree_finish *f, char *
 	return r;
 }
 
-/* There is no log that was there before: its name was free. */
-static void write_reason_beside(struct tree *t, const struct tree_finish *f, const char *final)
-{
-	char *log = tree_beside(final, ".log");
-	const char *base;
-	int placefd = tree_open_place(t, f->user, f->to);
-	int dirfd = placefd < 0 || log == NULL ? -ENOMEM : tree_open_parent(placefd, log, 0, &base);
-	struct stat st;
-	int r = dirfd < 0 ? dirfd : 0;
-	if (r == 0 && fstatat(dirfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		r = tree_write_reason(dirfd, base, f->reason, f->ident->gid);
-	if (r < 0)
-		warn(f, "the reason could not be written beside it", r);
-	fd_close(dirfd);
-	fd_close(placefd);
-	free(log);
-}
-
-/* Straight from incoming: a job that was canceled before its turn. */
+/* A job that was canceled before its turn. By way of its private directory, as
+ * any other: what lies there is found again after a crash. */
 static int finish_incoming(struct tree *t, const struct tree_finish *f, char **ret_name)
 {
-	struct file_ident ident;
-	enum entry_kind kind;
-	struct tree_move m = {.path = f->path, .id = f->id, .log = f->reason != NULL};
-	char *name = NULL;
-	int placefd = tree_open_place(t, f->user, PLACE_INCOMING);
-	m.dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, f->path, 0, &m.name);
-	int r = m.dirfd < 0 ? m.dirfd : tree_ident_at(m.dirfd, m.name, &ident, &kind);
-	if (r == 0 && kind != ENTRY_DIRECTORY && file_ident_same_inode(&ident, f->ident))
-		r = tree_move_final(t, f->user, f->to, &m, &name);
-	else if (r == 0 || r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
-		r = find_moved(t, f, &name);
-	if (r == 0 && name != NULL && f->reason != NULL)
-		write_reason_beside(t, f, name);
-	if (r == 0)
-		*ret_name = name;
-	fd_close(m.dirfd);
-	fd_close(placefd);
-	return r;
+	int r = tree_take_in(t, f);
+	return r < 0 && r != -ENOENT ? r : finish_processing(t, f, ret_name);
 }
 
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name)

@@ -17,6 +17,46 @@
 
 enum { RESULT_MAX = 64 * 1024 }; /* bytes */
 
+struct renamed_search {
+	int dirfd;
+	const struct file_ident *ident;
+	char *name;
+};
+
+static int look_for_renamed(void *ctx, const char *name, uint64_t ino)
+{
+	struct renamed_search *s = ctx;
+	struct file_ident now;
+	enum entry_kind kind;
+	/* Inode numbers are used again: unchanged it must be, too. */
+	if (ino != s->ident->ino || tree_ident_at(s->dirfd, name, &now, &kind) < 0 ||
+	    kind != ENTRY_FILE || !file_ident_same(&now, s->ident))
+		return 0;
+	s->name = strdup(name);
+	return s->name == NULL ? -ENOMEM : 1;
+}
+
+int tree_find_renamed(int privfd, const struct file_ident *ident, char **ret_name)
+{
+	struct renamed_search s = {.dirfd = privfd, .ident = ident};
+	int r = tree_walk(privfd, look_for_renamed, &s);
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	*ret_name = s.name;
+	return 0;
+}
+
+static bool is_in_private(int fd, const struct job *job)
+{
+	struct stat st;
+	char *name = NULL;
+	if (fstatat(fd, name_base(job->path), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+		return true;
+	bool renamed = tree_find_renamed(fd, &job->ident, &name) == 0;
+	free(name);
+	return renamed;
+}
+
 static int find_in_processing(struct tree *t, const char *user, const struct job *job,
                               struct tree_found *found)
 {
@@ -26,7 +66,7 @@ static int find_in_processing(struct tree *t, const char *user, const struct job
 		return 0;
 	if (fd < 0)
 		return fd;
-	if (fstatat(fd, name_base(job->path), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+	if (is_in_private(fd, job))
 		found->place = PLACE_PROCESSING;
 	found->result = fstatat(fd, NAME_RESULT, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	fd_close(fd);

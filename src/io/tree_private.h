@@ -35,6 +35,9 @@ int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind);
 /* The same for an open file. */
 int tree_ident_fd(int fd, struct file_ident *ret_ident, enum entry_kind *ret_kind);
+/* The first step of the last move of a job that was never claimed: out of
+ * incoming into its private directory. -ENOENT where its file is not there. */
+int tree_take_in(struct tree *t, const struct tree_finish *f);
 /* Renames without replacing: -EEXIST. Where the file system cannot, a plain
  * file is linked and unlinked. */
 int tree_rename(int old_dirfd, const char *old_name, int new_dirfd, const char *new_name);
@@ -53,6 +56,9 @@ struct tree_move {
 };
 int tree_move_final(struct tree *t, const char *user, enum place to, const struct tree_move *m,
                     char **ret_name);
+/* The upload under a name that its handler gave it in its private directory,
+ * unchanged: *ret_name (free). -ENOENT. */
+int tree_find_renamed(int privfd, const struct file_ident *ident, char **ret_name);
 /* Notes on a file which job it belongs to (where the file system can). */
 void tree_note_job(struct tree *t, int dirfd, const char *name, uint64_t id);
 /* The n-th name to try for a final path: its own, with the id, then with more

@@ -37,6 +37,7 @@ static int move_up(struct removal *rm, int dirfd, const char *name)
 static int remove_directory(struct removal *rm, int dirfd, const char *name, int depth)
 {
 	struct stat st;
+	fd_permit_at(dirfd, name);
 	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;

@@ -103,6 +103,15 @@ int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *pa
 	return r;
 }
 
+/* Its mark went last, and then a crash came: an empty directory is nobody's. */
+static void purge_emptied(int dirfd, const char *base)
+{
+	char *name = tree_beside(base, ".output");
+	if (name != NULL)
+		unlinkat(dirfd, name, AT_REMOVEDIR);
+	free(name);
+}
+
 static int purge_beside(int dirfd, const char *base, const char *suffix,
                         bool (*is_ours)(int dirfd, const char *name))
 {
@@ -122,6 +131,7 @@ int tree_purge(struct tree *t, const char *user, enum place from, const char *na
 	int r = dirfd;
 	if (dirfd >= 0) {
 		r = purge_beside(dirfd, base, ".output", tree_is_our_output);
+		purge_emptied(dirfd, base);
 		int log = purge_beside(dirfd, base, ".log", tree_is_our_log);
 		r = r < 0 ? r : log;
 		/* A directory in its place is that of other uploads: it was gone. */
@@ -146,10 +156,24 @@ static bool is_name_taken(struct tree *t, const char *user, enum place place, co
 	return taken;
 }
 
+/* What was kept of a job whose handler removed its file. */
+static int purge_rest(struct tree *t, const char *user, const struct job *job)
+{
+	enum place place = job_final_place(job->state);
+	char *name = tree_candidate(job->path, job->id, 1);
+	int r = name == NULL                             ? -ENOMEM
+	        : is_name_taken(t, user, place, name) ? 0
+	                                              : tree_purge(t, user, place, name);
+	free(name);
+	return r;
+}
+
 int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 {
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	char *own = NULL;
+	if (job->place == PLACE_NOWHERE)
+		return purge_rest(t, user, job);
 	int r = tree_search_final(t, user, job->place, name, job->id, &job->ident, &own);
 	if (r == 0)
 		r = tree_purge(t, user, job->place, own);

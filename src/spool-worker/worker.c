@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -190,6 +191,7 @@ static void run(struct worker *w, const struct run_order *order, int lock, int j
 	w->result.attempt = order->attempt;
 	w->lock = lock;
 	w->jobdir = jobdir;
+	fd_permit(jobdir);
 	clear_names(jobdir);
 	int r = runner_start(order, jobdir, &w->runner);
 	if (r < 0) {
@@ -274,6 +276,8 @@ static int write_result(struct worker *w)
 	int r = run_result_encode(&w->result, &data, &size);
 	if (r < 0)
 		return r;
+	/* The handler may have closed it to its account, which may be ours. */
+	fd_permit(w->jobdir);
 	clear_names(w->jobdir);
 	r = fd_write_file(w->jobdir, NAME_RESULT, data, size, 0600);
 	free(data);
@@ -321,6 +325,44 @@ static void wait_and_serve(struct worker *w, char *buffer)
 	flush(w);
 }
 
+static void refuse(const struct worker *w, const struct run_order *order)
+{
+	char text[] = "its worker was told to stop before it could begin";
+	struct message answer = {
+		.type = MESSAGE_RESULT,
+		.result = {.job = order->job, .attempt = order->attempt, .outcome = OUTCOME_INTERRUPTED,
+		           .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE,
+		           .finished_ms = clock_wall_ms(), .error = text},
+	};
+	char *data;
+	size_t size;
+	if (message_encode(&answer, &data, &size) < 0)
+		return;
+	fd_send(w->sock, data, size, NULL, 0);
+	free(data);
+}
+
+/* A job that comes while we leave was never begun. Nothing more can be sent to
+ * us first: the daemon notices, and takes another worker. */
+static void leave(const struct worker *w, char *buffer)
+{
+	struct message message = {0};
+	int fds[FD_PASS_MAX];
+	size_t size;
+	if (w->sock < 0 || shutdown(w->sock, SHUT_RD) < 0)
+		return;
+	while (fd_recv(w->sock, buffer, MESSAGE_MAX, &size, fds) == 0 && size > 0) {
+		for (size_t i = 0; i < FD_PASS_MAX; i++)
+			fd_close(fds[i]);
+		if (message_decode(buffer, size, &message) < 0)
+			continue;
+		if (message.type == MESSAGE_RUN)
+			refuse(w, &message.order);
+		message_clear(&message);
+		message = (struct message){0};
+	}
+}
+
 int worker_serve(int sock)
 {
 	struct worker w = {.sock = sock, .signals = -1, .lock = -1, .jobdir = -1};
@@ -340,6 +382,7 @@ int worker_serve(int sock)
 		if (w.sock < 0 && w.told)
 			status = leave_result(&w);
 	}
+	leave(&w, buffer);
 out:
 	fd_close(w.signals);
 	fd_close(w.sock);

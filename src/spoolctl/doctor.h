@@ -29,6 +29,8 @@ void doctor_kind_end(struct doctor *d);
 
 /* doctor_spool.c: directories, marker, space, users. */
 void doctor_spool(struct doctor *d);
+/* Can the file system of a directory be written, and how much room has it? */
+void doctor_space(struct doctor *d, const char *dir);
 /* doctor_index.c: the index, and whether the directories agree with it. */
 void doctor_index(struct doctor *d);
 /* doctor_system.c: the daemon, limits of the system, handlers. */

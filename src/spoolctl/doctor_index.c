@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,6 +37,12 @@ static void open_index(struct doctor *d)
 	else if (r < 0)
 		doctor_say(d, FINDING_ERROR, NULL, "the index %s cannot be read: %s", path, strerror(-r));
 	free(path);
+}
+
+static bool is_apart(const char *dir, const char *root)
+{
+	struct stat a, b;
+	return stat(dir, &a) == 0 && stat(root, &b) == 0 && a.st_dev != b.st_dev;
 }
 
 static void check_index(struct doctor *d)
@@ -180,7 +187,8 @@ static int check_private(void *ctx, uint64_t id, const char *path, const struct 
 		return 0;
 	char *name = ctl_escape(path);
 	doctor_say(d, FINDING_WARNING,
-	           d->daemon != NULL ? "it is put right when spoold starts again"
+	           d->daemon != NULL ? "spoold tries again to move it, or puts it right when it starts "
+	                               "again; see spoolctl explain"
 	                             : "spoold puts it right when it starts",
 	           "user %s: processing/%" PRIu64 " holds a file (%s) that the index does not expect "
 	           "there", c->user, id, name);
@@ -230,6 +238,8 @@ void doctor_index(struct doctor *d)
 	if (tree_path_is_network(d->ctl->config->index, &type))
 		doctor_say(d, FINDING_ERROR, "set spool.index to a directory on a local disk",
 		           "the index is on a network file system (%s)", type);
+	if (is_apart(d->ctl->config->index, d->ctl->config->root))
+		doctor_space(d, d->ctl->config->index);
 	open_index(d);
 	if (d->index == NULL)
 		return;

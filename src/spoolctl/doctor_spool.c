@@ -32,46 +32,42 @@ static void open_spool(struct doctor *d)
 	free(root);
 }
 
-static void check_wanted_space(struct doctor *d, uint64_t bytes)
+static void check_room(struct doctor *d, const char *path, const struct statvfs *st)
 {
-	uint64_t wanted = d->ctl->config->defaults.quota.min_free;
+	uint64_t bytes = (uint64_t)st->f_bavail * st->f_frsize, inodes = st->f_favail;
 	char size[HUMAN_SIZE];
-	if (bytes < wanted)
-		doctor_say(d, FINDING_ERROR, "make room, or lower spool.min_free_mib",
-		           "less is free than has to stay free (min_free_mib: %s): uploads wait in "
-		           "incoming", human_bytes(wanted, size));
-}
-
-/* Some file systems make inodes as they need them, and say 0. */
-static bool counts_inodes(const struct doctor *d)
-{
-	struct statvfs st;
-	return statvfs(d->ctl->config->root, &st) == 0 && st.f_files > 0;
-}
-
-static void check_space(struct doctor *d)
-{
-	uint64_t bytes, inodes;
-	char size[HUMAN_SIZE];
-	int r = tree_space(d->tree, &bytes, &inodes);
-	if (r < 0) {
-		doctor_say(d, FINDING_WARNING, NULL, "free space cannot be told: %s", strerror(-r));
-		return;
-	}
 	human_bytes(bytes, size);
 	enum finding_level level = bytes < SPACE_ERROR     ? FINDING_ERROR
 	                           : bytes < SPACE_WARNING ? FINDING_WARNING
 	                                                   : FINDING_OK;
 	doctor_say(d, level, level == FINDING_OK ? NULL : "make room, or shorten "
-	           "cleanup_completed_jobs_days and cleanup_failed_jobs_days", "%s are free", size);
-	check_wanted_space(d, bytes);
-	if (!counts_inodes(d))
+	           "cleanup_completed_jobs_days and cleanup_failed_jobs_days", "%s are free for %s", size,
+	           path);
+	/* Some file systems make inodes as they need them, and say 0. */
+	if (st->f_files == 0)
 		return;
 	level = inodes < INODES_ERROR     ? FINDING_ERROR
 	        : inodes < INODES_WARNING ? FINDING_WARNING
 	                                  : FINDING_OK;
 	doctor_say(d, level, level == FINDING_OK ? NULL : "remove small files, or use a file system "
-	           "with more inodes", "%" PRIu64 " inodes are free", inodes);
+	           "with more inodes", "%" PRIu64 " inodes are free for %s", inodes, path);
+}
+
+void doctor_space(struct doctor *d, const char *dir)
+{
+	struct statvfs st;
+	char *path = ctl_escape(dir);
+	if (statvfs(dir, &st) < 0) {
+		doctor_say(d, FINDING_WARNING, NULL, "free space for %s cannot be told: %s", path,
+		           strerror(errno));
+	} else {
+		if ((st.f_flag & ST_RDONLY) != 0)
+			doctor_say(d, FINDING_ERROR, "mount it read-write again: mount -o remount,rw; the "
+			           "system's log may say why it is not",
+			           "%s is on a file system that is mounted read-only", path);
+		check_room(d, path, &st);
+	}
+	free(path);
 }
 
 struct user_check {
@@ -83,6 +79,18 @@ static void found(void *ctx, bool fatal, const char *what, const char *mend)
 {
 	const struct user_check *c = ctx;
 	doctor_say(c->d, fatal ? FINDING_ERROR : FINDING_WARNING, mend, "user %s: %s", c->user, what);
+}
+
+/* Below it uploads wait, which only looks like a fault of spoold. */
+static void check_wanted_space(struct doctor *d, const char *user, const char *escaped)
+{
+	uint64_t bytes, wanted = config_user(d->ctl->config, user)->quota.min_free;
+	char size[HUMAN_SIZE];
+	if (wanted == 0 || tree_user_space(d->tree, user, &bytes) < 0 || bytes >= wanted)
+		return;
+	doctor_say(d, FINDING_ERROR, "make room, or lower min_free_mib and run: spoolctl reload",
+	           "user %s: less is free than has to stay free (min_free_mib: %s): uploads wait in "
+	           "incoming", escaped, human_bytes(wanted, size));
 }
 
 static int check_user(void *ctx, const char *user, const char *problem)
@@ -99,6 +107,7 @@ static int check_user(void *ctx, const char *user, const char *problem)
 		if (r < 0)
 			doctor_say(d, FINDING_ERROR, NULL, "user %s: its directories cannot be checked: %s",
 			           escaped, strerror(-r));
+		check_wanted_space(d, user, escaped);
 	}
 	free(escaped);
 	return 0;
@@ -136,6 +145,6 @@ void doctor_spool(struct doctor *d)
 	if (d->tree == NULL)
 		return;
 	check_account(d);
-	check_space(d);
+	doctor_space(d, d->ctl->config->root);
 	check_users(d);
 }

@@ -137,6 +137,10 @@ static void check_daemon(struct doctor *d)
 		           "spoolctl is of another version (%s)", SPOOLD_VERSION);
 	if (view_has(d->daemon, "problem"))
 		doctor_say(d, FINDING_ERROR, NULL, "spoold says: %s", view_text(d->daemon, "problem"));
+	if (view_number(d->daemon, "overflows") > 0)
+		doctor_say(d, FINDING_OK, "if it is often: sysctl fs.inotify.max_queued_events=65536",
+		           "more happened at once than the kernel could tell, %lld time(s); spoold looked "
+		           "everywhere again", (long long)view_number(d->daemon, "overflows"));
 	if (view_true(d->daemon, "stopped"))
 		doctor_say(d, FINDING_WARNING, "spoolctl start lets them", "no job starts at present");
 }

@@ -1,6 +1,7 @@
 #include "spoolctl/submit.h"
 
 #include "base/fd.h"
+#include "base/human.h"
 #include "core/name.h"
 #include "spoolctl/progress.h"
 
@@ -81,7 +82,9 @@ static int say_failed(const struct submit *s, int error, char **ret_why)
 		return why(ret_why, "you may not write into incoming of %s", s->user);
 	case -ENOSPC:
 	case -EDQUOT:
-		return why(ret_why, "there is no space left in the spool (%s)", strerror(-error));
+	case -EROFS:
+		return why(ret_why, "%s; %s %s", strerror(-error), human_remedy(error),
+		           s->ctl->config->root);
 	default:
 		return why(ret_why, "it could not be put into incoming: %s", strerror(-error));
 	}

@@ -23,6 +23,12 @@ double view_real(const json_t *object, const char *key)
 	return json_is_number(value) ? json_number_value(value) : -1;
 }
 
+int view_percent(const json_t *object, const char *key)
+{
+	double share = view_real(object, key);
+	return share < 0 ? -1 : share < 1 ? (int)(share * 100) : 100;
+}
+
 bool view_true(const json_t *object, const char *key)
 {
 	return json_is_true(json_object_get(object, key));

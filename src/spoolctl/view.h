@@ -10,6 +10,8 @@
 const char *view_text(const json_t *object, const char *key);
 json_int_t view_number(const json_t *object, const char *key);
 double view_real(const json_t *object, const char *key);
+/* A share of 0..1 in percent, between 0 and 100; -1 where there is none. */
+int view_percent(const json_t *object, const char *key);
 bool view_true(const json_t *object, const char *key);
 bool view_has(const json_t *object, const char *key); /* there and not null */
 

@@ -195,9 +195,9 @@ void view_job(const struct ctl *ctl, const json_t *job, FILE *out)
 {
 	const struct look *look = &ctl->look;
 	char size[HUMAN_SIZE], spent[HUMAN_SIZE], percent[16] = "";
-	double progress = view_real(job, "progress");
+	int progress = view_percent(job, "progress");
 	if (progress >= 0)
-		snprintf(percent, sizeof percent, "%d%%", (int)(progress * 100));
+		snprintf(percent, sizeof percent, "%d%%", progress);
 	print_count(look, "job", job, "job", out);
 	print_field(look, "user", view_text(job, "user"), out);
 	print_field(look, "name", view_text(job, "name"), out);

@@ -35,7 +35,7 @@ static char *running_facts(const struct look *look, bool bars, const json_t *run
 		free(bar);
 	}
 	if (progress >= 0)
-		fprintf(out, " %3d%%", (int)(progress * 100));
+		fprintf(out, " %3d%%", view_percent(running, "progress"));
 	if (view_has(running, "records"))
 		fprintf(out, "  %lld record%s", (long long)view_number(running, "records"),
 		        view_number(running, "records") == 1 ? "" : "s");

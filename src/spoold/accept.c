@@ -15,6 +15,7 @@
 struct sync_batch {
 	uint64_t tag;
 	struct upload_entry *entries; /* by batch_next, in the order of acceptance */
+	int errors[2 * INTAKE_BATCH_MAX]; /* of the descriptors */
 	struct sync_batch *next;
 };
 
@@ -58,7 +59,9 @@ static int new_job(struct daemon *d, const struct upload_entry *e, struct job *j
 	job->accepted_ms = d->wall_ms;
 	job->exit_code = EXIT_CODE_NONE;
 	job->records = RECORDS_NONE;
-	return job_set_text(&job->path, e->path);
+	/* The whole of it: texts are cut, a path that was cut leads nowhere. */
+	job->path = strdup(e->path);
+	return job->path == NULL ? -ENOMEM : 0;
 }
 
 static int accept_apply(struct daemon *d, struct change *c)
@@ -127,6 +130,28 @@ static void note_error(struct upload_entry *e, int error)
 	e->error = error;
 }
 
+/* Of these nothing is known to be lost. */
+static bool is_passing(int error)
+{
+	return error == -EINTR || error == -EAGAIN || error == -ENOMEM || error == -EBADF ||
+	       error == -EINVAL;
+}
+
+/* The kernel tells once that it could not write: a second fsync() would succeed
+ * without the data. So this upload is not taken as it is, not even by another
+ * spoold. */
+static void note_unsafe(struct daemon *d, struct upload_entry *e, int error)
+{
+	char *shown = escape_str(e->path);
+	log_error("user %s: incoming/%s did not reach the disk: %s; what it holds may be lost, so it "
+	          "is not taken until it is uploaded again (or touched, by somebody who made sure "
+	          "that it is whole)",
+	          e->user->name, shown == NULL ? "?" : shown, strerror(-error));
+	free(shown);
+	e->error = e->unsafe = error;
+	d->failed_count++;
+}
+
 /* Opens what has to be durable: each file, and the directories of their names.
  * A file that cannot be opened is not accepted. */
 static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fds)
@@ -135,7 +160,11 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 	for (struct upload_entry *e = entries; e != NULL; e = e->batch_next) {
 		int file = e->gone ? -ENOENT : tree_open_upload(d->tree, e->user->name, e->path);
 		int dir = file < 0 ? file : tree_open_incoming(d->tree, e->user->name, e->path);
+		int unsafe = file < 0 ? 0 : tree_is_unsafe(file, &e->look.ident);
 		note_error(e, dir < 0 ? dir : 0);
+		if (unsafe < 0)
+			note_unsafe(d, e, unsafe);
+		e->sync_at = file < 0 ? -1 : (int)n;
 		if (file >= 0)
 			fds[n++] = file;
 		if (dir >= 0)
@@ -177,7 +206,7 @@ void accept_send_batch(struct daemon *d)
 	}
 	struct sync_batch *batch = calloc(1, sizeof *batch);
 	size_t n = open_batch(d, entries, fds);
-	if (batch != NULL && sync_add(d->sync, d->intake.last_tag + 1, fds, n) == 0) {
+	if (batch != NULL && sync_add(d->sync, d->intake.last_tag + 1, fds, n, batch->errors) == 0) {
 		batch->tag = ++d->intake.last_tag;
 		batch->entries = entries;
 		batch->next = d->intake.batches;
@@ -206,12 +235,19 @@ static struct sync_batch *take_tag(struct daemon *d, uint64_t tag)
 	return batch;
 }
 
-static void put_off(struct daemon *d, struct upload_entry *entries)
+/* Who has an error is not taken. */
+static void note_sync_errors(struct daemon *d, struct sync_batch *batch)
 {
-	while (entries != NULL) {
-		struct upload_entry *e = entries;
-		entries = e->batch_next;
-		upload_again(d, e);
+	for (struct upload_entry *e = batch->entries; e != NULL; e = e->batch_next) {
+		if (e->sync_at < 0 || e->error != 0)
+			continue;
+		int file = batch->errors[e->sync_at], dir = batch->errors[e->sync_at + 1];
+		if (file < 0 && !is_passing(file)) {
+			note_unsafe(d, e, file);
+			tree_mark_unsafe(d->tree, e->user->name, e->path, &e->look.ident, file);
+		} else if (file < 0 || dir < 0) {
+			note_error(e, file < 0 ? file : dir);
+		}
 	}
 }
 
@@ -223,13 +259,9 @@ void intake_read_synced(struct daemon *d)
 		struct sync_batch *batch = take_tag(d, tag);
 		if (batch == NULL)
 			continue;
-		if (error != 0) {
-			log_error("uploads cannot be made durable: %s; they wait and are tried again",
-			          strerror(-error));
-			put_off(d, batch->entries);
-		} else {
-			take_batch(d, batch->entries);
-		}
+		if (error != 0)
+			note_sync_errors(d, batch);
+		take_batch(d, batch->entries);
 		free(batch);
 	}
 }

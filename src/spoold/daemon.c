@@ -64,13 +64,20 @@ static void spool_is_back(struct daemon *d, struct tree *again)
 
 bool daemon_mounted(struct daemon *d)
 {
-	if (!d->unmounted && tree_mounted(d->tree)) {
+	int r = d->unmounted ? -ENODEV : tree_mounted(d->tree);
+	if (r == 0) {
 		d->mount_seen_ms = d->steady_ms;
 		return true;
 	}
 	if (!d->unmounted) {
-		log_error("the spool at %s is not mounted (its marker is gone): nothing is concluded "
-		          "from that, no job starts until it is back", tree_root(d->tree));
+		if (r == -ENODEV)
+			log_error("the spool at %s is not mounted (its marker is gone): nothing is "
+			          "concluded from that, no job starts until it is back",
+			          tree_root(d->tree));
+		else
+			log_error("the marker of the spool at %s cannot be read: %s; until it can, the "
+			          "spool counts as not mounted and no job starts", tree_root(d->tree),
+			          strerror(-r));
 		d->unmounted = true;
 		d->mount_check_ms = d->steady_ms + MOUNT_CHECK_MS;
 		for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
@@ -180,6 +187,8 @@ static bool work_is_left(const struct daemon *d)
 bool daemon_finished(const struct daemon *d)
 {
 	bool quiet = d->dispatch.running == NULL && d->dispatch.claims == 0;
+	if (d->damaged)
+		return true;
 	/* Where the index cannot be written, the workers keep their results. */
 	if (d->stopping)
 		return turn_stalled(d) ? quiet || d->stop_forced : quiet && d->turn.changes == NULL;

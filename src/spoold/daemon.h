@@ -52,6 +52,7 @@ struct daemon {
 	bool stopping;         /* SIGTERM */
 	uint64_t stop_by_ms;   /* steady; running attempts are interrupted then */
 	bool stop_forced;
+	bool damaged;          /* the index is: spoold ends, with status 1 */
 	bool unmounted;        /* the spool's marker is gone: nothing is concluded from that */
 	uint64_t mount_check_ms; /* steady; when to look again */
 	uint64_t mount_seen_ms;  /* steady; when the marker was last seen */

@@ -25,7 +25,7 @@ struct claim {
 char *dispatch_cookie(const struct daemon *d, uint64_t job)
 {
 	char *cookie = NULL;
-	if (asprintf(&cookie, "%016" PRIx64 "-%" PRIu64, tree_id(d->tree), job) < 0)
+	if (asprintf(&cookie, "%016" PRIx64 "-%" PRIu64, tree_copy_id(d->tree), job) < 0)
 		return NULL;
 	return cookie;
 }
@@ -174,7 +174,7 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	if (r < 0) {
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {
-		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path);
+		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
 		r = dirfd < 0 ? dirfd : start(d, u, job, dirfd);
 		if (dirfd == -ENOENT)
 			recover_job(d, u, job);
@@ -305,7 +305,7 @@ static void on_started(struct daemon *d, struct running *r, uint64_t started_ms)
 	s->user = r->user;
 	s->job = r->job;
 	s->started_ms = started_ms;
-	turn_add(d, &s->change);
+	turn_add_rider(d, &s->change);
 }
 
 static void on_progress(struct running *r, const struct run_progress *p)

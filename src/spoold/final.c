@@ -1,6 +1,7 @@
 #include "spoold/result.h"
 
 #include "base/escape.h"
+#include "base/human.h"
 #include "base/log.h"
 #include "core/name.h"
 #include "spoold/daemon.h"
@@ -14,6 +15,7 @@
 /* The file of a final job got another name than its own, or is no more. */
 struct renamed {
 	struct change change;
+	const struct user *user;
 	uint64_t job;
 	char *name; /* NULL: the handler removed it */
 };
@@ -44,20 +46,26 @@ static int renamed_apply(struct daemon *d, struct change *c)
 static void renamed_finish(struct daemon *d, struct change *c, int error)
 {
 	struct renamed *n = (struct renamed *)c;
-	(void)d;
-	(void)error;
+	if (error == 0)
+		tree_drop_job(d->tree, n->user->name, n->job, "");
 	free(n->name);
 	free(n);
 }
 
-static void note_name(struct daemon *d, const struct job *job, const char *name)
+static const char *known_name(const struct job *job)
 {
-	bool as_known = name != NULL && strcmp(name, job->final_name != NULL ? job->final_name
-	                                                                      : job->path) == 0;
+	return job->final_name != NULL ? job->final_name : job->path;
+}
+
+static void note_name(struct daemon *d, const struct user *u, const struct job *job,
+                      const char *name)
+{
+	bool as_known = name != NULL && strcmp(name, known_name(job)) == 0;
 	struct renamed *n = as_known ? NULL : calloc(1, sizeof *n);
 	if (n == NULL)
 		return;
 	n->change = (struct change){.apply = renamed_apply, .finish = renamed_finish, .keep = true};
+	n->user = u;
 	n->job = job->id;
 	n->name = name == NULL ? NULL : strdup(name);
 	turn_add(d, &n->change);
@@ -86,9 +94,9 @@ static void not_moved(struct daemon *d, const struct user *u, const struct job *
 		m->job = job->id;
 		HASH_ADD(hh, d->dispatch.unmoved, job, sizeof m->job, m);
 		log_error("user %s: job %" PRIu64 " is %s but its file cannot be moved to %s: %s; it "
-		          "stays in processing and is tried again",
+		          "stays in processing and is tried again; %s %s/%s",
 		          u->name, job->id, job_state_name(job->state), place_name(job->place),
-		          strerror(-error));
+		          strerror(-error), human_remedy(error), tree_root(d->tree), u->name);
 	}
 	m->error = error;
 	if (heap_put(&d->dispatch.unmoved_due, &m->retry, d->steady_ms + DISPATCH_MOVE_RETRY_MS) < 0)
@@ -144,6 +152,7 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 		            (h->keep_logs == KEEP_LOGS_FAILED && failed),
 		.keep_output = true,
 		.reason = reason,
+		.known = known_name(job),
 	};
 	int r = tree_finish(d->tree, &f, &name);
 	/* Somebody removed a directory of ours. */
@@ -153,7 +162,7 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 	if (r < 0) {
 		not_moved(d, u, job, r);
 	} else {
-		note_name(d, job, name);
+		note_name(d, u, job, name);
 		moved(d, job->id);
 	}
 	free(name);

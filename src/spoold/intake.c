@@ -48,6 +48,10 @@ static void track(struct daemon *d, struct user *u, const char *path,
 	if (e->state == UPLOAD_OVER && !changed)
 		return;
 	room_leave(d, e);
+	if (changed)
+		e->unsafe = 0;
+	else if (e->unsafe != 0)
+		return;
 	e->look.found = by_scan && (is_new || e->look.found);
 	e->look.ident = *ident;
 	if (hint == WATCH_RENAMED_IN)
@@ -165,17 +169,20 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 	upload_set_due(d, e, d->steady_ms);
 }
 
-/* From here on it is watched like any other that arrives. All of them wait
- * equally long from the moment they were fed, and so keep their order. */
-static void let_it_settle(struct daemon *d, struct upload_entry *e)
+/* From here on it is watched like any other that arrives. What it was quiet
+ * already counts on; but what came later is not due before what came earlier. */
+static void let_it_settle(struct daemon *d, struct upload_entry *e, uint64_t due)
 {
+	struct user *u = e->user;
+	uint64_t settle_ms = u->settings->settle.settle_ms;
 	e->look.changed_steady_ms = d->steady_ms;
 	if (e->waits_for == SETTLE_CONVENTION)
 		return;
-	uint64_t settle_ms = e->user->settings->settle.settle_ms;
-	if (e->waits_for == SETTLE_WAIT)
-		e->user->backlog_ms = d->steady_ms + settle_ms;
-	upload_set_due(d, e, d->steady_ms + settle_ms);
+	if (backlog_waits(d, u))
+		due = due > u->backlog_ms ? due : u->backlog_ms;
+	e->look.changed_steady_ms = due > settle_ms ? due - settle_ms : 1;
+	u->backlog_ms = due;
+	upload_set_due(d, e, due);
 }
 
 void intake_take(struct daemon *d, struct user *u, const char *path)
@@ -205,7 +212,7 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 		d->scan.feeding++;
 		upload_set_due(d, e, due);
 	} else {
-		let_it_settle(d, e);
+		let_it_settle(d, e, due);
 	}
 }
 
@@ -278,7 +285,8 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 {
 	char path[JOB_PATH_MAX + 1];
 	if (hint->kind == WATCH_OVERFLOW) {
-		log_notice("more happened at once than the kernel could tell: looking everywhere again");
+		log_notice("more happened at once than the kernel could tell (%u. time): looking "
+		           "everywhere again", ++d->intake.overflows);
 		users_discover(d);
 		scan_want_all(d);
 		return;

@@ -23,6 +23,7 @@ struct intake {
 	size_t ready_n;
 	struct sync_batch *batches;    /* at the syncer */
 	uint64_t last_tag;
+	unsigned overflows;            /* of the kernel's queue of events, since the start */
 	bool mount_unseen;             /* the last tick did not look for the marker */
 };
 

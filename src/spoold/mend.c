@@ -59,6 +59,20 @@ static int end_outside(struct daemon *d, struct mend *m, struct job *job, bool d
 	return job_set_text(&job->error, done ? NULL : "it was moved to failed by somebody else");
 }
 
+/* Its log, and what else is left of it, go to failed. */
+static int vanished(struct daemon *d, struct job *job)
+{
+	/* An attempt that could not begin is none. */
+	if (job->state == JOB_QUEUED && job->attempt > 0)
+		job->attempt--;
+	to_processing(job);
+	job_step(job, JOB_EV_FAIL);
+	job->place = PLACE_FAILED;
+	job->finished_ms = d->wall_ms;
+	return job_set_text(&job->error,
+	                    "file vanished: it was removed from its place in processing");
+}
+
 static int mend_as(struct daemon *d, struct mend *m, struct job *job)
 {
 	switch (m->remedy) {
@@ -76,11 +90,7 @@ static int mend_as(struct daemon *d, struct mend *m, struct job *job)
 	case REMEDY_RECORD_DONE: return end_outside(d, m, job, true);
 	case REMEDY_RECORD_FAILED: return end_outside(d, m, job, false);
 	case REMEDY_VANISHED:
-		to_processing(job);
-		job_step(job, JOB_EV_FAIL);
-		job->place = PLACE_NOWHERE;
-		job->finished_ms = d->wall_ms;
-		return job_set_text(&job->error, "file vanished");
+		return vanished(d, job);
 	default:
 		return 0;
 	}

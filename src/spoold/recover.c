@@ -45,11 +45,14 @@ static bool read_news(struct daemon *d, const struct user *u, const struct job *
 	return news;
 }
 
+/* A result counts also where the handler removed its file. */
 static enum seen classify(const struct tree_found *found, bool news)
 {
+	if (news)
+		return SEEN_RESULT;
 	switch (found->place) {
 	case PLACE_INCOMING: return found->same ? SEEN_INCOMING : SEEN_INCOMING_OTHER;
-	case PLACE_PROCESSING: return news ? SEEN_RESULT : SEEN_PROCESSING;
+	case PLACE_PROCESSING: return SEEN_PROCESSING;
 	case PLACE_DONE: return SEEN_FINAL_DONE;
 	case PLACE_FAILED: return SEEN_FINAL_FAILED;
 	case PLACE_NOWHERE:
@@ -68,16 +71,20 @@ static void kill_strays(struct daemon *d, const struct user *u, const struct job
 	free(cookie);
 }
 
+/* A claim whose start is not in the index may have run all the same; so may one
+ * that is not in the index at all, but in the directories. */
 static void interrupted(struct daemon *d, struct user *u, const struct job *job, enum place place)
 {
+	bool claimed = job_state_is_active(job->state);
 	struct run_result result = {
 		.job = job->id,
-		.attempt = job->attempt,
+		.attempt = claimed ? job->attempt : job->attempt + 1,
 		.outcome = OUTCOME_INTERRUPTED,
 		.exit_code = EXIT_CODE_NONE,
 		.records = RECORDS_NONE,
-		/* A claim whose start is not in the index may have run all the same. */
-		.started_ms = job->state == JOB_PROCESSING ? job->started_ms : job->claimed_ms,
+		.started_ms = job->state == JOB_PROCESSING ? job->started_ms
+		              : claimed                    ? job->claimed_ms
+		                                           : d->wall_ms,
 		.finished_ms = d->wall_ms,
 	};
 	char text[] = "interrupted: the machine or spoold went down while it ran";
@@ -122,8 +129,9 @@ void recover_job(struct daemon *d, struct user *u, const struct job *job)
 		          strerror(-r));
 		return;
 	}
-	bool has_news = found.place == PLACE_PROCESSING && found.result &&
-	                read_news(d, u, job, &news);
+	bool may_have_run = found.place == PLACE_PROCESSING || found.place == PLACE_NOWHERE ||
+	                    (found.place == PLACE_INCOMING && !found.same);
+	bool has_news = may_have_run && found.result && read_news(d, u, job, &news);
 	enum seen seen = classify(&found, has_news);
 	/* Taking the lock of a user that is not reconciled is for recover_user(). */
 	bool locked = u->lock_fd < 0 && (!u->reconciled || user_lock(d, u) < 0);
@@ -158,6 +166,15 @@ static int drop_directory(struct daemon *d, const struct user *u, uint64_t id,
 	return r == -ENOTEMPTY ? 0 : r;
 }
 
+/* Is this the file of another job, which had this number before the index was
+ * lost? What was never claimed has no file there but its own, renamed by a claim
+ * that was forgotten. */
+static bool is_strange(const struct job *job, const char *name, const struct file_ident *ident)
+{
+	return name != NULL && job->place == PLACE_INCOMING &&
+	       !file_ident_same_inode(&job->ident, ident);
+}
+
 /* A private directory. Active jobs were looked at before. */
 static int visit_directory(void *ctx, uint64_t id, const char *name, const struct file_ident *ident)
 {
@@ -168,7 +185,7 @@ static int visit_directory(void *ctx, uint64_t id, const char *name, const struc
 	if (r < 0 && r != -ENOENT)
 		return r;
 	bool active = ours && job_state_is_active(job.state);
-	if (!ours && name != NULL)
+	if (name != NULL && (!ours || is_strange(&job, name, ident)))
 		r = adopt_file(v->d, v->user, id, name, ident);
 	else if (!ours)
 		r = drop_directory(v->d, v->user, id, NULL);

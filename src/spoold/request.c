@@ -41,26 +41,39 @@ void answer(struct daemon *d, const struct asker *a, json_t *object)
 		control_answer(d->control, a->client, object);
 }
 
-void answer_no(struct daemon *d, const struct asker *a, int exit_code, const char *format, ...)
+/* Names in it may be long: it is cut at a whole character, since half of one
+ * cannot be sent. */
+static json_t *sentence(const char *format, va_list args)
 {
 	char text[1024];
+	int n = vsnprintf(text, sizeof text, format, args);
+	if (n >= (int)sizeof text) {
+		size_t end = sizeof text - sizeof "...";
+		while (end > 0 && ((unsigned char)text[end] & 0xc0) == 0x80)
+			end--;
+		strcpy(text + end, "...");
+	}
+	return json_string(text);
+}
+
+void answer_no(struct daemon *d, const struct asker *a, int exit_code, const char *format, ...)
+{
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
+	json_t *text = sentence(format, args);
 	va_end(args);
-	json_t *object = json_pack("{s:b, s:s, s:i}", "ok", 0, "error", text, "exit", exit_code);
-	if (object != NULL)
-		control_answer(d->control, a->client, object);
+	/* NULL is answered too: nobody waits for ever. */
+	control_answer(d->control, a->client,
+	               json_pack("{s:b, s:o, s:i}", "ok", 0, "error", text, "exit", exit_code));
 }
 
 void answer_message(struct daemon *d, const struct asker *a, const char *format, ...)
 {
-	char text[1024];
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
+	json_t *text = sentence(format, args);
 	va_end(args);
-	answer(d, a, json_pack("{s:s}", "message", text));
+	answer(d, a, json_pack("{s:o}", "message", text));
 }
 
 bool may(const struct asker *a, const char *user)
@@ -251,7 +264,9 @@ void request_accepted(struct daemon *d, const struct user *u, const struct job *
 void request_tick(struct daemon *d)
 {
 	struct waiter *w, *tmp;
-	if (d->requests.look_ms <= d->steady_ms && d->steady_ms < d->requests.look_until_ms)
+	/* Also late, when the process was stopped for a while: request_next() asks
+	 * for as long as a look is owed. */
+	if (d->requests.look_ms <= d->steady_ms && d->requests.look_ms < d->requests.look_until_ms)
 		read_some(d);
 	DL_FOREACH_SAFE(d->requests.waiters, w, tmp) {
 		bool late = w->until_ms <= d->steady_ms;

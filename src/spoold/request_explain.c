@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/escape.h"
+#include "base/human.h"
 #include "core/name.h"
 #include "core/shape.h"
 #include "io/index_json.h"
@@ -90,9 +91,13 @@ static void behind_line(struct daemon *d, const struct job *job, unsigned ahead,
 static void explain_backoff(const struct job *job, struct explanation *e)
 {
 	char when[CLOCK_RFC3339_SIZE];
-	say(e->because, "attempt %u ended: %.300s; it is tried again at %s", job->attempt,
-	    job->error == NULL ? "interrupted" : job->error,
-	    clock_rfc3339(job->not_before_ms, when));
+	const char *why = job->error == NULL ? "interrupted" : job->error;
+	clock_rfc3339(job->not_before_ms, when);
+	if (job->attempt == 0)
+		say(e->because, "%.400s; it is tried again at %s", why, when);
+	else
+		say(e->because, "attempt %u ended: %.300s; it is tried again at %s", job->attempt, why,
+		    when);
 	say(e->next, "attempt %u", job->attempt + 1);
 }
 
@@ -160,18 +165,28 @@ static void explain_active(const struct daemon *d, const struct user *u, const s
 	say(e->next, "'spoolctl status %s' shows how far it is", u->name);
 }
 
+static void explain_stalled(const struct daemon *d, struct explanation *e)
+{
+	say(e->because, "the index cannot be written: %s", strerror(-d->turn.error));
+	say(e->next, "%s %s; it goes on by itself then", human_remedy(d->turn.error),
+	    d->config->index);
+}
+
 static void explain_live(struct daemon *d, const struct user *u, const struct job *job,
                          struct explanation *e)
 {
 	int error = dispatch_unmoved(d, job->id);
-	if (job->state == JOB_PENDING)
+	if (turn_stalled(d) && !job_state_is_final(job->state))
+		explain_stalled(d, e);
+	else if (job->state == JOB_PENDING)
 		explain_pending(d, u, job, e);
 	else if (job_state_is_active(job->state))
 		explain_active(d, u, job, e);
 	else if (error != 0) {
 		say(e->because, "it is %s, but its file could not be moved to %s: %s",
 		    job_state_name(job->state), place_name(job->place), strerror(-error));
-		say(e->next, "it is tried again every few seconds");
+		say(e->next, "it is tried again every few seconds; %s %s/%s", human_remedy(error),
+		    tree_root(d->tree), u->name);
 	}
 }
 
@@ -217,9 +232,15 @@ static void explain_arriving(const struct daemon *d, const struct user *u,
                              const struct upload_entry *entry, struct explanation *e)
 {
 	double settle_s = (double)u->settings->settle.settle_ms / 1000;
-	if (entry->state != UPLOAD_ARRIVING) {
+	if (turn_stalled(d)) {
+		explain_stalled(d, e);
+	} else if (entry->state != UPLOAD_ARRIVING) {
 		say(e->because, "it is complete and is being made durable");
 		say(e->next, "it becomes a job in a moment");
+	} else if (entry->unsafe != 0) {
+		say(e->because, "it did not reach the disk (%s): what it holds may be lost",
+		    strerror(-entry->unsafe));
+		say(e->next, "upload it again; who made sure that it is whole may 'touch' it instead");
 	} else if (entry->error != 0) {
 		say(e->because, "it cannot be taken: %s", strerror(-entry->error));
 		say(e->next, "it is tried again by itself; spoold's account must be able to read it");

@@ -1,4 +1,5 @@
 #include "base/escape.h"
+#include "base/human.h"
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
@@ -18,15 +19,17 @@ static json_t *daemon_status(const struct daemon *d)
 	json_t *root = shape_name(tree_root(d->tree));
 	json_t *since = shape_time(d->since_ms);
 	json_t *object = json_pack(
-		"{s:b, s:i, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:i, s:i}", "running", 1, "pid",
+		"{s:b, s:i, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:i, s:i, s:i}", "running", 1, "pid",
 		(int)getpid(), "version", SPOOLD_VERSION, "since", since, "root", root, "starting",
 		(int)d->starting, "stopped", (int)!sched_running(d->sched), "stopping",
 		(int)d->stopping, "mounted", (int)!d->unmounted, "workers",
-		(int)d->config->max_concurrent, "active", (int)sched_active(d->sched));
+		(int)d->config->max_concurrent, "active", (int)sched_active(d->sched), "overflows",
+		(int)d->intake.overflows);
 	if (object != NULL && d->turn.error != 0)
 		json_object_set_new(object, "problem",
-		                    json_sprintf("the index cannot be written: %s",
-		                                 strerror(-d->turn.error)));
+		                    json_sprintf("the index cannot be written: %s; %s %s",
+		                                 strerror(-d->turn.error),
+		                                 human_remedy(d->turn.error), d->config->index));
 	else if (object != NULL && d->unmounted)
 		json_object_set_new(object, "problem",
 		                    json_string("the spool is not mounted: nothing is taken in "

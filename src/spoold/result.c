@@ -144,10 +144,26 @@ static int follow_verdict(struct daemon *d, struct job *job, struct settlement *
 	return 0;
 }
 
+/* Its worker was leaving: it waits again as it did before its claim. */
+static bool never_began(const struct settlement *s, const struct job *job)
+{
+	return !s->recovered && job->state == JOB_QUEUED && s->result.started_ms == 0 &&
+	       s->result.outcome == OUTCOME_INTERRUPTED;
+}
+
+static int wait_again(struct daemon *d, struct job *job)
+{
+	job_step(job, JOB_EV_INTERRUPTED);
+	job->attempt--;
+	return index_put_job(d->index, job);
+}
+
 static int settle(struct daemon *d, struct settlement *s, struct job *job)
 {
 	const struct run_result *result = &s->result;
 	bool was_held = job->state == JOB_HELD;
+	if (never_began(s, job))
+		return wait_again(d, job);
 	catch_up(job, s);
 	int r = put_attempt(d, job, s);
 	if (r < 0)
@@ -255,6 +271,9 @@ static void add_settlement(struct daemon *d, struct user *u, const struct run_re
 	s->random = (uint32_t)(d->wall_ms * UINT64_C(2654435761) + result->job * 40503);
 	if (r != NULL && r->cancel_text != NULL)
 		s->canceled_by = strdup(r->cancel_text);
+	/* Its worker left before it could obey. */
+	if (r != NULL && r->cancel && result->outcome == OUTCOME_INTERRUPTED)
+		s->result.outcome = OUTCOME_CANCELED;
 	turn_add(d, &s->change);
 }
 
@@ -282,7 +301,7 @@ struct unclaim {
 
 static int unclaim_job(struct daemon *d, struct unclaim *u, struct job *job)
 {
-	char text[200];
+	char text[JOB_TEXT_MAX + 1];
 	job_step(job, JOB_EV_INTERRUPTED);
 	job->attempt--;
 	job->place = u->place;
@@ -296,8 +315,13 @@ static int unclaim_job(struct daemon *d, struct unclaim *u, struct job *job)
 		                            : "replaced or changed by its uploader before its turn");
 	}
 	job->not_before_ms = d->wall_ms + DISPATCH_CLAIM_RETRY_MS;
-	snprintf(text, sizeof text, "it could not be started: %s; tried again by itself",
-	         strerror(-u->error));
+	if (u->error == -ENOSPC || u->error == -EDQUOT || u->error == -EROFS)
+		snprintf(text, sizeof text,
+		         "it could not be started: %s; %s %s/%s, it is tried again by itself",
+		         strerror(-u->error), human_remedy(u->error), tree_root(d->tree), u->user->name);
+	else
+		snprintf(text, sizeof text, "it could not be started: %s; tried again by itself",
+		         strerror(-u->error));
 	return job_set_text(&job->error, text);
 }
 

@@ -58,7 +58,9 @@ static bool is_of_later_job(struct daemon *d, const struct user *u, const struct
 
 static bool purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
-	if ((job->place != PLACE_DONE && job->place != PLACE_FAILED) || is_of_later_job(d, u, job))
+	/* A file that was taken away before its turn left nothing. */
+	bool left = job->place != PLACE_NOWHERE || job->state != JOB_CANCELED;
+	if (!left || is_of_later_job(d, u, job))
 		return true;
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY : tree_purge_job(d->tree, u->name, job);
@@ -66,7 +68,7 @@ static bool purge_files(struct daemon *d, const struct user *u, const struct job
 		return true;
 	char *shown = escape_str(name);
 	log_warning("user %s: %s/%s is past its retention time but cannot be removed: %s", u->name,
-	            place_name(job->place), shown == NULL ? "?" : shown, strerror(-r));
+	            place_name(job_final_place(job->state)), shown == NULL ? "?" : shown, strerror(-r));
 	free(shown);
 	return false;
 }

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/fault.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -274,6 +275,7 @@ int setup_daemon(const struct setup *setup, struct daemon *d)
 	d->once = setup->once;
 	d->interval_ms = (uint64_t)(setup->interval_minutes * 60000);
 	raise_file_limit();
+	fault_explain(config->index);
 	int r = open_tree(d);
 	if (r == 0)
 		r = open_index(d);

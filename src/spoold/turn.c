@@ -1,5 +1,6 @@
 #include "spoold/turn.h"
 
+#include "base/human.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
 
@@ -7,9 +8,19 @@
 #include <string.h>
 #include <utlist.h>
 
+/* Each doubles the map. */
+enum { MAP_TRIES = 3 };
+
 void turn_add(struct daemon *d, struct change *c)
 {
 	DL_APPEND(d->turn.changes, c);
+}
+
+void turn_add_rider(struct daemon *d, struct change *c)
+{
+	if (d->turn.riders == NULL)
+		d->turn.riders_ms = d->steady_ms + TURN_RIDE_MS;
+	DL_APPEND(d->turn.riders, c);
 }
 
 bool turn_stalled(const struct daemon *d)
@@ -17,10 +28,12 @@ bool turn_stalled(const struct daemon *d)
 	return d->turn.error != 0;
 }
 
-/* What is beyond a turn's size stays for the next one. */
+/* What is beyond a turn's size stays for the next one. Riders are fewer than
+ * there are workers. */
 static struct change *take_turn(struct daemon *d)
 {
-	struct change *turn = NULL;
+	struct change *turn = d->turn.riders;
+	d->turn.riders = NULL;
 	for (unsigned n = 0; n < TURN_CHANGES_MAX && d->turn.changes != NULL; n++) {
 		struct change *c = d->turn.changes;
 		DL_DELETE(d->turn.changes, c);
@@ -29,24 +42,28 @@ static struct change *take_turn(struct daemon *d)
 	return turn;
 }
 
-static int apply_all(struct daemon *d, struct change *turn)
+/* *ret_failed is the one that did. */
+static int apply_all(struct daemon *d, struct change *turn, struct change **ret_failed)
 {
 	for (struct change *c = turn; c != NULL; c = c->next) {
 		int r = c->apply(d, c);
-		if (r < 0)
+		if (r < 0) {
+			*ret_failed = c;
 			return r;
+		}
 	}
 	return 0;
 }
 
 /* The claims come on top; they are what turn_add() has got meanwhile. */
-static int commit_once(struct daemon *d, struct change *turn)
+static int commit_once(struct daemon *d, struct change *turn, struct change **ret_failed)
 {
+	*ret_failed = NULL;
 	int r = index_begin(d->index);
 	if (r < 0)
 		return r;
 	dispatch_begin(d);
-	r = apply_all(d, turn);
+	r = apply_all(d, turn, ret_failed);
 	if (r == 0)
 		r = users_refresh(d);
 	if (r == 0)
@@ -76,19 +93,49 @@ static void finish_all(struct daemon *d, struct change *turn, int error)
 	d->turn.changes = kept;
 }
 
+/* These have changed nothing, and will come again in every try. */
+static bool is_refusal(int r)
+{
+	return r == -EINVAL || r == -ENOENT || r == -EEXIST;
+}
+
+/* A mistake of ours, or of what was found on the disk: it must not keep all
+ * others waiting for ever. */
+static void leave_out(struct daemon *d, struct change **turn, struct change *c, int error)
+{
+	log_error("the index refuses a change (%s): it is left out, and looked at again at the next "
+	          "start. Please report this, with the lines before", strerror(-error));
+	DL_DELETE(*turn, c);
+	c->finish(d, c, error);
+}
+
+static void give_back_claims(struct daemon *d, int error)
+{
+	struct change *claims = d->turn.changes;
+	d->turn.changes = NULL;
+	users_turn_ended(d, true);
+	finish_all(d, claims, error);
+}
+
 /* Returns the outcome; *ret_turn is all that took part, claims included. */
 static int commit(struct daemon *d, struct change **ret_turn)
 {
 	struct change *turn = take_turn(d), *rest = d->turn.changes;
 	d->turn.changes = NULL;
-	int r = commit_once(d, turn);
-	/* A full map is grown by the next begin. */
-	for (int n = 0; r == -ENOSPC && n < 3 && index_map_was_full(d->index); n++) {
-		struct change *claims = d->turn.changes;
+	struct change *failed;
+	int r = commit_once(d, turn, &failed);
+	for (int grown = 0;;) {
+		bool refused = failed != NULL && is_refusal(r);
+		/* A full map is grown by the next begin. */
+		if (!refused && (r != -ENOSPC || !index_map_was_full(d->index) || grown++ == MAP_TRIES))
+			break;
+		give_back_claims(d, r);
+		if (refused)
+			leave_out(d, &turn, failed, r);
+		/* What came of that is for the next turn. */
+		DL_CONCAT(rest, d->turn.changes);
 		d->turn.changes = NULL;
-		users_turn_ended(d, true);
-		finish_all(d, claims, r);
-		r = commit_once(d, turn);
+		r = commit_once(d, turn, &failed);
 	}
 	struct change *claims = d->turn.changes;
 	DL_CONCAT(turn, claims);
@@ -97,22 +144,23 @@ static int commit(struct daemon *d, struct change **ret_turn)
 	return r;
 }
 
-static const char *hint(int error)
+/* A damaged index is rebuilt by a start; a service manager makes one. */
+static void note_damage(struct daemon *d)
 {
-	switch (error) {
-	case -ENOSPC: return "make room where the index lies";
-	case -EROFS: return "it lies on a file system that is mounted read-only";
-	case -EBADMSG: return "it is damaged; stop spoold and start it again, it will be rebuilt";
-	default: return "see the system's log";
-	}
+	log_error("the index %s is damaged, or was moved away: spoold ends, so that it is started "
+	          "again and rebuilds it from the directories. Files are safe where they are; workers "
+	          "finish what they run, and keep the results", d->config->index);
+	d->damaged = true;
 }
 
 static void note_outcome(struct daemon *d, int error)
 {
-	if (error != 0 && d->turn.error != error)
-		log_error("the index cannot be written: %s; %s. Files are safe where they are, work "
+	if (error == -EBADMSG && d->turn.error != error)
+		note_damage(d);
+	else if (error != 0 && d->turn.error != error)
+		log_error("the index cannot be written: %s; %s %s. Files are safe where they are, work "
 		          "goes on by itself when this is over",
-		          strerror(-error), hint(error));
+		          strerror(-error), human_remedy(error), d->config->index);
 	if (error == 0 && d->turn.error != 0)
 		log_notice("the index can be written again");
 	d->turn.error = error;
@@ -123,9 +171,13 @@ void turn_run(struct daemon *d)
 {
 	if (turn_stalled(d) && d->steady_ms < d->turn.retry_ms)
 		return;
-	if (d->turn.changes == NULL && !turn_stalled(d)) {
+	bool ride = d->turn.riders != NULL && d->steady_ms >= d->turn.riders_ms;
+	if (d->turn.changes == NULL && !ride && !turn_stalled(d)) {
 		/* Views may have changed without a change: a lock, a reload. */
-		if (users_refresh(d) < 0 || !dispatch_ready(d))
+		int r = users_refresh(d);
+		if (r == -EBADMSG)
+			note_outcome(d, r);
+		if (r < 0 || !dispatch_ready(d))
 			return;
 	}
 	struct change *turn;
@@ -146,14 +198,18 @@ uint64_t turn_next(const struct daemon *d)
 {
 	if (turn_stalled(d))
 		return d->turn.retry_ms;
-	return d->turn.changes != NULL ? 0 : UINT64_MAX;
+	if (d->turn.changes != NULL)
+		return 0;
+	return d->turn.riders != NULL ? d->turn.riders_ms : UINT64_MAX;
 }
 
 void turn_clear(struct daemon *d)
 {
-	while (d->turn.changes != NULL) {
-		struct change *c = d->turn.changes;
-		DL_DELETE(d->turn.changes, c);
+	DL_CONCAT(d->turn.riders, d->turn.changes);
+	d->turn.changes = NULL;
+	while (d->turn.riders != NULL) {
+		struct change *c = d->turn.riders;
+		DL_DELETE(d->turn.riders, c);
 		c->finish(d, c, -ECANCELED);
 	}
 }

@@ -6,7 +6,8 @@
  * So a commit always comes before its rename, and many cost as much as one.
  *
  * A transaction that fails is taken back whole. Changes that report a fact
- * (`keep`) wait for the next try; the others are told, and end. */
+ * (`keep`) wait for the next try; the others are told, and end. A change that
+ * the index refuses, which it would in every try, is told and ends alone. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,6 +28,8 @@ struct change {
 
 struct turn {
 	struct change *changes;
+	struct change *riders; /* wait for a commit that is made for another reason ... */
+	uint64_t riders_ms;    /* ... until then; steady */
 	uint64_t retry_ms;    /* steady; no try before, after a failure */
 	int error;            /* of the last try, 0 = none */
 	uint64_t commits;     /* for status */
@@ -39,7 +42,14 @@ enum { TURN_RETRY_MS = 1000 };
  * takes some 20 ms. */
 enum { TURN_CHANGES_MAX = 2048 };
 
+/* News that can wait for this long do not cost a commit of their own: that a
+ * job has started is told by its result as well. */
+enum { TURN_RIDE_MS = 100 };
+
 void turn_add(struct daemon *d, struct change *c);
+/* A change that rides along with the next commit, or makes one after
+ * TURN_RIDE_MS. It is applied before all that turn_add() brought since. */
+void turn_add_rider(struct daemon *d, struct change *c);
 /* Is the index failing? Then nothing new should be taken in. */
 bool turn_stalled(const struct daemon *d);
 void turn_run(struct daemon *d);

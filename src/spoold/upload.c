@@ -151,7 +151,8 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 	e->state = UPLOAD_ARRIVING;
 	room_arrived(d, e);
 	e->look.changed_steady_ms = d->steady_ms;
-	upload_set_due(d, e, d->steady_ms + e->user->settings->settle.settle_ms);
+	if (e->unsafe == 0)
+		upload_set_due(d, e, d->steady_ms + e->user->settings->settle.settle_ms);
 }
 
 uint64_t upload_count_arriving(const struct user *u)
@@ -169,7 +170,9 @@ bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 	const struct user *u = e->user;
 	if (e->from_scan || e->look.found || e->state == UPLOAD_OVER)
 		return false;
-	return u->scan_running || !u->scanned || d->steady_ms <= backlog_until(u);
+	/* Between two scans of it in a row: events were lost meanwhile. */
+	bool next = d->scan.phase == SCAN_IDLE && d->scan.wanted == u;
+	return u->scan_running || next || !u->scanned || d->steady_ms <= backlog_until(u);
 }
 
 /* All of a user that wait go on in the same millisecond, each with its old

@@ -27,6 +27,8 @@ struct upload_entry {
 	uint64_t first_ms;      /* wall */
 	bool gone;              /* dropped while syncing or accepting */
 	int error;              /* why it could not be made durable, or 0 */
+	int unsafe;             /* its data did not reach the disk: why, or 0; until it changes */
+	int sync_at;            /* place of its file among the descriptors of its batch, or -1 */
 	bool from_scan;         /* counts in scan.feeding */
 	enum quota_answer lacks; /* while over; QUOTA_ROOM: behind others, or to be asked again */
 	bool in_line;           /* for room; else while over: too large */

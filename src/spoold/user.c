@@ -38,13 +38,30 @@ struct join {
 	struct change change;
 	struct user *user;
 	struct user_row row;
+	uint64_t last_id; /* of the private directories that are there */
 };
+
+/* No job has a larger number, unless somebody made it up. */
+#define JOB_ID_PLAUSIBLE (UINT64_C(1) << 53)
 
 static int join_apply(struct daemon *d, struct change *c)
 {
 	struct join *join = (struct join *)c;
 	user_row_clear(&join->row);
-	return index_add_user(d->index, join->user->name, &join->row);
+	/* Where the index was lost, files of its jobs may still be there, and be
+	 * worked on: the place of one is not for another. */
+	int r = index_reserve_ids(d->index, join->last_id);
+	return r < 0 ? r : index_add_user(d->index, join->user->name, &join->row);
+}
+
+static int note_id(void *ctx, uint64_t id, const char *path, const struct file_ident *ident)
+{
+	struct join *join = ctx;
+	(void)path;
+	(void)ident;
+	if (id > join->last_id && id < JOB_ID_PLAUSIBLE)
+		join->last_id = id;
+	return 0;
 }
 
 static bool number_user(struct daemon *d, struct user *u, uint32_t number)
@@ -103,11 +120,14 @@ static int begin_join(struct daemon *d, const char *name)
 	}
 	join->change = (struct change){.apply = join_apply, .finish = join_finish, .keep = true};
 	join->user = u;
+	int r = tree_each_processing(d->tree, name, note_id, join);
+	if (r < 0 && r != -ENOENT)
+		log_warning("user %s: processing cannot be read: %s", name, strerror(-r));
 	turn_add(d, &join->change);
 	return 0;
 }
 
-bool users_make_directories(struct daemon *d, const char *name)
+static int make_directories(struct daemon *d, const char *name, unsigned *ret_made)
 {
 	unsigned made = 0;
 	int r = tree_make_user(d->tree, name, (uid_t)-1, (gid_t)-1, &made);
@@ -116,7 +136,14 @@ bool users_make_directories(struct daemon *d, const char *name)
 		            name, strerror(-r), name);
 	else if (made > 0)
 		log_info("user %s: made %u missing director%s", name, made, made == 1 ? "y" : "ies");
-	return r == 0 && made > 0;
+	*ret_made = made;
+	return r;
+}
+
+bool users_make_directories(struct daemon *d, const char *name)
+{
+	unsigned made;
+	return make_directories(d, name, &made) == 0 && made > 0;
 }
 
 int users_meet(struct daemon *d, const char *name)
@@ -129,10 +156,13 @@ int users_meet(struct daemon *d, const char *name)
 		free(shown);
 		return 0;
 	}
+	unsigned made;
+	bool incomplete = make_directories(d, name, &made) < 0;
+	int r = user_find(d, name) == NULL ? begin_join(d, name) : 0;
 	struct user *u = user_find(d, name);
-	users_make_directories(d, name);
-	if (u == NULL)
-		return begin_join(d, name);
+	if (r < 0 || u == NULL)
+		return r;
+	u->incomplete = incomplete;
 	/* Its directory may be a new one. */
 	if (u->number != 0) {
 		user_watch(d, u);
@@ -144,7 +174,8 @@ int users_meet(struct daemon *d, const char *name)
 static int meet_each(void *ctx, const char *name, const char *problem)
 {
 	struct daemon *d = ctx;
-	return problem != NULL || user_find(d, name) == NULL ? users_meet(d, name) : 0;
+	const struct user *u = user_find(d, name);
+	return problem != NULL || u == NULL || u->incomplete ? users_meet(d, name) : 0;
 }
 
 int users_watch_root(struct daemon *d)

@@ -29,6 +29,7 @@ struct user {
 	const struct user_settings *settings; /* the configuration's, renewed by a reload */
 	int lock_fd;             /* the worker lock, -1 = not held */
 	bool lock_wanted;        /* somebody else has it: in users.locks */
+	bool incomplete;         /* a directory could not be made: tried again by users_discover() */
 	bool reconciled;         /* index and directories agree: jobs may start */
 	bool refreshing;         /* in users.touched */
 	bool polled;             /* not watched: scanned every poll_seconds */

@@ -77,12 +77,13 @@ class Result:
 
 
 class Spool:
-    def __init__(self, base, config=None, users=("alice",), handler=OK, overlap_allowed=False):
+    def __init__(self, base, config=None, users=("alice",), handler=OK, overlap_allowed=False,
+                 root="spool"):
         self.base = base
-        self.root = os.path.join(base, "spool")
+        self.root = os.path.join(base, root)
         self.config_path = os.path.join(base, "config.json")
         self.stderr_path = os.path.join(base, "spoold.stderr")
-        self.config = merge(FAST, config)
+        self.config = merge(merge(FAST, {"spool": {"root": root}}), config)
         self.overlap_allowed = overlap_allowed
         self.journal = Journal(os.path.join(base, "journal"))
         self.daemon = None
@@ -95,7 +96,7 @@ class Spool:
         os.chmod(self.journal.path, 0o666)
         self.handler(handler)
         self.write_config()
-        os.mkdir(self.root)
+        os.makedirs(self.root, exist_ok=True)
         os.chmod(self.root, 0o755)
         for user in users:
             self.add_user(user)

@@ -31,6 +31,18 @@ class Garbage(SystemTest):
             self.assertIn(answer["exit"], (1, 2), body)
         self.still_answers(spool)
 
+    def test_long_names_are_answered(self):
+        """Each request gets its answer, however long the name it speaks of."""
+        spool = self.spool()
+        for name in ("\u00e9" * 2000, "x" + "\u00e9" * 2000, "\U0001f600" * 5000):
+            for body in ({"command": "status", "user": name},
+                         {"command": "explain", "path": f"alice/incoming/{name}"},
+                         {"command": "explain", "path": name}):
+                answer = spool.request(body)
+                self.assertFalse(answer["ok"], body["command"])
+                self.assertTrue(answer["error"].isprintable(), answer)
+        self.still_answers(spool)
+
     def test_several_questions_in_order(self):
         """src/io/control.h: requests of one client are answered in order."""
         spool = self.spool()

@@ -37,7 +37,7 @@ class Order(SystemTest):
     def test_order_of_what_arrives_during_a_start(self):
         """Promise 3: what a start finds, some of it too young to be taken at
         once, and what is moved in meanwhile make one line."""
-        users = [f"user{n}" for n in range(8)]
+        users = [f"user{n}" for n in range(4)]
         names = [f"{n:03}.csv" for n in range(60)]
         spool = self.spool({"job_processing": {"auto_start_processing": False}}, users=users)
         for user in users:

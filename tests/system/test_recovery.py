@@ -184,6 +184,25 @@ exit 0
             spool.wait_state(name, "done")
         self.assertEqual([s.name for s in spool.journal.starts("alice")], names)
 
+    def test_young_ones_found_at_the_start_keep_their_order(self):
+        """Promise 3: of two that are not quiet yet when they are found, the
+        later one does not overtake the earlier one, however late the daemon
+        wakes up."""
+        spool = self.spool({"spool": {"settle_seconds": 1}})
+        spool.kill9()
+        spool.drop("alice", "a.csv")
+        time.sleep(0.5)
+        spool.drop("alice", "b.csv")
+        spool.restart()
+        # Between the moments at which the two are due.
+        time.sleep(0.6)
+        spool.daemon.send_signal(signal.SIGSTOP)
+        time.sleep(0.6)
+        spool.daemon.send_signal(signal.SIGCONT)
+        for name in ("a.csv", "b.csv"):
+            spool.wait_state(name, "done")
+        self.assertEqual(spool.journal.order("alice"), ["a.csv", "b.csv"])
+
     def test_killed_again_and_again_at_the_start(self):
         """Section 4: recovery itself may be cut short."""
         spool = self.spool(handler="sleep 0.05\n")
@@ -287,6 +306,61 @@ class Index(SystemTest):
         spool.wait_state("stays.csv", "done")
         spool.wait_file("found.csv")
         self.assertEqual(spool.journal.starts("alice", "outside.csv"), [])
+
+
+    def test_index_lost_while_an_old_worker_runs(self):
+        """Promise 1: the jobs of the new index get no numbers of files that are
+        still worked on by the old one's."""
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        stamp = spool.wait_started("a.csv")
+        for name in ("b.csv", "c.csv"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "pending")
+        spool.kill9()
+        shutil.rmtree(spool.index_path())
+        spool.restart()
+        numbers = {spool.wait_state(name, "pending")["job"] for name in ("b.csv", "c.csv")}
+        self.assertNotIn(stamp.job, numbers)
+        spool.open_gate()
+        for name in ("a.csv", "b.csv", "c.csv"):
+            spool.wait_file(name)
+        self.assertEqual([s.attempt for s in spool.journal.starts("alice", "a.csv")], [1])
+
+    def test_number_of_a_lost_job_given_again(self):
+        """The same where it has happened: both files are kept and worked off."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}})
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "pending")["job"]
+        spool.kill9()
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private)
+        with open(os.path.join(private, b"lost.csv"), "wb") as file:
+            file.write(b"lost")
+        spool.expect("alice", "lost.csv", b"lost")
+        spool.restart()
+        spool.ctl("start")
+        for name in ("a.csv", "lost.csv"):
+            spool.wait_file(name)
+
+    def test_claim_that_the_index_forgot(self):
+        """Section 4: what a power cut can leave with durability "relaxed": the
+        rename of a claim, not its commit. It may have run, so it counts as an
+        attempt; and nobody else waits for it."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}},
+                           users=("alice", "bob"))
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "pending")["job"]
+        spool.kill9()
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private)
+        os.rename(spool.path("alice", "incoming", "a.csv"), os.path.join(private, b"a.csv"))
+        spool.restart()
+        spool.ctl("start")
+        spool.drop("bob", "b.csv")
+        spool.wait_state("b.csv", "done", "bob", limit=20)
+        self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["attempt"], 2)
+        self.assertEqual([s.attempt for s in spool.journal.starts("alice")], [2])
 
 
 class Stopping(SystemTest):

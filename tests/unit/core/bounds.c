@@ -31,6 +31,15 @@ Test(bounds, no_such_event_leads_anywhere, .signal = SIGABRT)
 	job_next_state(JOB_PENDING, JOB_EVENTS);
 }
 
+Test(bounds, a_text_without_a_whole_character_is_cut_all_the_same)
+{
+	char *bytes = repeat('\xbf', JOB_TEXT_MAX + 1, ""), *text = NULL;
+	cr_assert_eq(job_set_text(&text, bytes), 0);
+	cr_assert_leq(strlen(text), JOB_TEXT_MAX);
+	free(text);
+	free(bytes);
+}
+
 Test(bounds, a_copy_is_whole_or_cleared)
 {
 	if (!MEMORY_OUT)

@@ -1,7 +1,9 @@
 #include "core/message.h"
+#include "core/name.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +220,16 @@ Test(message, garbage_is_refused)
 	}
 }
 
+static void refuse_json(const json_t *json, int expected, const char *what)
+{
+	struct message got = {0};
+	char *text = json_dumps(json, JSON_COMPACT);
+	cr_assert_eq(message_decode(text, strlen(text), &got), expected, "%s: %s", what, text);
+	if (expected == 0)
+		message_clear(&got);
+	free(text);
+}
+
 static void refuse_order(const char *what, void (*spoil)(struct run_order *))
 {
 	struct message m = {.type = MESSAGE_RUN, .order = an_order(a_command())};
@@ -244,6 +256,16 @@ static void strange_user(struct run_order *o) { set(&o->user, "../root"); }
 static void no_cookie(struct run_order *o) { set(&o->cookie, ""); }
 static void no_program(struct run_order *o) { set(&o->command[0], ""); }
 static void no_attempt(struct run_order *o) { o->attempt = 0; }
+static void no_job(struct run_order *o) { o->job = 0; }
+static void no_name(struct run_order *o) { set(&o->name, ""); }
+static void dot_as_name(struct run_order *o) { set(&o->name, "."); }
+static void long_name(struct run_order *o)
+{
+	char name[NAME_FILE_MAX + 2];
+	memset(name, 'x', sizeof name - 1);
+	name[sizeof name - 1] = '\0';
+	set(&o->name, name);
+}
 
 Test(message, orders_that_could_do_harm_are_refused)
 {
@@ -254,6 +276,88 @@ Test(message, orders_that_could_do_harm_are_refused)
 	refuse_order("cookie", no_cookie);
 	refuse_order("program", no_program);
 	refuse_order("attempt", no_attempt);
+	refuse_order("job", no_job);
+	refuse_order("no name", no_name);
+	refuse_order("name .", dot_as_name);
+	refuse_order("name that no file has", long_name);
+}
+
+/* One field after the other is missing, or of another kind than it should be. */
+Test(message, each_field_is_there_and_of_its_kind)
+{
+	static const char *const optional[] = {"run_as", "records", "error", "message"};
+	struct message messages[] = {
+		{.type = MESSAGE_RUN, .order = an_order(a_command())},
+		{.type = MESSAGE_CANCEL, .job = 1, .interrupt = true},
+		{.type = MESSAGE_RESULT, .result = {.job = 1, .attempt = 1, .outcome = OUTCOME_FAILED}},
+		{.type = MESSAGE_PROGRESS, .progress = {.job = 1, .progress = 0.5}},
+	};
+	for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
+		char *data = NULL;
+		size_t size = 0;
+		const char *key;
+		json_t *value;
+		cr_assert_eq(message_encode(&messages[i], &data, &size), 0);
+		json_t *whole = json_loads(data, 0, NULL);
+		free(data);
+		json_object_foreach(whole, key, value) {
+			bool may_miss = strcmp(key, "progress") == 0;
+			for (size_t o = 0; o < sizeof optional / sizeof *optional; o++)
+				may_miss = may_miss || strcmp(key, optional[o]) == 0;
+			json_t *spoilt = json_copy(whole);
+			json_object_del(spoilt, key);
+			refuse_json(spoilt, may_miss ? 0 : -EBADMSG, key);
+			json_object_set_new(spoilt, key, json_object());
+			refuse_json(spoilt, -EBADMSG, key);
+			json_object_set_new(spoilt, key, json_pack("[{}]"));
+			refuse_json(spoilt, -EBADMSG, key);
+			json_decref(spoilt);
+		}
+		json_decref(whole);
+		message_clear(&messages[i]);
+	}
+}
+
+Test(message, what_could_not_arrive_is_not_sent)
+{
+	struct message m = {.type = MESSAGE_RUN, .order = an_order(a_command())};
+	char *data = NULL, *cookie = m.order.cookie, **command = m.order.command;
+	size_t size = 0;
+	m.order.cookie = NULL;
+	cr_assert_eq(message_encode(&m, &data, &size), -EINVAL);
+	m.order.cookie = cookie;
+	m.order.command = NULL;
+	cr_assert_eq(message_encode(&m, &data, &size), -EINVAL);
+	m.order.command = command;
+	message_clear(&m);
+}
+
+Test(message, what_is_too_large_is_not_read)
+{
+	struct message got = {.type = MESSAGE_TYPES};
+	char *data = malloc(MESSAGE_MAX + 2);
+	memset(data, ' ', MESSAGE_MAX + 1);
+	memcpy(data, "{\"type\":\"quit\"}", 15);
+	cr_assert_eq(message_decode(data, MESSAGE_MAX, &got), 0);
+	got.type = MESSAGE_TYPES;
+	cr_assert_eq(message_decode(data, MESSAGE_MAX + 1, &got), -EBADMSG);
+	cr_assert_eq(got.type, MESSAGE_TYPES);
+	free(data);
+}
+
+Test(message, a_kept_result_of_no_job_or_attempt_is_refused)
+{
+	struct run_result result = {.job = 1, .attempt = 1, .outcome = OUTCOME_FAILED}, got = {0};
+	char *data = NULL;
+	size_t size = 0;
+	result.job = 0;
+	cr_assert_eq(run_result_encode(&result, &data, &size), 0);
+	cr_assert_eq(run_result_decode(data, size, &got), -EBADMSG);
+	free(data);
+	result = (struct run_result){.job = 1, .outcome = OUTCOME_FAILED};
+	cr_assert_eq(run_result_encode(&result, &data, &size), 0);
+	cr_assert_eq(run_result_decode(data, size, &got), -EBADMSG);
+	free(data);
 }
 
 Test(message, cut_and_flipped_bytes_never_do_harm)

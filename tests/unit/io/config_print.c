@@ -102,6 +102,19 @@ Test(config_print, a_path_that_is_no_utf8_is_printed_escaped)
 	free(all);
 }
 
+/* It goes to a terminal, or into a config.yaml. */
+Test(config_print, what_a_terminal_would_obey_is_written_with_backslashes)
+{
+	expect_good(&place, "{\"spool\": {\"marker_suffix\": "
+	                    "\".\\u0085\\u202e\\u007f\\ufeff\\u00e9\\ud83d\\ude00\"}}");
+	char *first = printed(place.config);
+	cr_expect_not_null(strstr(first, "\".\\u0085\\u202e\\u007f\\ufeff\xc3\xa9\xf0\x9f\x98\x80\""), "%s", first);
+	cr_assert_eq(parse_yaml(&place, first), 0);
+	cr_expect_str_eq(place.config->defaults.marker_suffix,
+	                 ".\xc2\x85\xe2\x80\xae\x7f\xef\xbb\xbf\xc3\xa9\xf0\x9f\x98\x80");
+	free(first);
+}
+
 Test(config_print, what_takes_a_restart_is_named)
 {
 	struct config_report report = {0};

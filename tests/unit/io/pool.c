@@ -112,11 +112,17 @@ static size_t children(pid_t *ret, size_t max)
 		if (atoi(entry->d_name) <= 0)
 			continue;
 		snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
-		char *text = get_file(path), *name_end = strrchr(text, ')');
+		char text[512] = "";
+		FILE *stat_file = fopen(path, "re");
+		/* It may end as we look. */
+		if (stat_file != NULL && fgets(text, sizeof text, stat_file) == NULL)
+			text[0] = '\0';
+		if (stat_file != NULL)
+			fclose(stat_file);
+		const char *name_end = strrchr(text, ')');
 		if (name_end != NULL && sscanf(name_end + 1, " %c %d", &state, &parent) == 2 &&
 		    parent == getpid() && state != 'Z' && n < max)
 			ret[n++] = (pid_t)atoi(entry->d_name);
-		free(text);
 	}
 	closedir(proc);
 	return n;
@@ -460,6 +466,29 @@ Test(pool, sigterm_makes_a_worker_interrupt_its_job_and_leave)
 		cr_assert_eq(pool_next(p, &ev), 0);
 		usleep(5000);
 	}
+}
+
+Test(pool, a_job_given_to_a_worker_that_leaves_was_never_begun)
+{
+	unsigned refused = 0;
+	script(&w, "exit 0");
+	for (uint64_t job = 100; job < 200; job++) {
+		pid_t workers[4];
+		w.order.job = job;
+		run_job();
+		struct pool_event ev = next_but_progress();
+		bool began = ev.kind == POOL_STARTED;
+		if (began)
+			ev = next_but_progress();
+		cr_assert_eq(ev.kind, POOL_RESULT);
+		cr_assert_eq(ev.message.result.outcome, began ? OUTCOME_SUCCEEDED : OUTCOME_INTERRUPTED);
+		cr_assert_eq(ev.message.result.started_ms > 0, began);
+		refused += !began;
+		pool_ack(p, job);
+		for (size_t n = children(workers, 4); n > 0; n--)
+			kill(workers[n - 1], SIGTERM);
+	}
+	cr_log_info("%u of 100 were refused", refused);
 }
 
 Test(pool, ctrl_c_and_hangup_do_not_reach_workers)

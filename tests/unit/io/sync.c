@@ -113,7 +113,7 @@ static int sync_one(const int *fds, size_t n)
 {
 	uint64_t tag;
 	int error;
-	cr_assert_eq(sync_add(s, 4711, fds, n), 0);
+	cr_assert_eq(sync_add(s, 4711, fds, n, NULL), 0);
 	wait_for_end(&tag, &error);
 	cr_expect_eq(tag, 4711);
 	return error;
@@ -177,6 +177,22 @@ Test(sync, an_error_does_not_stop_the_rest)
 	cr_expect_eq(sync_one(fds, 1), 0);
 }
 
+Test(sync, each_descriptor_has_its_own_error)
+{
+	int fds[] = {open_dir("."), open_file("a"), open_file("b"), open_file("a")};
+	int errors[] = {1, 1, 1, 1};
+	uint64_t tag;
+	int error;
+	calls.fail = inode(fds[1]);
+	cr_assert_eq(sync_add(s, 1, fds, 4, errors), 0);
+	wait_for_end(&tag, &error);
+	cr_expect_eq(error, -EIO);
+	cr_expect_eq(errors[0], 0);
+	cr_expect_eq(errors[1], -EIO);
+	cr_expect_eq(errors[2], 0);
+	cr_expect_eq(errors[3], -EIO, "the same file once more");
+}
+
 Test(sync, many_files_of_one_disk_are_synced_together)
 {
 	struct statfs fs;
@@ -217,7 +233,7 @@ Test(sync, batches_end_in_order)
 	int error;
 	for (uint64_t i = 0; i < BATCHES; i++) {
 		int fds[] = {open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
-		cr_assert_eq(sync_add(s, i, fds, 1), 0);
+		cr_assert_eq(sync_add(s, i, fds, 1, NULL), 0);
 	}
 	for (uint64_t i = 0; i < BATCHES; i++) {
 		wait_for_end(&tag, &error);
@@ -234,12 +250,12 @@ Test(sync, the_caller_is_not_kept_waiting)
 {
 	calls.hold = true;
 	int fd = open_file("slow");
-	cr_assert_eq(sync_add(s, 1, &fd, 1), 0);
+	cr_assert_eq(sync_add(s, 1, &fd, 1, NULL), 0);
 	sem_wait(&calls.arrived);
 	uint64_t tag;
 	int error;
 	fd = open_file("next");
-	cr_assert_eq(sync_add(s, 2, &fd, 1), 0);
+	cr_assert_eq(sync_add(s, 2, &fd, 1, NULL), 0);
 	cr_expect_eq(sync_next(s, &tag, &error), 0);
 	calls.hold = false;
 	sem_post(&calls.go);
@@ -274,7 +290,7 @@ Test(sync, freeing_waits_for_the_batch_at_work_and_closes_the_rest)
 	int fds[] = {open_file("a"), open_file("b"), open_file("c")};
 	calls.hold = true;
 	for (size_t i = 0; i < 3; i++)
-		cr_assert_eq(sync_add(s, i, &fds[i], 1), 0);
+		cr_assert_eq(sync_add(s, i, &fds[i], 1, NULL), 0);
 	sem_wait(&calls.arrived);
 	pthread_t helper;
 	cr_assert_eq(pthread_create(&helper, NULL, let_go, NULL), 0);
@@ -289,7 +305,7 @@ Test(sync, freeing_waits_for_the_batch_at_work_and_closes_the_rest)
 Test(sync, freeing_with_results_untaken)
 {
 	int fd = open_file("a");
-	cr_assert_eq(sync_add(s, 1, &fd, 1), 0);
+	cr_assert_eq(sync_add(s, 1, &fd, 1, NULL), 0);
 	struct pollfd p = {.fd = sync_fd(s), .events = POLLIN};
 	cr_assert_eq(poll(&p, 1, LIMIT_MS), 1);
 	sync_free(s);

@@ -9,6 +9,8 @@
 
 TestSuite(tree_claim, .init = world_begin, .fini = world_end, .timeout = 120);
 
+static const struct file_ident nothing; /* the identity of no file */
+
 static int claim(uint64_t id, const char *path, const struct file_ident *ident)
 {
 	char *kept = NULL;
@@ -217,7 +219,7 @@ Test(tree_claim, claim_of_odd_names)
 		cr_assert_eq(claim(i + 1, odd_names[i], &ident), 0, "%s", odd_names[i]);
 		snprintf(dir, sizeof dir, "processing/%u", (unsigned)i + 1);
 		cr_assert_str_eq(content(in(dir, odd_names[i])), odd_names[i]);
-		int fd = tree_open_job(t, "alice", i + 1, odd_names[i]);
+		int fd = tree_open_job(t, "alice", i + 1, odd_names[i], &nothing);
 		cr_assert(fd >= 0, "%s: its output has a place of its own", odd_names[i]);
 		fd_close(fd);
 	}
@@ -463,9 +465,9 @@ Test(tree_claim, full_disk_leaves_the_file_in_incoming)
 	cr_assert_str_eq(content("incoming/x"), "data");
 	cr_assert_eq(unlinkat(t->rootfd, "fill0", 0), 0);
 	cr_assert_eq(claim(7, "x", &ident), 0);
-	cr_assert_eq(tree_open_job(t, "alice", 7, "x"), -ENOSPC);
+	cr_assert_eq(tree_open_job(t, "alice", 7, "x", &nothing), -ENOSPC);
 	cr_assert_eq(unlinkat(t->rootfd, "fill1", 0), 0);
-	fd_close(tree_open_job(t, "alice", 7, "x"));
+	fd_close(tree_open_job(t, "alice", 7, "x", &nothing));
 	cr_assert(there("processing/7/output"));
 	umount2(root, MNT_DETACH);
 }
@@ -474,13 +476,13 @@ Test(tree_claim, jobs_are_opened)
 {
 	put("incoming/x", "data");
 	struct file_ident ident = ident_of("x");
-	cr_assert_eq(tree_open_job(t, "alice", 7, "x"), -ENOENT);
+	cr_assert_eq(tree_open_job(t, "alice", 7, "x", &nothing), -ENOENT);
 	cr_assert_eq(claim(7, "x", &ident), 0);
-	cr_assert_eq(inode_of_fd(tree_open_job(t, "alice", 7, "d/x")), inode_of("processing/7"));
+	cr_assert_eq(inode_of_fd(tree_open_job(t, "alice", 7, "d/x", &nothing)), inode_of("processing/7"));
 	cr_assert_eq(mode_of("processing/7/output"), 0700);
-	cr_assert_eq(inode_of_fd(tree_open_job(t, "alice", 7, "x")), inode_of("processing/7"));
-	cr_assert_eq(tree_open_job(t, "alice", 7, "y"), -ENOENT);
-	cr_assert_eq(tree_open_job(t, "alice", 8, "x"), -ENOENT);
+	cr_assert_eq(inode_of_fd(tree_open_job(t, "alice", 7, "x", &nothing)), inode_of("processing/7"));
+	cr_assert_eq(tree_open_job(t, "alice", 7, "y", &nothing), -ENOENT);
+	cr_assert_eq(tree_open_job(t, "alice", 8, "x", &nothing), -ENOENT);
 	char *path = tree_job_path(t, "alice", 7);
 	cr_assert_str_eq(path, at("processing/7"));
 	free(path);

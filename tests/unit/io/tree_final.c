@@ -209,6 +209,53 @@ Test(tree_final, canceled_in_incoming_beside_an_upload_that_looks_like_its_log)
 	cr_expect(holds(at("incoming/y"), "1"));
 }
 
+Test(tree_final, a_name_that_the_index_does_not_know_keeps_the_private_directory)
+{
+	struct work w;
+	put(at("done/x.csv"), "another");
+	start_work(&w, 7, "x.csv", "1");
+	put(at("processing/7/" NAME_RESULT), "{}");
+	w.f.known = "x.csv";
+	finish(&w, "x.7.csv");
+	cr_expect_eq(count(at("processing/7")), 0, "kept, and empty");
+	finish(&w, "x.7.csv");
+	cr_expect_eq(count(at("processing/7")), 0);
+	w.f.known = "x.7.csv";
+	finish(&w, "x.7.csv");
+	expect_clean(7);
+	/* The same where the handler removed its file. */
+	start_work(&w, 8, "y.csv", "1");
+	w.f.known = "y.csv";
+	cr_assert_eq(unlink(at("processing/8/y.csv")), 0);
+	finish(&w, NULL);
+	cr_expect(is_there(at("processing/8")));
+	cr_expect_eq(tree_drop_job(t, USER, 8, ""), 0);
+	expect_clean(8);
+}
+
+Test(tree_final, a_cancel_in_incoming_that_was_cut_short_is_made_good)
+{
+	struct work w;
+	memset(&w, 0, sizeof w);
+	put(at("processing/3/x.csv"), "canceled");
+	put(at("processing/3/.spoold-log.0123456789abcdef"), "half a rea");
+	w.ident = ident_of(at("processing/3/x.csv"));
+	w.f = (struct tree_finish){.user = USER, .id = 3, .path = "x.csv", .ident = &w.ident,
+	                           .from = PLACE_INCOMING, .to = PLACE_FAILED, .reason = REASON};
+	finish(&w, "x.csv");
+	cr_expect(holds(at("failed/x.csv.log"), REASON MARK));
+	cr_expect_eq(count(at("failed")), 2);
+	expect_clean(3);
+}
+
+Test(tree_final, an_output_whose_purge_was_cut_short_is_removed)
+{
+	put(at("done/x.csv"), "1");
+	cr_assert_eq(mkdir(at("done/x.csv.output"), 0750), 0, "its mark went last");
+	cr_expect_eq(tree_purge(t, USER, PLACE_DONE, "x.csv"), 0);
+	cr_expect_eq(count(at("done")), 0);
+}
+
 Test(tree_final, paths_are_kept_and_empty_parents_go_with_the_last_file)
 {
 	struct work w;

@@ -1,0 +1,141 @@
+"""Handlers that mean no good: each attack of attacks.py ends as it should, in
+words, and neither the daemon, nor the jobs behind it, nor anything outside the
+spool is the worse for it."""
+
+import os
+import pwd
+import re
+import shutil
+import unittest.mock
+
+import procs
+from attacks import AS_DAEMON, ATTACKS, handler
+from canary import Canaries
+from harness import BUILD, SystemTest, limit, root_only
+from spool import has_sanitizer
+
+NOBODY = pwd.getpwnam("nobody")
+TIMED = {"deaf", "stops-itself"}  # wait for a timeout
+CONFIG = {
+    "scheduler_settings": {"max_retries": 1, "retry_delay_seconds": 0.05},
+    "handler": {"keep_logs": "always", "log_limit_kib": 16, "kill_grace_seconds": 0.2,
+                "limits": {"memory_mib": 300, "file_mib": 20}},
+    "users": {"timed": {"job_timeout_minutes": 1 / 60}},
+}
+HARMFUL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def memory_kib(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return int(re.search(r"VmHWM:\s+(\d+)", file.read())[1])
+
+
+def content(user, attack):
+    return f"{user} {attack}\n".encode()
+
+
+class Attacks(SystemTest):
+    def attack(self, attacks, config=None, **options):
+        """A spool on which all the attacks were made, until each has ended."""
+        users = ("timed", "ann", "ben", "cem")
+        spool = self.spool(CONFIG, users=users, handler=handler(attacks), start=False)
+        spool.configure(config)
+        spool.check_contents = False  # judged below
+        spool.init()
+        if options:
+            for top, directories, names in os.walk(spool.base):
+                for name in directories + names:
+                    os.chown(os.path.join(top, name), options["user"], options["group"])
+        self.canaries = Canaries(os.path.join(spool.base, "outside"))
+        spool.start(init=False, **options)
+        self.line = {user: [] for user in users}
+        for n, name in enumerate(attacks):
+            user = "timed" if name in TIMED else users[1 + n % 3]
+            self.line[user].append(name)
+            spool.drop(user, f"{name}.x", content(user, name))
+        for user in users:
+            spool.drop(user, "last", content(user, "last"))
+        for user in users:
+            spool.wait_state("last", "done", user, limit=100)
+        return spool
+
+    def judge(self, spool, attacks, allowed=None):
+        jobs = {job["name"]: job for job in spool.jobs() if job["name"] != "last"}
+        for user, names in self.line.items():
+            for name in names:
+                with self.subTest(name):
+                    self.judge_one(spool, user, name, attacks[name], jobs[f"{name}.x"])
+        with self.subTest("afterwards"):
+            self.judge_rest(spool, allowed)
+
+    def judge_one(self, spool, user, name, attack, job):
+        told = spool.show(job["job"])
+        self.assertEqual((job["state"], job["attempt"]), (attack.state, attack.attempts),
+                         f"{job} {told['attempts']}")
+        self.assertIsNotNone(re.search(attack.error, job["error"] or ""), job["error"])
+        self.assertFalse(HARMFUL.search((job["error"] or "").encode()), job["error"])
+        if attack.keeps:
+            with open(spool.path(user, attack.state, f"{name}.x"), "rb") as file:
+                self.assertEqual(file.read(), content(user, name))
+        if attack.state == "failed":
+            beside = [n for n in os.listdir(spool.path(user, "failed"))
+                      if n.startswith(name + ".") and n.endswith(".log")]
+            self.assertEqual(len(beside), 1, "a log says why")
+            with open(spool.path(user, "failed", beside[0]), "rb") as file:
+                self.assertIn(job["error"].split("\\")[0].encode(), file.read(2000))
+        spool.ctl("log", str(job["job"]), json=True, check=None)
+        spool.explain(job["job"])
+
+    def judge_rest(self, spool, allowed):
+        self.assertEqual(self.alive(spool, "strays"), [])
+        self.assertFalse(os.path.exists(os.path.join(spool.base, "staging", "leaks")),
+                         "a descriptor of ours leaked into a handler")
+        self.assertEqual(self.canaries.touched(allowed), [])
+        for user, names in self.line.items():
+            self.assertEqual(os.listdir(spool.path(user, "processing")), [], user)
+            order = [n.removesuffix(".x") for n in spool.journal.order(user)]
+            self.assertEqual(order, names + ["last"], "first in, first out")
+            logs = [spool.path(user, place, n) for place in ("done", "failed")
+                    for n in os.listdir(spool.path(user, place)) if n.endswith(".log")]
+            for log in logs:
+                self.assertLess(os.path.getsize(log), 40 * 1024, log)
+        for pid in (spool.daemon.pid, *spool.workers()):
+            self.assertLess(memory_kib(pid), 900_000 if has_sanitizer() else 60_000)
+        doctor = spool.ctl("doctor", json=True, check=None).data
+        self.assertEqual([f for f in doctor["findings"] if f["level"] == "error"], [])
+
+    def alive(self, spool, name):
+        try:
+            with open(os.path.join(spool.base, "staging", name)) as file:
+                return [procs.describe(int(p)) for p in file if procs.alive(int(p))]
+        except FileNotFoundError:
+            return []
+
+    @limit(200)
+    def test_as_the_daemon(self):
+        """Section 6, with the handler's account that of the daemon."""
+        attacks = ATTACKS | AS_DAEMON
+        spool = self.attack(attacks)
+        self.judge(spool, attacks, "moved.")
+
+    @root_only
+    @limit(200)
+    def test_as_another_account(self):
+        """Section 6, with run_as: another account's credentials, no way back
+        to those of the daemon."""
+        spool = self.attack(ATTACKS, {"handler": {"run_as": "nobody"}})
+        self.judge(spool, ATTACKS)
+
+    @root_only
+    @limit(200)
+    def test_without_root(self):
+        """The same where the daemon itself is no root: what a handler forbids
+        to itself is forbidden to the daemon."""
+        build = os.path.join(self.directory, "build")
+        os.mkdir(build)
+        for program in ("spoold", "spool-worker", "spoolctl"):
+            shutil.copy(os.path.join(BUILD, program), build)
+        self.enterContext(unittest.mock.patch("spool.BUILD", build))
+        attacks = ATTACKS | AS_DAEMON
+        spool = self.attack(attacks, user=NOBODY.pw_uid, group=NOBODY.pw_gid, extra_groups=[])
+        self.judge(spool, attacks, "moved.")
