@@ -42,6 +42,8 @@ struct user_settings {
 	struct settle_policy settle;
 	char *marker_suffix;
 	char **ignore;            /* NULL-terminated patterns */
+	bool notices;             /* tell in incoming what is not taken */
+	uint64_t notice_after_ms;
 	struct quota quota;       /* what may be pending at a time */
 	bool single_job;          /* as configured; for decisions see max_running */
 	uint32_t max_jobs;        /* as configured */

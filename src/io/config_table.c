@@ -130,6 +130,17 @@ const struct config_setting config_settings[] = {
 	 .preset = "[\".*\", \"*.part\", \"*.filepart\", \"*.tmp\", \"*~\"]", .per_user = true,
 	 .help = "Shell patterns of names that are never jobs: what transfer programs write to "
 		 "before the rename. A list of one's own replaces the whole default."},
+	{SECTION_SPOOL, "notices", .type = TYPE_BOOL, USER_FIELD(notices), .preset = "true",
+	 .per_user = true,
+	 .help = "Tell uploaders, who may have no shell, in a file SPOOLD-NOTICE.txt in incoming "
+		 "which of their uploads are not taken, and why: links and the like, what is over a "
+		 "limit, lacks its marker or rename, is never closed by its writer, has a temporary "
+		 "name for long, or is nested too deep. The file is never a job, and goes away by "
+		 "itself."},
+	{SECTION_SPOOL, "notice_after_seconds", SECONDS, .max = 86400, .zero = "at once",
+	 USER_FIELD(notice_after_ms), .preset = "60", .per_user = true,
+	 .help = "How long an upload waits before the notice speaks of it. Most waits are over by "
+		 "then, and nobody wonders earlier."},
 	{SECTION_SPOOL, "max_pending_files", WHOLE, .max = 1000000000, .zero = "no limit",
 	 USER_FIELD(quota.max_files), .preset = "0", .per_user = true,
 	 .help = "How many jobs of a user may be pending or held at a time. What is more waits in "

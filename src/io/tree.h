@@ -186,8 +186,9 @@ int tree_read_log(struct tree *t, const char *user, const struct job *job, uint6
  * call. 0, -ENOENT at the end; other errors end the walk too. Directories are
  * reported (ENTRY_DIRECTORY) before what is in them. */
 struct tree_scan;
-/* Is this directory below incoming nested too deep to be followed? */
-bool tree_is_too_deep(const char *path);
+/* Is this directory below incoming, or that of this file, nested too deep to be
+ * followed? */
+bool tree_is_too_deep(const char *path, bool directory);
 int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret);
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind);

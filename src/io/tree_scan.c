@@ -28,9 +28,9 @@ struct tree_scan {
 	char path[JOB_PATH_MAX + 1];
 };
 
-bool tree_is_too_deep(const char *path)
+bool tree_is_too_deep(const char *path, bool directory)
 {
-	int levels = 2; /* incoming itself, and this one */
+	int levels = directory ? 2 : 1; /* incoming itself, and this one */
 	for (; *path != '\0'; path++)
 		levels += *path == '/';
 	return levels > SCAN_DEPTH_MAX;

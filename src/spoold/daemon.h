@@ -45,6 +45,7 @@ struct daemon {
 	struct scan scan;
 	struct dispatch dispatch;
 	struct retention retention;
+	struct heap notices;   /* users whose notice is to be renewed, by steady ms */
 	struct requests requests;
 
 	bool once;             /* --mode once: work off what is there and end */

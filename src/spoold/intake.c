@@ -6,6 +6,7 @@
 #include "core/name.h"
 #include "spoold/accept.h"
 #include "spoold/daemon.h"
+#include "spoold/notice.h"
 #include "spoold/room.h"
 
 #include <errno.h>
@@ -43,15 +44,18 @@ static void track(struct daemon *d, struct user *u, const char *path,
 	if (e->state == UPLOAD_REFUSED) {
 		u->uploads_refused--;
 		e->state = UPLOAD_ARRIVING;
+		notice_over(d, e);
 	}
 	bool changed = is_new || !file_ident_same(&e->look.ident, ident);
 	if (e->state == UPLOAD_OVER && !changed)
 		return;
 	room_leave(d, e);
-	if (changed)
-		e->unsafe = 0;
-	else if (e->unsafe != 0)
+	if (!changed && e->unsafe != 0)
 		return;
+	if (changed) {
+		e->unsafe = 0;
+		notice_over(d, e);
+	}
 	e->look.found = by_scan && (is_new || e->look.found);
 	e->look.ident = *ident;
 	if (hint == WATCH_RENAMED_IN)
@@ -116,15 +120,32 @@ static void enter_directory(struct daemon *d, struct user *u, const char *path)
 	}
 }
 
+/* A temporary name that nobody hides from its user, for a file that does not
+ * change: a transfer that broke off, or a name that was meant. */
+static bool is_forgotten(const struct daemon *d, const struct user *u, const char *path,
+                         const struct file_ident *ident)
+{
+	int64_t age_ms = (int64_t)d->wall_ms - ident->ctime_ns / 1000000;
+	return name_base(path)[0] != '.' && age_ms >= (int64_t)u->settings->notice_after_ms;
+}
+
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
 {
 	*ret_new = false;
 	if (kind == ENTRY_DIRECTORY) {
-		enter_directory(d, u, path);
+		if (tree_is_too_deep(path, true))
+			notice_stray(u, path, true);
+		else
+			enter_directory(d, u, path);
 		return false;
 	}
-	if (is_ignored(u, path))
+	if (is_ignored(u, path)) {
+		if (kind == ENTRY_FILE && is_forgotten(d, u, path, ident))
+			notice_stray(u, path, false);
+		return false;
+	}
+	if (notice_is(d, u, path))
 		return false;
 	if (kind != ENTRY_FILE) {
 		track(d, u, path, ident, kind, WATCH_CHANGED, true);
@@ -245,11 +266,21 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	if (is_ignored(u, path))
+	if (is_ignored(u, path)) {
+		notice_look_stray(d, u, path);
+		return;
+	}
+	if (notice_is(d, u, path))
 		return;
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
 	if (r == -ENOENT) {
+		notice_look_stray(d, u, path);
 		intake_left(d, u, path);
+		return;
+	}
+	if (r == 0 && tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
+		/* Neither watched nor walked through: the same by every way in. */
+		scan_want(d, u);
 		return;
 	}
 	if (r < 0) {
@@ -359,6 +390,8 @@ static void judge(struct daemon *d, struct upload_entry *e)
 	}
 	room_leave(d, e);
 	upload_leave_scan(d, e);
+	if (e->waits_for != SETTLE_WAIT)
+		notice_waits(d, e);
 	if (e->waits_for != SETTLE_CONVENTION)
 		upload_set_due(d, e, due);
 }

@@ -3,6 +3,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/notice.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,7 @@ static void wait_outside(struct daemon *d, struct upload_entry *e, enum quota_an
 	bool news = e->lacks != lacks;
 	e->lacks = lacks;
 	upload_leave_scan(d, e);
+	notice_waits(d, e);
 	if (lacks == QUOTA_SPACE)
 		upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
 	if (news)

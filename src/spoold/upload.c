@@ -3,8 +3,10 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/notice.h"
 #include "spoold/room.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +71,7 @@ static void detach(struct daemon *d, struct upload_entry *e)
 	if (e->state == UPLOAD_REFUSED)
 		u->uploads_refused--;
 	room_leave(d, e);
+	notice_over(d, e);
 	HASH_DEL(u->uploads, e);
 	e->gone = true;
 	/* The scan lowers the flag when it begins. */
@@ -127,6 +130,7 @@ void upload_refuse(struct daemon *d, struct upload_entry *e, enum entry_kind kin
 		u->uploads_refused++;
 	e->state = UPLOAD_REFUSED;
 	e->kind = kind;
+	notice_waits(d, e);
 }
 
 /* Is there room to list one more that can never be a job? */
@@ -198,6 +202,21 @@ uint64_t upload_next_due(const struct daemon *d)
 {
 	const struct heap_node *node = heap_first(&d->intake.due);
 	return node == NULL ? UINT64_MAX : node->key >> ORDER_BITS;
+}
+
+void uploads_forget_gone(struct daemon *d, struct user *u)
+{
+	struct upload_entry *e, *tmp;
+	if (u->uploads == NULL || !daemon_mounted(d))
+		return;
+	HASH_ITER(hh, u->uploads, e, tmp) {
+		struct file_ident ident;
+		enum entry_kind kind;
+		bool waits = e->due.at == 0 && e->state != UPLOAD_SYNCING &&
+		             e->state != UPLOAD_ACCEPTING;
+		if (waits && tree_look(d->tree, u->name, e->path, &ident, &kind) == -ENOENT)
+			upload_drop(d, e);
+	}
 }
 
 bool uploads_only_wait_for_writers(const struct daemon *d)

@@ -34,6 +34,8 @@ struct upload_entry {
 	bool in_line;           /* for room; else while over: too large */
 	bool let_in;            /* counts in room.on_the_way, with these bytes */
 	uint64_t bytes;
+	uint64_t waits_since_ms; /* for what may last; steady, 0 = not now; see notice.h */
+	bool told;              /* in the notice */
 	struct upload_entry *room_prev, *room_next;
 	struct heap_node due;
 	struct upload_entry *batch_next;
@@ -84,6 +86,8 @@ uint64_t upload_next_due(const struct daemon *d);
 bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e);
 void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e);
 
+/* A walk ended: what only an event would have told to be gone is dropped. */
+void uploads_forget_gone(struct daemon *d, struct user *u);
 /* Nothing is listed but what somebody still writes, what is over a limit, or
  * what is refused. */
 bool uploads_only_wait_for_writers(const struct daemon *d);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "core/name.h"
 #include "spoold/daemon.h"
+#include "spoold/notice.h"
 #include "spoold/room.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ struct user *user_by_number(const struct daemon *d, uint32_t number)
 static void user_free(struct user *u)
 {
 	fd_close(u->lock_fd);
+	notice_clear(u);
 	free(u->name);
 	free(u);
 }
@@ -201,6 +203,7 @@ void users_clear(struct daemon *d)
 	}
 	heap_clear(&d->users.polls);
 	heap_clear(&d->users.locks);
+	heap_clear(&d->notices);
 }
 
 void users_configure(struct daemon *d)
@@ -212,6 +215,7 @@ void users_configure(struct daemon *d)
 		user_watch(d, u);
 		user_touch(d, u);
 		room_ask_all(d, u);
+		notice_configure(d, u);
 	}
 }
 

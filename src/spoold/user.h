@@ -14,6 +14,7 @@
 
 struct daemon;
 struct upload_entry;
+struct stray;
 
 /* What counts for the limits of a user; see room.h. */
 struct room {
@@ -21,6 +22,18 @@ struct room {
 	uint64_t files, bytes;        /* pending and held jobs, as the index had them last */
 	uint64_t on_the_way, bytes_on_the_way; /* let in, not yet in the index */
 	uint64_t told_ms;             /* said in the log; steady, 0 = never */
+};
+
+/* What is said to a user in incoming; see notice.h. */
+struct notice {
+	struct heap_node due;          /* steady ms */
+	bool there;                    /* there is one, as far as we know */
+	bool known;                    /* its text has this hash */
+	bool failed;                   /* said so */
+	uint64_t hash;
+	uint64_t wrote_ms;             /* steady, 0 = never */
+	struct stray *strays, *found;  /* of the last walk, of the one at hand */
+	unsigned found_n;
 };
 
 struct user {
@@ -39,6 +52,7 @@ struct user {
 	uint32_t uploads_refused;     /* of these: what can never be a job */
 	uint32_t uploads_over;        /* of these: complete, but over a limit; see room.h */
 	struct room room;
+	struct notice notice;
 	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
 	uint64_t pause_ms;       /* what arrived beside a scan is looked at again then; steady */
 	bool uploads_missed;          /* there was no room for more of them */

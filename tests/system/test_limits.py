@@ -8,6 +8,7 @@ from harness import GATE, SystemTest, limit, root_only
 
 STOPPED = {"job_processing": {"auto_start_processing": False}}
 KIB = 1024
+NOTICE = "SPOOLD-NOTICE.txt"
 
 
 def limits(stopped=True, users=None, **spool):
@@ -220,7 +221,7 @@ class Limits(SystemTest):
         time.sleep(0.1)
         self.assertEqual(spool.spoold("--mode", "once").code, 0)
         self.assertEqual(spool.journal.order("alice"), ["a", "b", "c", "d"])
-        self.assertEqual(spool.files("alice", "incoming"), ["large"])
+        self.assertEqual(spool.files("alice", "incoming"), [NOTICE, "large"])
 
     def test_while_jobs_run(self):
         """A running job takes no pending place; the line follows each start."""
