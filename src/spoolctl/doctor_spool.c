@@ -1,4 +1,5 @@
 #include "spoolctl/doctor.h"
+#include "spoolctl/may.h"
 
 #include "base/human.h"
 
@@ -107,6 +108,7 @@ static int check_user(void *ctx, const char *user, const char *problem)
 		if (r < 0)
 			doctor_say(d, FINDING_ERROR, NULL, "user %s: its directories cannot be checked: %s",
 			           escaped, strerror(-r));
+		may_check_uploader(d->ctl->config->root, user, found, &check);
 		check_wanted_space(d, user, escaped);
 	}
 	free(escaped);
@@ -145,6 +147,7 @@ void doctor_spool(struct doctor *d)
 	if (d->tree == NULL)
 		return;
 	check_account(d);
+	doctor_root(d);
 	doctor_space(d, d->ctl->config->root);
 	check_users(d);
 }
