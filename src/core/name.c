@@ -37,6 +37,21 @@ bool name_matches(const char *name, const char *const *patterns)
 	return false;
 }
 
+bool name_path_matches(const char *path, const char *const *patterns)
+{
+	char name[NAME_FILE_MAX + 1];
+	for (const char *slash; (slash = strchr(path, '/')) != NULL; path = slash + 1) {
+		size_t n = (size_t)(slash - path);
+		if (n > NAME_FILE_MAX)
+			continue;
+		memcpy(name, path, n);
+		name[n] = '\0';
+		if (name_matches(name, patterns))
+			return true;
+	}
+	return name_matches(path, patterns);
+}
+
 const char *name_base(const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -20,6 +20,10 @@ const char *name_user_problem(const char *user);
  * the file name? `name` is a base name. */
 bool name_matches(const char *name, const char *const *patterns);
 
+/* The same for each component of a relative path: what lies in a directory of
+ * an ignored name is as little finished as the directory. */
+bool name_path_matches(const char *path, const char *const *patterns);
+
 /* Base name within a relative path: a pointer into `path`. */
 const char *name_base(const char *path);
 

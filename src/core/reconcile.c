@@ -16,14 +16,15 @@ static const unsigned char table[ROWS][SEENS] = {
 		[SEEN_FINAL_FAILED] = REMEDY_RECORD_FAILED,
 		[SEEN_NOWHERE] = REMEDY_WITHDRAWN,
 	},
+	/* Out of its uploader's reach: what is gone from there was not withdrawn. */
 	[ROW_WAITS_PARKED] = {
 		[SEEN_INCOMING] = REMEDY_CLAIM_AGAIN,
-		[SEEN_INCOMING_OTHER] = REMEDY_WITHDRAWN,
+		[SEEN_INCOMING_OTHER] = REMEDY_VANISHED,
 		[SEEN_PROCESSING] = REMEDY_NOTHING,
 		[SEEN_RESULT] = REMEDY_APPLY_RESULT,
 		[SEEN_FINAL_DONE] = REMEDY_MOVE_BACK,
 		[SEEN_FINAL_FAILED] = REMEDY_MOVE_BACK,
-		[SEEN_NOWHERE] = REMEDY_WITHDRAWN,
+		[SEEN_NOWHERE] = REMEDY_VANISHED,
 	},
 	/* In incoming although it may have run: a power cut undoes the rename, not
 	 * the run. That its start is not in the index says nothing: that comes later. */

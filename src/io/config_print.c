@@ -121,10 +121,11 @@ static int add(json_t *to, const struct config_setting *s, const struct config_s
 	if (value != NULL && base != NULL) {
 		json_t *before = show(s, base);
 		bool same = json_equal(value, before);
+		bool failed = before == NULL;
 		json_decref(before);
-		if (same) {
+		if (same || failed) {
 			json_decref(value);
-			return 0;
+			return failed ? -ENOMEM : 0;
 		}
 	}
 	return json_object_set_new(to, s->key, value) < 0 ? -ENOMEM : 0;
@@ -155,20 +156,25 @@ static json_t *show_section(enum config_section section, const struct config_sco
 }
 
 /* A route names all of its handler: what it inherited is part of it now. */
+static json_t *show_route(const struct route *r)
+{
+	struct config_scope scope = scope_of(NULL, NULL, &r->handler);
+	json_t *route = json_object();
+	if (json_object_set_new(route, "match", show_text(r->match)) == 0 &&
+	    json_object_set_new(route, "handler", show_section(SECTION_HANDLER, &scope, NULL)) == 0)
+		return route;
+	json_decref(route);
+	return NULL;
+}
+
 static json_t *show_routes(const struct user_settings *settings)
 {
 	json_t *list = json_array();
 	for (size_t i = 0; list != NULL && i < settings->routes_n; i++) {
-		struct config_scope scope = scope_of(NULL, NULL, &settings->routes[i].handler);
-		json_t *route = json_object();
-		json_t *handler = show_section(SECTION_HANDLER, &scope, NULL);
-		if (json_object_set_new(route, "match", show_text(settings->routes[i].match)) < 0 ||
-		    json_object_set_new(route, "handler", handler) < 0 ||
-		    json_array_append(list, route) < 0) {
+		if (json_array_append_new(list, show_route(&settings->routes[i])) < 0) {
 			json_decref(list);
 			list = NULL;
 		}
-		json_decref(route);
 	}
 	return list;
 }

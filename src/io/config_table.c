@@ -128,8 +128,9 @@ const struct config_setting config_settings[] = {
 		 "upload."},
 	{SECTION_SPOOL, "ignore", .type = TYPE_PATTERNS, USER_FIELD(ignore),
 	 .preset = "[\".*\", \"*.part\", \"*.filepart\", \"*.tmp\", \"*~\"]", .per_user = true,
-	 .help = "Shell patterns of names that are never jobs: what transfer programs write to "
-		 "before the rename. A list of one's own replaces the whole default."},
+	 .help = "Shell patterns of names that are never jobs, nor is what lies in directories of "
+		 "such names: what transfer programs write to before the rename. A list of one's own "
+		 "replaces the whole default."},
 	{SECTION_SPOOL, "notices", .type = TYPE_BOOL, USER_FIELD(notices), .preset = "true",
 	 .per_user = true,
 	 .help = "Tell uploaders, who may have no shell, in a file SPOOLD-NOTICE.txt in incoming "

@@ -208,6 +208,11 @@ bool index_reopened(struct index *ix)
 	return reopened;
 }
 
+bool index_is_damaged(const struct index *ix)
+{
+	return ix->damage_seen;
+}
+
 bool index_map_was_full(const struct index *ix)
 {
 	return ix->map_full;

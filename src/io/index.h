@@ -69,6 +69,8 @@ bool index_map_was_full(const struct index *ix);
  * does so. True once after that: of the commit that failed, all or nothing is
  * there. */
 bool index_reopened(struct index *ix);
+/* Was damage met, in whatever was read or written since it was opened? */
+bool index_is_damaged(const struct index *ix);
 /* Makes all commits durable (relaxed mode). May block for a disk write. */
 int index_sync(struct index *ix);
 

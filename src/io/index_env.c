@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -60,16 +61,19 @@ int ix_error(struct index *ix, int rc)
 		if (ix->spoilt < 0)
 			return ix->spoilt;
 		/* LMDB met a bad page, and went on without saying so. */
-		ix->damaged = true;
+		ix->damaged = ix->damage_seen = true;
 		return -EBADMSG;
 	case MDB_PANIC: /* the head of the file could not be written */
 		ix->panicked = ix->damaged = true;
 		return -EIO;
 	case MDB_MAP_RESIZED:
+		/* Nobody else writes: its heads speak of pages that it never had. */
+		ix->damaged = ix->damage_seen = !ix->read_only;
+		return ix->read_only ? -EIO : -EBADMSG;
 	case MDB_BAD_RSLOT:
 		return -EIO;
 	default: /* wrong pages, depths, sizes: nothing a whole file brings about */
-		ix->damaged = true;
+		ix->damaged = ix->damage_seen = true;
 		return -EBADMSG;
 	}
 }
@@ -234,6 +238,16 @@ int ix_env_make(struct index *ix, uint64_t spool_id)
 	return r;
 }
 
+/* LMDB gives its map up before it asks for a larger one. */
+static bool have_address_space(size_t size)
+{
+	void *probe = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (probe == MAP_FAILED)
+		return false;
+	munmap(probe, size);
+	return true;
+}
+
 int ix_env_grow(struct index *ix)
 {
 	MDB_envinfo info;
@@ -250,10 +264,15 @@ int ix_env_grow(struct index *ix)
 	mdb_reader_check(ix->env, &dead);
 	if (info.me_mapsize > MAP_MAX / 2)
 		return ix->map_full ? -ENOSPC : 0;
-	r = ix_error(ix, mdb_env_set_mapsize(ix->env, info.me_mapsize * 2));
 	/* Without address space for more, go on as long as there is room. */
-	if (r < 0)
-		return ix->map_full ? r : 0;
-	ix->map_full = false;
-	return 0;
+	if (!have_address_space(info.me_mapsize * 2))
+		return ix->map_full ? -ENOMEM : 0;
+	r = ix_error(ix, mdb_env_set_mapsize(ix->env, info.me_mapsize * 2));
+	ix->map_full = ix->map_full && r < 0;
+	if (r < 0) {
+		/* It has no map now. The next transaction opens it again. */
+		ix_env_close(ix);
+		ix->panicked = true;
+	}
+	return r;
 }

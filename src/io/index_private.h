@@ -65,6 +65,7 @@ struct index {
 	bool panicked;    /* LMDB does nothing more with this environment */
 	bool reopened;    /* see index_reopened() */
 	bool damaged;     /* damage was seen or may be: never call it clean */
+	bool damage_seen;
 	int spoilt;       /* first failed write of this transaction; it must not be committed */
 	unsigned char record[RECORD_MAX];
 };

@@ -33,13 +33,15 @@ int ix_view_begin(struct index *ix, MDB_txn **ret)
 		rc = begin_once(ix);
 	}
 	/* Another process may grow the map again while we follow. */
-	for (int tries = 0; rc == MDB_MAP_RESIZED && tries < VIEW_TRIES; tries++) {
+	for (int tries = 0; rc == MDB_MAP_RESIZED && ix->read_only && tries < VIEW_TRIES; tries++) {
 		if (ix->view != NULL)
 			mdb_txn_abort(ix->view);
 		ix->view = NULL;
 		rc = mdb_env_set_mapsize(ix->env, 0);
 		if (rc == 0)
 			rc = begin_once(ix);
+		else
+			ix_env_close(ix); /* it has no map now */
 	}
 	if (rc != 0)
 		return ix_error(ix, rc);
@@ -90,6 +92,7 @@ int ix_ask(struct index *ix, ix_look *look, const struct question *q, struct ans
 		}
 		answer_clear(&answer);
 		if (whole) {
+			ix->damage_seen = ix->damage_seen || r == -EBADMSG;
 			ix->damaged = ix->damaged || r == -EBADMSG;
 			return r;
 		}

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -152,6 +153,13 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 	return r;
 }
 
+void pool_wake(struct pool *p, uint64_t job)
+{
+	const struct worker *w = find_job(p, job, WORKER_BUSY);
+	if (w != NULL && !w->reaped)
+		kill(w->pid, SIGCONT);
+}
+
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt)
 {
 	struct message cancel = {.type = MESSAGE_CANCEL, .job = job, .interrupt = interrupt};
@@ -159,6 +167,7 @@ int pool_cancel(struct pool *p, uint64_t job, bool interrupt)
 	if (w == NULL)
 		return -ESRCH;
 	int r = pool_worker_send(w, &cancel, NULL, 0);
+	pool_wake(p, job);
 	/* It died: that will be told. */
 	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 }

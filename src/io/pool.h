@@ -45,6 +45,8 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 /* Ends a running job; its result says canceled, or interrupted. -ESRCH: not
  * running here. */
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt);
+/* Lets a worker that was stopped (SIGSTOP) go on; no other notices. */
+void pool_wake(struct pool *p, uint64_t job);
 /* The result is in the index: the worker may forget it. */
 void pool_ack(struct pool *p, uint64_t job);
 

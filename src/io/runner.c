@@ -217,6 +217,7 @@ int runner_start(const struct run_order *order, int job_dirfd, struct runner **r
 	if (r == NULL)
 		return -ENOMEM;
 	r->pidfd = r->output = r->report_fd = r->log.fd = -1;
+	r->job_dirfd = job_dirfd;
 	r->timeout_ms = order->timeout_ms;
 	r->kill_grace_ms = order->kill_grace_ms;
 	r->limits = order->limits;
@@ -226,6 +227,8 @@ int runner_start(const struct run_order *order, int job_dirfd, struct runner **r
 	r->epoll = epoll_create1(EPOLL_CLOEXEC);
 	r->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	int e = r->epoll < 0 || r->timer < 0 ? -errno : watch(r, r->timer);
+	if (e == 0 && order->sync && (r->sync_name = strdup(order->name)) == NULL)
+		e = -ENOMEM;
 	if (e < 0)
 		goto fail;
 	e = launch(r, order, job_dirfd, &error);
@@ -257,6 +260,7 @@ void runner_free(struct runner *r)
 	fd_close(r->pidfd);
 	fd_close(r->timer);
 	fd_close(r->epoll);
+	free(r->sync_name);
 	free(r->report.now.message);
 	run_result_clear(&r->result);
 	free(r);

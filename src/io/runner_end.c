@@ -135,6 +135,22 @@ static void judge(struct runner *r)
 	}
 }
 
+/* A success that a power cut could take back is none. */
+static void make_durable(struct runner *r)
+{
+	struct run_result *result = &r->result;
+	if (result->outcome != OUTCOME_SUCCEEDED || r->sync_name == NULL)
+		return;
+	int e = runner_sync(r->job_dirfd, r->sync_name, result->started_ms);
+	if (e == 0)
+		return;
+	result->outcome = OUTCOME_FAILED;
+	result->error = runner_text("it succeeded, but what it wrote did not reach the disk: %s",
+	                            strerror(-e));
+	if (result->error != NULL)
+		runner_log_note(&r->log, result->error);
+}
+
 static void note_left_behind(struct runner *r)
 {
 	if (r->left_behind == 0 || r->reason != OUTCOME_NONE)
@@ -154,6 +170,7 @@ void runner_finish(struct runner *r)
 	runner_report_end(&r->report, &r->log);
 	note_left_behind(r);
 	judge(r);
+	make_durable(r);
 	if (r->reason != OUTCOME_NONE && result->error != NULL)
 		runner_log_note(&r->log, result->error);
 	runner_log_close(&r->log);

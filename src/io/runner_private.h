@@ -94,6 +94,10 @@ char **runner_command_expand(const struct run_order *order);
 char **runner_command_environment(const struct run_order *order, const char *home);
 void runner_command_free(char **list);
 
+/* runner_sync.c: makes durable what was written since then (wall clock) in the
+ * private directory of the upload `name`. Nothing of the handler runs any more. */
+int runner_sync(int job_dirfd, const char *name, uint64_t since_ms);
+
 enum phase {
 	PHASE_RUNNING,
 	PHASE_ENDING,  /* asked to end; the grace time runs */
@@ -112,6 +116,8 @@ struct runner {
 	bool alone;                /* we have no child any more */
 	bool grumbled;             /* said that something does not die */
 	unsigned left_behind;
+	int job_dirfd;             /* the caller's */
+	char *sync_name;           /* of the upload, where the output is to be synced; or NULL */
 	uint64_t timeout_ms, kill_grace_ms;
 	struct run_limits limits;
 	uint64_t began_ms;

@@ -95,8 +95,8 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path);
  * now, so that another process does not take it either: what the kernel could
  * not write it forgets, and the next fsync() succeeds. Best effort: some file
  * systems cannot keep the mark. */
-void tree_mark_unsafe(struct tree *t, const char *user, const char *path,
-                      const struct file_ident *ident, int error);
+int tree_mark_unsafe(struct tree *t, const char *user, const char *path,
+                     const struct file_ident *ident, int error);
 /* The error it was marked with (negative), or 0; of an open upload. */
 int tree_is_unsafe(int fd, const struct file_ident *ident);
 

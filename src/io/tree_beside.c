@@ -53,26 +53,56 @@ static bool has_mark(int fd, off_t size, char *ret_last)
 	return size >= MARK_SIZE && memcmp(tail, TREE_LOG_MARK "\n", MARK_SIZE) == 0;
 }
 
-bool tree_is_our_log(int dirfd, const char *name)
+/* Another kind of thing, or nothing, is not ours; any other error tells nothing. */
+static int open_to_judge(int dirfd, const char *name, int flags)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags);
+	if (fd >= 0)
+		return fd;
+	bool other = errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENXIO;
+	return other ? -ENOENT : -errno;
+}
+
+int tree_judge_log(int dirfd, const char *name)
 {
 	struct stat st;
 	char last;
-	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	bool ours = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	            has_owner_of(&st, dirfd) && has_mark(fd, st.st_size, &last);
+	int fd = open_to_judge(dirfd, name, 0);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	errno = 0;
+	int r = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && has_owner_of(&st, dirfd) &&
+	        has_mark(fd, st.st_size, &last);
+	if (r == 0 && errno != 0)
+		r = -errno;
 	fd_close(fd);
-	return ours;
+	return r;
+}
+
+bool tree_is_our_log(int dirfd, const char *name)
+{
+	return tree_judge_log(dirfd, name) > 0;
+}
+
+int tree_judge_output(int dirfd, const char *name)
+{
+	struct stat st, mark;
+	int fd = open_to_judge(dirfd, name, O_DIRECTORY);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	errno = 0;
+	int r = fstat(fd, &st) == 0 && has_owner_of(&st, dirfd) &&
+	        fstatat(fd, TREE_OUTPUT_MARK, &mark, AT_SYMLINK_NOFOLLOW) == 0 &&
+	        S_ISREG(mark.st_mode) && mark.st_uid == st.st_uid;
+	if (r == 0 && errno != 0 && errno != ENOENT)
+		r = -errno;
+	fd_close(fd);
+	return r;
 }
 
 bool tree_is_our_output(int dirfd, const char *name)
 {
-	struct stat st, mark;
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	bool ours = fd >= 0 && fstat(fd, &st) == 0 && has_owner_of(&st, dirfd) &&
-	            fstatat(fd, TREE_OUTPUT_MARK, &mark, AT_SYMLINK_NOFOLLOW) == 0 &&
-	            S_ISREG(mark.st_mode) && mark.st_uid == st.st_uid;
-	fd_close(fd);
-	return ours;
+	return tree_judge_output(dirfd, name) > 0;
 }
 
 char *tree_beside(const char *final, const char *suffix)

@@ -109,15 +109,17 @@ static void unsafe_text(const struct file_ident *ident, int error, char *out, si
 	         ident->mtime_ns);
 }
 
-void tree_mark_unsafe(struct tree *t, const char *user, const char *path,
-                      const struct file_ident *ident, int error)
+int tree_mark_unsafe(struct tree *t, const char *user, const char *path,
+                     const struct file_ident *ident, int error)
 {
 	char text[96];
 	int fd = tree_open_upload(t, user, path);
+	int r = fd < 0 ? fd : 0;
 	unsafe_text(ident, error, text, sizeof text);
-	if (fd >= 0 && fsetxattr(fd, UNSAFE_ATTRIBUTE, text, strlen(text), 0) < 0)
-		log_debug("user %s: an upload cannot be marked as unsafe: %s", user, strerror(errno));
+	if (r == 0 && fsetxattr(fd, UNSAFE_ATTRIBUTE, text, strlen(text), 0) < 0)
+		r = -errno;
 	fd_close(fd);
+	return r;
 }
 
 int tree_is_unsafe(int fd, const struct file_ident *ident)

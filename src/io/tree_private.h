@@ -93,6 +93,9 @@ int tree_mark_output(int dirfd, const char *name, gid_t gid);
 char *tree_beside(const char *final, const char *suffix);
 bool tree_is_our_log(int dirfd, const char *name);
 bool tree_is_our_output(int dirfd, const char *name);
+/* The same for who must know: 1, 0, or a negative errno where it cannot be told. */
+int tree_judge_log(int dirfd, const char *name);
+int tree_judge_output(int dirfd, const char *name);
 /* Is this name in a private directory one of our own things? */
 bool tree_is_ours(const char *name, const char *base);
 /* Whatever the upload is called? */

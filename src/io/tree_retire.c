@@ -113,10 +113,12 @@ static void purge_emptied(int dirfd, const char *base)
 }
 
 static int purge_beside(int dirfd, const char *base, const char *suffix,
-                        bool (*is_ours)(int dirfd, const char *name))
+                        int (*judge)(int dirfd, const char *name))
 {
 	char *name = tree_beside(base, suffix);
-	int r = name == NULL ? -ENOMEM : is_ours(dirfd, name) ? tree_remove(dirfd, name) : 0;
+	int r = name == NULL ? -ENOMEM : judge(dirfd, name);
+	if (r > 0)
+		r = tree_remove(dirfd, name);
 	free(name);
 	return r;
 }
@@ -130,9 +132,9 @@ int tree_purge(struct tree *t, const char *user, enum place from, const char *na
 	int dirfd = tree_open_parent(placefd, name, 0, &base);
 	int r = dirfd;
 	if (dirfd >= 0) {
-		r = purge_beside(dirfd, base, ".output", tree_is_our_output);
+		r = purge_beside(dirfd, base, ".output", tree_judge_output);
 		purge_emptied(dirfd, base);
-		int log = purge_beside(dirfd, base, ".log", tree_is_our_log);
+		int log = purge_beside(dirfd, base, ".log", tree_judge_log);
 		r = r < 0 ? r : log;
 		/* A directory in its place is that of other uploads: it was gone. */
 		if (unlinkat(dirfd, base, 0) < 0 && errno != ENOENT && errno != EISDIR)
@@ -156,12 +158,13 @@ static bool is_name_taken(struct tree *t, const char *user, enum place place, co
 	return taken;
 }
 
-/* What was kept of a job whose handler removed its file. */
+/* The handler removed its file: what was kept of the job lies beside the name
+ * with its number, unless that is another file's. */
 static int purge_rest(struct tree *t, const char *user, const struct job *job)
 {
 	enum place place = job_final_place(job->state);
 	char *name = tree_candidate(job->path, job->id, 1);
-	int r = name == NULL                             ? -ENOMEM
+	int r = name == NULL                          ? -ENOMEM
 	        : is_name_taken(t, user, place, name) ? 0
 	                                              : tree_purge(t, user, place, name);
 	free(name);
@@ -170,10 +173,10 @@ static int purge_rest(struct tree *t, const char *user, const struct job *job)
 
 int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 {
-	const char *name = job->final_name != NULL ? job->final_name : job->path;
-	char *own = NULL;
 	if (job->place == PLACE_NOWHERE)
 		return purge_rest(t, user, job);
+	const char *name = job->final_name != NULL ? job->final_name : job->path;
+	char *own = NULL;
 	int r = tree_search_final(t, user, job->place, name, job->id, &job->ident, &own);
 	if (r == 0)
 		r = tree_purge(t, user, job->place, own);

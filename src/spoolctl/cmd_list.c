@@ -99,6 +99,9 @@ static int ask_pages(struct ctl *ctl, const struct args *args, json_t **ret)
 		json_array_extend(jobs, json_object_get(page, "jobs"));
 		ctl_put(all, "next", json_incref(json_object_get(page, "next")));
 		json_decref(page);
+		/* A page without jobs is the last one, whatever it says. */
+		if (json_array_size(jobs) == have)
+			break;
 	}
 	if (code != CTL_OK) {
 		json_decref(all);

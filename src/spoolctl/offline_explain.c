@@ -53,12 +53,12 @@ static int find_job(struct index *ix, const char *user, enum place place, const 
 	return 0;
 }
 
-static const char *ignored_by(const struct config *config, const char *user, const char *name)
+static const char *ignored_by(const struct config *config, const char *user, const char *path)
 {
 	char **ignore = config_user(config, user)->ignore;
 	for (; ignore != NULL && *ignore != NULL; ignore++) {
 		const char *one[] = {*ignore, NULL};
-		if (name_matches(name, one))
+		if (name_path_matches(path, one))
 			return *ignore;
 	}
 	return NULL;
@@ -77,7 +77,7 @@ static json_t *explain_stranger(struct ctl *ctl, struct tree *tree, const char *
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	const char *pattern = ignored_by(ctl->config, user, name_base(path));
+	const char *pattern = ignored_by(ctl->config, user, path);
 	char text[400];
 	if (place != PLACE_INCOMING)
 		return file_answer(outside, "unknown", "the index knows of no job with this file",
@@ -87,17 +87,18 @@ static json_t *explain_stranger(struct ctl *ctl, struct tree *tree, const char *
 		snprintf(text, sizeof text, "%s", r == -ENOENT ? "there is no such file" : strerror(-r));
 		return file_answer(outside, "unknown", text, NULL);
 	}
+	if (pattern != NULL) {
+		snprintf(text, sizeof text, "its name, or that of a directory above it, matches "
+		         "\"%s\" of spool.ignore", pattern);
+		return file_answer(outside, "ignored", text,
+		                   "it becomes a job when it is renamed so that none matches");
+	}
 	if (kind == ENTRY_DIRECTORY)
 		return file_answer(outside, "directory", "the files in it become jobs, one each", NULL);
 	if (kind != ENTRY_FILE) {
 		snprintf(text, sizeof text, "it %s: only plain files with one name become jobs",
 		         entry_kind_problem(kind));
 		return file_answer(outside, "refused", text, "it is left alone");
-	}
-	if (pattern != NULL) {
-		snprintf(text, sizeof text, "its name matches \"%s\" of spool.ignore", pattern);
-		return file_answer(outside, "ignored", text,
-		                   "it becomes a job when it is renamed to a name that does not match");
 	}
 	return file_answer(outside, "arriving", "spoold is not running", "it is looked at when spoold "
 	                                                                 "runs");

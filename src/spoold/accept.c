@@ -154,6 +154,14 @@ static void note_unsafe(struct daemon *d, struct upload_entry *e, int error)
 	d->failed_count++;
 }
 
+/* The disk that failed may not take the mark just now. */
+void accept_mark_unsafe(struct daemon *d, struct upload_entry *e)
+{
+	if (!e->unsafe_marked)
+		e->unsafe_marked = tree_mark_unsafe(d->tree, e->user->name, e->path, &e->look.ident,
+		                                    e->unsafe) == 0;
+}
+
 /* Opens what has to be durable: each file, and the directories of their names.
  * A file that cannot be opened is not accepted. */
 static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fds)
@@ -168,6 +176,7 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 			notice_waits(d, e);
 		if (unsafe < 0)
 			note_unsafe(d, e, unsafe);
+		e->unsafe_marked = unsafe < 0;
 		e->sync_at = file < 0 ? -1 : (int)n;
 		if (file >= 0)
 			fds[n++] = file;
@@ -248,7 +257,7 @@ static void note_sync_errors(struct daemon *d, struct sync_batch *batch)
 		int file = batch->errors[e->sync_at], dir = batch->errors[e->sync_at + 1];
 		if (file < 0 && !is_passing(file)) {
 			note_unsafe(d, e, file);
-			tree_mark_unsafe(d->tree, e->user->name, e->path, &e->look.ident, file);
+			accept_mark_unsafe(d, e);
 		} else if (file < 0 || dir < 0) {
 			note_error(e, file < 0 ? file : dir);
 		}

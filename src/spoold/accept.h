@@ -10,6 +10,8 @@ void accept_ready(struct daemon *d, struct upload_entry *e);
 void accept_send_batch(struct daemon *d);
 bool accept_idle(const struct daemon *d);
 void accept_clear(struct daemon *d);
+/* Marks an upload that did not reach the disk, where it is not marked yet. */
+void accept_mark_unsafe(struct daemon *d, struct upload_entry *e);
 
 /* A pending or held job whose file is gone or replaced: adds the change. */
 void accept_gone(struct daemon *d, struct user *u, const struct job *job, const char *why);

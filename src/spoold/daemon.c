@@ -10,6 +10,8 @@
 
 /* How often a spool that is not mounted is looked for. */
 enum { MOUNT_CHECK_MS = 2000 };
+/* Who runs us once wants an end: so long is tried again what fails. */
+enum { ONCE_PATIENCE_MS = 20000 };
 
 int daemon_init(struct daemon *d, struct config *config)
 {
@@ -128,6 +130,36 @@ static void end_of_start(struct daemon *d)
 	log_info("looked at %u user%s", users, users == 1 ? "" : "s");
 }
 
+/* What keeps --mode once from ending although nothing runs any more, or NULL. */
+static const char *obstacle(const struct daemon *d)
+{
+	if (!d->once || d->dispatch.running != NULL || d->dispatch.claims > 0)
+		return NULL;
+	if (d->unmounted)
+		return "the spool is not mounted";
+	if (turn_stalled(d))
+		return "the index cannot be written";
+	if (d->dispatch.unmoved != NULL)
+		return "files of jobs that ended cannot be moved to done or failed";
+	return NULL;
+}
+
+static void lose_patience(struct daemon *d)
+{
+	const char *what = obstacle(d);
+	if (what == NULL || d->gave_up) {
+		d->stuck_ms = 0;
+		return;
+	}
+	if (d->stuck_ms == 0)
+		d->stuck_ms = d->steady_ms;
+	if (d->steady_ms < d->stuck_ms + ONCE_PATIENCE_MS)
+		return;
+	d->gave_up = true;
+	log_error("giving up after %d s: %s; nothing is lost, the next start goes on from here",
+	          ONCE_PATIENCE_MS / 1000, what);
+}
+
 uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 {
 	d->wall_ms = wall_ms;
@@ -144,12 +176,15 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 		request_tick(d);
 	turn_run(d);
 	end_of_start(d);
+	lose_patience(d);
 	bool again = d->turn.changes != NULL || dispatch_ready(d);
 	if (more || (again && !turn_stalled(d)))
 		return 0;
 	uint64_t next = due_min(users_next(d), due_min(intake_next(d), turn_next(d)));
 	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));
 	next = due_min(next, due_min(request_next(d), due_min(notice_next(d), d->rescan_ms)));
+	if (d->stuck_ms != 0)
+		next = due_min(next, d->stuck_ms + ONCE_PATIENCE_MS);
 	return d->unmounted ? due_min(next, d->mount_check_ms) : next;
 }
 
@@ -188,6 +223,8 @@ static bool work_is_left(const struct daemon *d)
 
 bool daemon_finished(const struct daemon *d)
 {
+	if (d->gave_up)
+		return true;
 	bool quiet = d->dispatch.running == NULL && d->dispatch.claims == 0;
 	if (d->damaged)
 		return true;

@@ -49,6 +49,8 @@ struct daemon {
 	struct requests requests;
 
 	bool once;             /* --mode once: work off what is there and end */
+	uint64_t stuck_ms;     /* with `once`: steady, since when only what cannot be done is left; or 0 */
+	bool gave_up;          /* with `once`: that took too long */
 	bool starting;         /* the first look at everybody is not over */
 	bool stopping;         /* SIGTERM */
 	uint64_t stop_by_ms;   /* steady; running attempts are interrupted then */

@@ -129,6 +129,7 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.timeout_ms = attempt_limit_ms(u->settings, job),
 		.kill_grace_ms = h->kill_grace_ms,
 		.log_limit_bytes = h->log_limit_bytes,
+		.sync = d->config->durability == DURABILITY_FULL,
 		/* An earlier attempt may have put another file in its place. */
 		.ident_ino = job->attempt > 1 ? 0 : job->ident.ino,
 		.cookie = dispatch_cookie(d, job->id),
@@ -143,9 +144,13 @@ static int start(struct daemon *d, struct user *u, const struct job *job, int di
 	int r = make_order(d, u, job, &order);
 	if (r == 0 && order.run_as != NULL)
 		r = tree_let_pass(d->tree, u->name);
-	if (r == 0 && remember(d, u, job) == NULL)
+	struct running *running = r == 0 ? remember(d, u, job) : NULL;
+	if (r == 0 && running == NULL)
 		r = -ENOMEM;
 	if (r == 0) {
+		running->grace_ms = order.kill_grace_ms;
+		running->limit_ms = order.timeout_ms > 0 ? order.timeout_ms + order.kill_grace_ms : 0;
+		running->overdue_ms = d->steady_ms + DISPATCH_PATIENCE_MS;
 		r = pool_run(d->pool, &order, u->lock_fd, dirfd);
 		if (r < 0)
 			dispatch_forget(d, job->id);
@@ -165,6 +170,32 @@ static int take(struct daemon *d, const struct user *u, const struct job *job, c
 	return r;
 }
 
+/* A retry whose file could not be brought out of done or failed when it was
+ * asked for: now it is its turn. */
+static int take_back(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	int r = tree_find(d->tree, u->name, job, &found);
+	if (r == 0 && (found.place == PLACE_DONE || found.place == PLACE_FAILED))
+		r = tree_take_back(d->tree, u->name, job->id, job->path, found.place,
+		                   found.final_name);
+	else if (r == 0)
+		r = -ENOENT;
+	free(found.final_name);
+	return r;
+}
+
+static int open_job(struct daemon *d, const struct claim *claim)
+{
+	const struct user *u = claim->user;
+	const struct job *job = &claim->job;
+	int fd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
+	if (fd != -ENOENT || claim->from != PLACE_PROCESSING)
+		return fd;
+	int r = take_back(d, u, job);
+	return r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
+}
+
 static void hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
@@ -174,7 +205,7 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	if (r < 0) {
 		result_unclaim(d, u, job, r, PLACE_INCOMING);
 	} else {
-		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
+		int dirfd = open_job(d, claim);
 		r = dirfd < 0 ? dirfd : start(d, u, job, dirfd);
 		if (dirfd == -ENOENT)
 			recover_job(d, u, job);
@@ -298,6 +329,10 @@ static void on_started(struct daemon *d, struct running *r, uint64_t started_ms)
 {
 	r->started_ms = started_ms;
 	r->started_steady_ms = d->steady_ms;
+	if (!r->cancel)
+		r->overdue_ms = r->limit_ms == 0
+		                        ? UINT64_MAX
+		                        : d->steady_ms + r->limit_ms + DISPATCH_PATIENCE_MS;
 	struct started *s = calloc(1, sizeof *s);
 	if (s == NULL)
 		return;
@@ -351,6 +386,8 @@ void dispatch_read_events(struct daemon *d)
 		struct running *r = dispatch_find(d, event.job);
 		if (r == NULL)
 			continue;
+		if (event.kind == POOL_RESULT || event.kind == POOL_GONE)
+			r->overdue_ms = UINT64_MAX;
 		switch (event.kind) {
 		case POOL_STARTED: on_started(d, r, event.message.started_ms); break;
 		case POOL_PROGRESS: on_progress(r, &event.message.progress); break;
@@ -368,14 +405,33 @@ int dispatch_cancel(struct daemon *d, uint64_t job, const char *by)
 	r->cancel = true;
 	free(r->cancel_text);
 	r->cancel_text = strdup(by);
+	r->overdue_ms = d->steady_ms + r->grace_ms + DISPATCH_PATIENCE_MS;
 	return pool_cancel(d->pool, job, false);
 }
 
 /* No more time to finish: what still runs is interrupted. */
 static void interrupt_all(struct daemon *d)
 {
-	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
+	for (struct running *r = d->dispatch.running; r != NULL; r = r->hh.next) {
 		pool_cancel(d->pool, r->job, true);
+		r->overdue_ms = d->steady_ms + r->grace_ms + DISPATCH_PATIENCE_MS;
+	}
+}
+
+/* Timeouts are the workers' to keep: one that somebody stopped keeps none. */
+static void wake_overdue(struct daemon *d)
+{
+	for (struct running *r = d->dispatch.running; r != NULL; r = r->hh.next) {
+		if (d->steady_ms < r->overdue_ms)
+			continue;
+		if (!r->grumbled)
+			log_warning("user %s: the worker of job %" PRIu64 " says nothing although it should "
+			            "have; in case it was stopped, it is sent SIGCONT", r->user->name,
+			            r->job);
+		r->grumbled = true;
+		r->overdue_ms = d->steady_ms + DISPATCH_PATIENCE_MS;
+		pool_wake(d->pool, r->job);
+	}
 }
 
 void dispatch_tick(struct daemon *d)
@@ -387,6 +443,7 @@ void dispatch_tick(struct daemon *d)
 			           HASH_COUNT(d->dispatch.running));
 		interrupt_all(d);
 	}
+	wake_overdue(d);
 	result_move_again(d);
 }
 
@@ -396,6 +453,8 @@ uint64_t dispatch_next(const struct daemon *d)
 	uint64_t next = node == NULL ? UINT64_MAX : node->key;
 	if (d->stopping && !d->stop_forced)
 		next = due_min(next, d->stop_by_ms);
+	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
+		next = due_min(next, r->overdue_ms);
 	uint64_t backoff = sched_next_ms(d->sched);
 	if (backoff != UINT64_MAX && !d->unmounted) {
 		uint64_t wait = backoff > d->wall_ms ? backoff - d->wall_ms : 0;

@@ -22,6 +22,10 @@ struct running {
 	double progress;        /* < 0: not reported */
 	uint64_t records;
 	char *message;
+	uint64_t limit_ms;      /* of the attempt, its end included; 0 = none */
+	uint64_t grace_ms;      /* from SIGTERM to SIGKILL */
+	uint64_t overdue_ms;    /* steady; its worker should have told something by then */
+	bool grumbled;          /* it was told that it did not */
 	bool cancel;            /* by an operator */
 	char *cancel_text;      /* who */
 	UT_hash_handle hh;
@@ -46,6 +50,7 @@ struct dispatch {
 enum {
 	DISPATCH_MOVE_RETRY_MS = 5000, /* a move that failed is tried again */
 	DISPATCH_CLAIM_RETRY_MS = 5000, /* so is a claim: no space, no worker */
+	DISPATCH_PATIENCE_MS = 5000, /* with a worker that should have told something */
 };
 
 /* Within a turn: applies the claims that the scheduler proposes. */

@@ -79,8 +79,11 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 	int r = index_find_path(d->index, u->number, path, &job);
 	if (r == -ENOENT)
 		return KNOWN_NOT;
-	if (r < 0)
+	if (r < 0) {
+		/* Nothing else would look at it again. */
+		d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + INTAKE_RELOOK_MS);
 		return KNOWN_ERROR;
+	}
 	enum known known = KNOWN_NOT;
 	bool here = job.place == PLACE_INCOMING;
 	if (job_state_is_final(job.state)) {
@@ -104,9 +107,8 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 /* Names of our own are never jobs, whatever the patterns say. */
 static bool is_ignored(const struct user *u, const char *path)
 {
-	const char *base = name_base(path);
-	return strncmp(base, ".spoold-", 8) == 0 ||
-	       name_matches(base, (const char *const *)u->settings->ignore);
+	return strncmp(name_base(path), ".spoold-", 8) == 0 ||
+	       name_path_matches(path, (const char *const *)u->settings->ignore);
 }
 
 static void enter_directory(struct daemon *d, struct user *u, const char *path)
@@ -126,23 +128,24 @@ static bool is_forgotten(const struct daemon *d, const struct user *u, const cha
                          const struct file_ident *ident)
 {
 	int64_t age_ms = (int64_t)d->wall_ms - ident->ctime_ns / 1000000;
-	return name_base(path)[0] != '.' && age_ms >= (int64_t)u->settings->notice_after_ms;
+	bool hidden = path[0] == '.' || strstr(path, "/.") != NULL;
+	return !hidden && age_ms >= (int64_t)u->settings->notice_after_ms;
 }
 
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
 {
 	*ret_new = false;
+	if (is_ignored(u, path)) {
+		if (kind == ENTRY_FILE && is_forgotten(d, u, path, ident))
+			notice_stray(u, path, false);
+		return false;
+	}
 	if (kind == ENTRY_DIRECTORY) {
 		if (tree_is_too_deep(path, true))
 			notice_stray(u, path, true);
 		else
 			enter_directory(d, u, path);
-		return false;
-	}
-	if (is_ignored(u, path)) {
-		if (kind == ENTRY_FILE && is_forgotten(d, u, path, ident))
-			notice_stray(u, path, false);
 		return false;
 	}
 	if (notice_is(d, u, path))
@@ -158,7 +161,11 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 	}
 	if (accept_is_marker(d, u, path))
 		return false;
-	const struct upload_entry *e = upload_find(u, path);
+	struct upload_entry *e = upload_find(u, path);
+	if (e != NULL && e->unsafe != 0 && file_ident_same(&e->look.ident, ident)) {
+		accept_mark_unsafe(d, e);
+		return false;
+	}
 	if (e != NULL) {
 		/* One that waits for an event may have missed it, or the rule changed. */
 		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
@@ -185,6 +192,13 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 {
 	if (e->state != UPLOAD_ARRIVING || e->from_scan || backlog_waits(d, e->user))
 		return;
+	/* By the measure of its neighbours, which nobody saw change: its age. */
+	uint64_t due;
+	struct upload look = e->look;
+	look.changed_steady_ms = 0;
+	if (settle_judge(&e->user->settings->settle, &look, WRITERS_NONE, d->steady_ms, d->wall_ms,
+	                 &due) == SETTLE_COMPLETE)
+		e->look.changed_steady_ms = 0;
 	e->from_scan = true;
 	d->scan.feeding++;
 	upload_set_due(d, e, d->steady_ms);
@@ -294,11 +308,10 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		return;
 	}
 	if (kind == ENTRY_FILE) {
-		if (known_to_index(d, u, path, &ident) != KNOWN_NOT) {
+		enum known known = known_to_index(d, u, path, &ident);
+		if (known == KNOWN_SAME)
 			forget_known(d, u, path);
-			return;
-		}
-		if (accept_is_marker(d, u, path))
+		if (known != KNOWN_NOT || accept_is_marker(d, u, path))
 			return;
 	}
 	track(d, u, path, &ident, kind, hint, false);

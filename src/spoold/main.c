@@ -104,7 +104,8 @@ int main(int argc, char **argv)
 		int r = loop_run(&d);
 		if (r < 0)
 			log_error("the event loop failed: %s", strerror(-r));
-		status = r < 0 || d.damaged || (d.once && d.failed_count > 0) ? 1 : 0;
+		bool failed = d.damaged || d.gave_up || (d.once && d.failed_count > 0);
+		status = r < 0 || failed ? 1 : 0;
 		setup_clear(&d);
 		log_notice("spoold ends");
 	}

@@ -145,8 +145,8 @@ static void add_strays(const struct user *u, struct notice_text *text)
 			notice_add(text, s->path, "its directories are nested too deep to be followed",
 			           "move what is in it further up");
 		else
-			notice_add(text, s->path, "files with such a name are not taken: transfer programs "
-			           "use it for what is not whole yet",
+			notice_add(text, s->path, "its name, or that of a directory above it, is one that "
+			           "transfer programs use for what is not whole yet",
 			           "it is taken when it is renamed to a name that does not look like that");
 	}
 }

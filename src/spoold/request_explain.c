@@ -301,6 +301,11 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.because, "its directories are nested too deep to be followed");
 		say(e.next, "it becomes a job when it is moved further up");
 		answer_file(d, a, outside, "refused", &e);
+	} else if (name_path_matches(path, (const char *const *)u->settings->ignore)) {
+		say(e.because, "its name, or that of a directory above it, matches one of the patterns of "
+		               "spool.ignore");
+		say(e.next, "it becomes a job when it is renamed so that none does");
+		answer_file(d, a, outside, "ignored", &e);
 	} else if (kind == ENTRY_DIRECTORY) {
 		say(e.because, "it is a directory: the files in it become jobs, one each");
 		answer_file(d, a, outside, "directory", &e);
@@ -311,10 +316,6 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.because, "spoold wrote it: it tells its user what is not taken, and why");
 		say(e.next, "it goes away when nothing is left to say");
 		answer_file(d, a, outside, "notice", &e);
-	} else if (name_matches(name_base(path), (const char *const *)u->settings->ignore)) {
-		say(e.because, "its name matches one of the patterns of spool.ignore");
-		say(e.next, "it becomes a job when it is renamed to a name that does not");
-		answer_file(d, a, outside, "ignored", &e);
 	} else if (entry != NULL && entry->state == UPLOAD_OVER) {
 		explain_over(entry, &e);
 		answer_file(d, a, outside, "over_limit", &e);

@@ -59,8 +59,9 @@ static bool is_of_later_job(struct daemon *d, const struct user *u, const struct
 static bool purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
 	/* A file that was taken away before its turn left nothing. */
-	bool left = job->place != PLACE_NOWHERE || job->state != JOB_CANCELED;
-	if (!left || is_of_later_job(d, u, job))
+	bool nothing = job->place == PLACE_NOWHERE && job->state == JOB_CANCELED;
+	bool moved = job->place == PLACE_DONE || job->place == PLACE_FAILED;
+	if (nothing || (moved && is_of_later_job(d, u, job)))
 		return true;
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY : tree_purge_job(d->tree, u->name, job);

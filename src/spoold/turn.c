@@ -169,15 +169,17 @@ static void note_outcome(struct daemon *d, int error)
 
 void turn_run(struct daemon *d)
 {
+	/* Rooms that only ask pass over it: what they ask about just never happens. */
+	if (index_is_damaged(d->index)) {
+		note_outcome(d, -EBADMSG);
+		return;
+	}
 	if (turn_stalled(d) && d->steady_ms < d->turn.retry_ms)
 		return;
 	bool ride = d->turn.riders != NULL && d->steady_ms >= d->turn.riders_ms;
 	if (d->turn.changes == NULL && !ride && !turn_stalled(d)) {
 		/* Views may have changed without a change: a lock, a reload. */
-		int r = users_refresh(d);
-		if (r == -EBADMSG)
-			note_outcome(d, r);
-		if (r < 0 || !dispatch_ready(d))
+		if (users_refresh(d) < 0 || !dispatch_ready(d))
 			return;
 	}
 	struct change *turn;

@@ -28,6 +28,7 @@ struct upload_entry {
 	bool gone;              /* dropped while syncing or accepting */
 	int error;              /* why it could not be made durable, or 0 */
 	int unsafe;             /* its data did not reach the disk: why, or 0; until it changes */
+	bool unsafe_marked;     /* for the next spoold */
 	int sync_at;            /* place of its file among the descriptors of its batch, or -1 */
 	bool from_scan;         /* counts in scan.feeding */
 	enum quota_answer lacks; /* while over; QUOTA_ROOM: behind others, or to be asked again */

@@ -208,6 +208,9 @@ class FaultSpool(Spool):
         return self._stable(lambda: [f for user in users for f in contents.files(
             os.path.join(self.root, user, place))])
 
+    def inventory(self):
+        return self._stable(lambda: contents.inventory(self.root))
+
     def private(self):
         """Directories of jobs in processing."""
         return [name for user in os.listdir(self.root) if not user.startswith(".")

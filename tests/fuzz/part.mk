@@ -29,7 +29,7 @@ TARGETS ?= $(notdir $(FUZZ))
 FUZZ_SAN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 .PHONY: fuzz fuzz-deps
 fuzz-deps:
-	@packaging/install-missing $(BUILD_PACKAGES) clang libclang-rt-14-dev llvm
+	@packaging/install-missing $(BUILD_PACKAGES) clang libclang-rt-14-dev
 fuzz: fuzz-deps
 	@$(MAKE) --no-print-directory -j2 B=build/fuzzing CC=clang OPT="-O1 -g" WARN=-Wall SAN="$(FUZZ_SAN)" \
 		FUZZ_DRIVER=-fsanitize=fuzzer fuzz-programs

@@ -231,6 +231,9 @@ class Judge:
             row = rows.get(promise.job)
             if promise.final and began[promise.job] and not promise.steered:
                 self.say_of(promise, f"{promise} ran again", promise.since_ns)
+            for job in self._other_jobs(promise, rows):
+                if promise.final and began[job] and not promise.steered:
+                    self.say_of(promise, f"{promise} ran again, as job {job}", promise.since_ns)
             if row is None or promise.excused or row["size"] != promise.size:
                 continue  # said already
             wanted = promise.state if promise.final else becomes(promise.name)
@@ -247,6 +250,13 @@ class Judge:
         for user in ONE_BY_ONE:
             for overlap in self._overlaps(user):
                 self.say("rule", overlap)
+
+    def _other_jobs(self, promise, rows):
+        """Jobs that were made of the same upload."""
+        if not promise.has_file:
+            return []
+        return [job for job, row in rows.items()
+                if row["size"] == promise.size and job != promise.job]
 
     def _begun_ns(self, again):
         return max(stamp.ns for stamp in self.cut.stamps

@@ -9,3 +9,9 @@ powercut: test-deps build
 	tests/power/powercut --snapshots $(SNAPSHOTS) --relaxed $(RELAXED) $(if $(SEED),--seed $(SEED))
 power:
 	@tests/run power
+
+# DAMAGES: how many
+DAMAGES ?= 3000
+.PHONY: damage
+damage: test-deps build
+	tests/power/damage --damages $(DAMAGES) $(if $(SEED),--seed $(SEED))

@@ -134,10 +134,11 @@ exit 1
 AS_DAEMON = {
     "kills-worker": Attack(FIRST + "kill -KILL $PPID\nsleep 1000\n", attempts=2),
     "terminates-worker": Attack(FIRST + "kill -TERM $PPID\nsleep 1000\n", attempts=2),
+    "freezes-worker": Attack(FIRST + "kill -STOP $PPID\nsleep 1000\n", attempts=2),
     "moves-away": Attack(FIRST + 'mv "$PWD" "$OUT/moved.$SPOOL_JOB"\n', keeps=False),
 }
 
 
-def handler(attacks):
+def handler(attacks, word="$SPOOL_NAME"):
     cases = "".join(f"{name}.x)\n{attack.body};;\n" for name, attack in attacks.items())
-    return f"{HEAD}case $SPOOL_NAME in\n{cases}esac\nexit 0\n"
+    return f"{HEAD}case {word} in\n{cases}esac\nexit 0\n"

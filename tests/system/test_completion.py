@@ -195,6 +195,31 @@ class Unfinished(SystemTest):
         self.assertEqual(len(spool.jobs("alice")), 2)
 
 
+    def test_directories_of_ignored_names(self):
+        """Section 5: what lies in a directory that is ignored is no job either,
+        as rsync --partial-dir leaves it; moved out, or with its directory
+        renamed, it is one."""
+        spool = self.spool()
+        for directory in (".rsync-partial", "sub/.~tmp~", "later.tmp/deep"):
+            os.makedirs(spool.path("alice", "incoming", directory))
+            with open(spool.path("alice", "incoming", directory + "/a.csv"), "wb") as file:
+                file.write(directory.encode())
+        for name in ("real.csv", "real2.csv"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "done")
+            spool.ctl("rescan")
+        self.assertEqual(len(spool.jobs("alice")), 2)
+        self.assertSays("directory above it", spool.explain_file(".rsync-partial/a.csv")["because"])
+        os.rename(spool.path("alice", "incoming", ".rsync-partial/a.csv"),
+                  spool.path("alice", "incoming", "a.csv"))
+        os.rename(spool.path("alice", "incoming", "later.tmp"),
+                  spool.path("alice", "incoming", "later"))
+        spool.expect("alice", "a.csv", b".rsync-partial")
+        spool.expect("alice", "later/deep/a.csv", b"later.tmp/deep")
+        spool.wait_state("a.csv", "done")
+        spool.wait_state("later/deep/a.csv", "done")
+
+
 class WhilePending(SystemTest):
     """An accepted upload still belongs to its user until it is claimed."""
 

@@ -146,8 +146,10 @@ class Flood(SystemTest):
         self.assertEqual(len({job["name"] for job in jobs}), files)
         ctimes = [os.stat(spool.path("alice", "incoming", job["name"])).st_ctime_ns
                   for job in jobs]
-        late = sum(a > b for a, b in zip(ctimes, ctimes[1:]))
-        self.assertLessEqual(late, may_be_late, "in the order of their arrival")
+        late = [f"{jobs[n]['name']} {jobs[n]['accepted_at']} before {jobs[n + 1]['name']} "
+                f"{jobs[n + 1]['accepted_at']}"
+                for n, (a, b) in enumerate(zip(ctimes, ctimes[1:])) if a > b]
+        self.assertLessEqual(len(late), may_be_late, f"in the order of their arrival: {late}")
         self.assertGreater(spool.status()["daemon"]["overflows"], 0, "counted")
         self.assertRegex(spool.log(), "more happened at once")
         self.assertSays("more happened at once", str(spool.ctl("doctor", json=True).data))

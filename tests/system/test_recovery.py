@@ -157,6 +157,22 @@ exit 0
         spool.wait_for(lambda: spool.user("alice")["pending"] == 20, what="20 pending again")
         self.assertEqual([(j["job"], j["name"], j["state"]) for j in spool.jobs("alice")], before)
 
+    def test_relaxed_durability(self):
+        """Section 7: commits that are not synced survive a killed daemon (a
+        power cut may cost the last second), and are synced all the same."""
+        spool = self.spool({"spool": {"durability": "relaxed"}})
+        for i in range(3):
+            spool.drop("alice", f"{i}.csv")
+            spool.wait_state(f"{i}.csv", "done")
+        spool.kill9()
+        spool.restart()
+        self.assertEqual({j["name"] for j in spool.jobs("alice", "--state", "done")},
+                         {"0.csv", "1.csv", "2.csv"})
+        spool.drop("alice", "late.csv")
+        spool.wait_state("late.csv", "done")
+        self.assertEqual(spool.stop(), 0)
+        self.assertEqual(len(spool.ctl("list", json=True, check=3).data["jobs"]), 4)
+
     def test_dropped_while_it_was_down(self):
         """FIELD (events lost): what came meanwhile is found at the start."""
         spool = self.spool()
@@ -444,6 +460,49 @@ class Once(SystemTest):
         spool = self.spool(start=False)
         spool.init()
         self.assertEqual(spool.spoold("--mode", "once").code, 0)
+
+    def ends_once(self, spool, obstruct, name="a.csv"):
+        """Runs once, obstructs while the job runs; it gives up, and says so."""
+        spool.init()
+        spool.drop("alice", name)
+        spool.start("--mode", "once", init=False, wait=False)
+        spool.wait_started(name)
+        obstruct()
+        spool.open_gate()
+        self.assertEqual(spool.wait_exit(90), 1)
+        self.assertSays("giving up after", spool.log())
+
+    def test_gives_up_while_the_spool_is_unmounted(self):
+        """Section 8: once ends, with 1 and the reason; the next start goes on."""
+        spool = self.spool(start=False, handler=GATE)
+        marker = os.path.join(spool.root, ".spoold", "marker")
+
+        def obstruct():
+            os.rename(marker, marker + ".away")
+            spool.drop("alice", "b.csv")
+            spool.wait_log("not mounted")
+        self.ends_once(spool, obstruct)
+        self.assertSays("giving up.*not mounted", spool.log())
+        os.rename(marker + ".away", marker)
+        self.assertEqual(spool.spoold("--mode", "once").code, 0)
+        self.assertEqual(spool.files("alice", "done"), ["a.csv", "b.csv"])
+        self.assertEqual(len(spool.journal.starts("alice", "a.csv")), 1)
+
+    def test_gives_up_where_a_last_move_fails(self):
+        """The same where done is no directory any more."""
+        spool = self.spool(start=False, handler=GATE)
+        done = os.path.join(spool.root, "alice", "done")
+
+        def obstruct():
+            os.rmdir(done)
+            with open(done, "w") as file:
+                file.write("in the way")
+        self.ends_once(spool, obstruct)
+        self.assertSays("giving up.*cannot be moved", spool.log())
+        os.unlink(done)
+        self.assertEqual(spool.spoold("--mode", "once").code, 0)
+        self.assertEqual(spool.files("alice", "done"), ["a.csv"])
+        self.assertEqual(len(spool.journal.starts("alice")), 1)
 
     def test_beside_a_running_daemon(self):
         """Promise 4: refused, and the daemon's work is not disturbed."""

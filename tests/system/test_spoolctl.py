@@ -135,8 +135,9 @@ class CommandLine(SystemTest):
 
 
 class Terminal(SystemTest):
-    def on_terminal(self, spool, *args, seconds=3):
-        """What spoolctl writes to a terminal; it is ended after a time."""
+    def on_terminal(self, spool, *args, seconds=60, until=None, when=None):
+        """What spoolctl writes to a terminal, to its end, or `until` a pattern
+        is there. `when`: a pattern, and what is done as soon as it is there."""
         leader, follower = pty.openpty()
         child = subprocess.Popen(
             [os.path.join(harness.BUILD, "spoolctl"), "--config", spool.config_path, *args],
@@ -151,6 +152,11 @@ class Terminal(SystemTest):
                 except OSError:  # EIO: the other side is closed
                     break
                 text += data
+                if until and re.search(until, text.decode(errors="replace")):
+                    break
+                if when and re.search(when[0], text.decode(errors="replace")):
+                    when[1]()
+                    when = None
             elif child.poll() is not None:
                 break
         child.terminate()
@@ -173,10 +179,70 @@ class Terminal(SystemTest):
         spool = self.spool(handler=GATE)
         spool.drop("alice", "a.csv")
         spool.wait_started("a.csv")
-        code, text = self.on_terminal(spool, "status", "--watch", seconds=4)
+        code, text = self.on_terminal(spool, "status", "--watch", until=r"(?s)alice.*alice")
         self.assertIn(code, (0, -15, 143))
         self.assertGreaterEqual(text.count("alice"), 2)
         self.assertIn("\x1b[", text)
+
+
+    def test_log_is_harmless(self):
+        """A handler's bytes do nothing to a terminal; characters stay whole."""
+        spool = self.spool(handler="printf 'red \\033[31m bell \\007 bad \\377 caf\\303\\251 \\303'\n",
+                           config={"handler": {"keep_logs": "always"}})
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        code, text = self.on_terminal(spool, "log", str(spool.job("a.csv")["job"]))
+        self.assertEqual(code, 0)
+        for word in ("red \\x1b[31m", "bell \\x07", "bad \\xff", "caf\u00e9 \\xc3"):
+            self.assertIn(word, text)
+        self.assertNotIn("\x07", text)
+
+    def test_cancel_tells_what_it_waits_for(self):
+        """A cancel takes as long as the handler needs to end."""
+        spool = self.spool(handler="trap '' TERM\nuntil [ -e $BASE/gate/all ]; do sleep 0.05; done\n",
+                           config={"handler": {"kill_grace_seconds": 2}})
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        job = str(spool.job("a.csv")["job"])
+        code, text = self.on_terminal(spool, "cancel", job)
+        self.assertEqual(code, 0)
+        self.assertIn(f"waiting for job {job} to end", text)
+        self.assertIn(f"job {job} is canceled", text)
+
+    def test_submit_and_wait_shows_the_job(self):
+        """Section 8: --wait shows progress and exits with the result."""
+        spool = self.spool(handler="report progress=0.5\n" + GATE)
+        path = os.path.join(spool.base, "a.csv")
+        with open(path, "wb") as file:
+            file.write(b"a\n")
+        spool.expect("alice", "a.csv", b"a\n")
+        code, text = self.on_terminal(spool, "submit", "--user", "alice", "--wait", path,
+                                      when=(r"50\s?%", lambda: spool.open_gate("a.csv", 65)))
+        self.assertEqual(code, FAILED)
+        self.assertRegex(text, r"50\s?%")
+        self.assertIn("failed", text)
+
+    def test_watch_says_that_nobody_answers(self):
+        """What was last known stays on the screen."""
+        spool = self.spool()
+        spool.stop()
+        code, text = self.on_terminal(spool, "status", "--watch", until="does not answer")
+        self.assertIn(code, (0, -15, 143))
+        self.assertIn("does not answer", text)
+
+    def test_doctor_and_lists(self):
+        """Nothing wider than the terminal."""
+        spool = self.spool({"scheduler_settings": {"max_retries": 0}},
+                           handler="echo trouble >&2; exit 3\n")
+        spool.drop("alice", "x" * 200 + ".csv")
+        spool.wait_state("x" * 200 + ".csv", "failed")
+        for args in (("list",), ("status",), ("doctor",), ("user", "list"), ("show", "1")):
+            code, text = self.on_terminal(spool, *args)
+            self.assertIn(code, (0, FAILED), args)
+            self.assertTrue(text, args)
+            if args[0] in ("list", "status"):
+                plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+                self.assertLessEqual(max(len(line) for line in plain.splitlines()), 80, args)
 
 
 class Submit(SystemTest):

@@ -24,6 +24,10 @@ struct talk {
 	int fd;
 	size_t requests;  /* handed over and answered */
 	bool ended;       /* end of file read */
+	bool broken;      /* it ended while we were still talking */
+	size_t lines;     /* whole ones that were sent */
+	size_t rest;      /* bytes after the last of them */
+	bool too_long;    /* one of them was */
 	char *heard;
 	size_t heard_n;
 	uint64_t now_ms;
@@ -58,6 +62,18 @@ static void serve(struct talk *t)
 	hear(t);
 }
 
+static void count_lines(struct talk *t, const uint8_t *data, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		t->rest++;
+		t->too_long = t->too_long || t->rest > CONTROL_LINE_MAX;
+		if (data[i] == '\n') {
+			t->lines++;
+			t->rest = 0;
+		}
+	}
+}
+
 /* In pieces, whose sizes the input says. */
 static void say(struct talk *t, struct input *in)
 {
@@ -73,15 +89,17 @@ static void say(struct talk *t, struct input *in)
 				t->ended = true;
 			serve(t);
 		}
+		count_lines(t, in->at, n);
 		in->at += n;
 		in->left -= n;
 	}
+	t->broken = t->ended;
 }
 
 /* The answers come in order, one a line, and refusals say why. */
 static void judge(const struct talk *t)
 {
-	size_t answered = 0;
+	size_t answered = 0, refused = 0;
 	const char *at = t->heard == NULL ? "" : t->heard, *end;
 	for (; (end = strchr(at, '\n')) != NULL; at = end + 1) {
 		json_t *answer = json_loadb(at, (size_t)(end - at), JSON_REJECT_DUPLICATES, NULL);
@@ -94,12 +112,16 @@ static void judge(const struct talk *t)
 			const char *error = json_string_value(json_object_get(answer, "error"));
 			MUST(error != NULL && error[0] != '\0' && is_harmless(error, ""));
 			MUST(json_integer_value(json_object_get(answer, "exit")) > 0);
+			refused++;
 		}
 		json_decref(answer);
 	}
-	/* A connection that broke may have lost some. */
-	MUST(*at == '\0' || t->ended);
 	MUST(answered <= t->requests);
+	/* One that is ended by the daemon may have lost some. */
+	if (!t->broken && !t->too_long) {
+		MUST(*at == '\0' && answered == t->requests);
+		MUST(answered + refused == t->lines + (t->rest > 0));
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

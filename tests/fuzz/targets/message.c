@@ -4,6 +4,16 @@
 
 #include "fuzz.h"
 
+/* What a worker may rely on. */
+static void must_do_no_harm(const struct run_order *order)
+{
+	MUST(order->job > 0 && order->attempt > 0 && order->dir[0] == '/');
+	MUST(order->name[0] != '\0' && strchr(order->name, '/') == NULL);
+	MUST(strcmp(order->name, ".") != 0 && strcmp(order->name, "..") != 0);
+	MUST(order->user[0] != '.' && strchr(order->user, '/') == NULL);
+	MUST(order->command[0] != NULL && order->command[0][0] != '\0' && order->cookie[0] != '\0');
+}
+
 static void decode_message(const char *data, size_t size)
 {
 	struct message message, again;
@@ -13,6 +23,8 @@ static void decode_message(const char *data, size_t size)
 	MUST(r == 0 || r == -EBADMSG);
 	if (r < 0)
 		return;
+	if (message.type == MESSAGE_RUN)
+		must_do_no_harm(&message.order);
 	r = message_encode(&message, &first, &first_n);
 	/* Escaping may take it beyond the limit. */
 	MUST(r == 0 || r == -EMSGSIZE);
@@ -102,7 +114,7 @@ static void encode_order(struct input *in)
 		MUST(same_text(a->user, b->user) && same_text(a->name, b->name) &&
 		     same_text(a->dir, b->dir) && same_text(a->run_as, b->run_as) &&
 		     same_text(a->cookie, b->cookie) && same_list(a->command, b->command));
-		MUST(strchr(b->name, '/') == NULL && b->dir[0] == '/');
+		must_do_no_harm(b);
 		message_clear(&back);
 	}
 	free(text);

@@ -21,6 +21,7 @@ static struct run_order an_order(char **command)
 		.timeout_ms = UINT64_MAX,
 		.kill_grace_ms = 10000,
 		.log_limit_bytes = 262144,
+		.sync = true,
 		.ident_ino = UINT64_C(0xfffffffffffffff0),
 		.cookie = strdup("c0ffee"),
 		.limits = {.cpu_seconds = 1, .memory_bytes = 2, .file_bytes = 3, .open_files = 4, .processes = 5},
@@ -68,6 +69,7 @@ Test(message, an_order_travels_with_any_bytes_and_numbers)
 	cr_assert_eq(o->timeout_ms, UINT64_MAX);
 	cr_assert_eq(o->kill_grace_ms, 10000u);
 	cr_assert_eq(o->log_limit_bytes, 262144u);
+	cr_assert(o->sync);
 	cr_assert_eq(o->ident_ino, UINT64_C(0xfffffffffffffff0));
 	cr_assert_eq(memcmp(&o->limits, &m.order.limits, sizeof o->limits), 0);
 	message_clear(&got);
@@ -209,6 +211,8 @@ Test(message, garbage_is_refused)
 		"{\"type\":\"result\",\"job\":1,\"attempt\":4294967296,\"outcome\":\"failed\",\"exit_code\":1,"
 		"\"started_ms\":0,\"finished_ms\":0,\"ran_ms\":0}",
 		"{\"type\":\"result\",\"job\":1,\"attempt\":1,\"outcome\":\"running\",\"exit_code\":1,"
+		"\"started_ms\":0,\"finished_ms\":0,\"ran_ms\":0}",
+		"{\"type\":\"result\",\"job\":1,\"attempt\":1,\"outcome\":\"failed\",\"exit_code\":-2,"
 		"\"started_ms\":0,\"finished_ms\":0,\"ran_ms\":0}",
 		"{\"type\":\"result\",\"job\":1,\"attempt\":1,\"outcome\":\"failed\",\"exit_code\":256,"
 		"\"started_ms\":0,\"finished_ms\":0,\"ran_ms\":0}",

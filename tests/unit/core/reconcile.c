@@ -104,8 +104,8 @@ Test(reconcile, promise_3_pending_or_held_parked)
 	static const struct cell row[SEENS] = {
 		/* A power cut undid the rename of the claim. */
 		[SEEN_INCOMING] = {"fine", REMEDY_CLAIM_AGAIN, REMEDY_WAIT},
-		[SEEN_INCOMING_OTHER] = {"withdrawn; what is there is found as a new upload",
-		                         REMEDY_WITHDRAWN, REMEDY_WITHDRAWN},
+		[SEEN_INCOMING_OTHER] = {"file vanished; what is there is found as a new upload",
+		                         REMEDY_VANISHED, REMEDY_VANISHED},
 		[SEEN_PROCESSING] = {"fine: it belongs there", REMEDY_NOTHING, REMEDY_NOTHING},
 		[SEEN_RESULT] = {"promise 6: its result is never thrown away", REMEDY_APPLY_RESULT,
 		                 REMEDY_APPLY_RESULT},
@@ -113,7 +113,8 @@ Test(reconcile, promise_3_pending_or_held_parked)
 		[SEEN_FINAL_DONE] = {"redo the rename of the retry", REMEDY_MOVE_BACK, REMEDY_WAIT},
 		[SEEN_FINAL_FAILED] = {"redo the rename of the retry", REMEDY_MOVE_BACK,
 		                       REMEDY_WAIT},
-		[SEEN_NOWHERE] = {"canceled, \"withdrawn\"", REMEDY_WITHDRAWN, REMEDY_WITHDRAWN},
+		[SEEN_NOWHERE] = {"failed, \"file vanished\": no uploader reaches it there",
+		                  REMEDY_VANISHED, REMEDY_VANISHED},
 	};
 	check_row(row, JOB_PENDING, PLACE_PROCESSING);
 	check_row(row, JOB_HELD, PLACE_PROCESSING);

@@ -14,6 +14,8 @@ void __libc_free(void *memory);
 /* Allocations until one fails; < 0: none does. */
 static long countdown = -1;
 static bool counting;
+static bool for_good; /* else the next one succeeds again */
+static bool failed;
 static long alive;
 
 static bool fails(void)
@@ -24,7 +26,9 @@ static bool fails(void)
 		countdown--;
 		return false;
 	}
-	countdown = -1;
+	if (!for_good)
+		countdown = -1;
+	failed = true;
 	errno = ENOMEM;
 	return true;
 }
@@ -112,6 +116,55 @@ Test(config_memory, running_out_while_noting_mistakes)
 	                "{}},\"handler\": {\"command\": [\"/none\", \"{x}\"], \"run_as\": "
 	                "\"nobody-at-all\"}}",
 	                -EINVAL);
+}
+
+/* What config_print() does when the n-th allocation fails. */
+static int print_failing(const struct config *config, FILE *out, long n)
+{
+	rewind(out);
+	alive = 0;
+	failed = false;
+	countdown = n;
+	counting = true;
+	int r = config_print(config, out);
+	countdown = -1;
+	counting = false;
+	fflush(out);
+	return r;
+}
+
+static void print_failing_everywhere(const struct config *config)
+{
+	static char buffer[4096], whole[8192], got[8192];
+	long n = 0;
+	FILE *out = fmemopen(got, sizeof got, "w");
+	cr_assert(out != NULL && setvbuf(out, buffer, _IOFBF, sizeof buffer) == 0);
+	cr_assert_eq(print_failing(config, out, -1), 0);
+	memcpy(whole, got, sizeof whole);
+	for (failed = true; failed; n++) {
+		int r = print_failing(config, out, n);
+		cr_assert_eq(alive, 0, "allocation %ld: %ld are left", n, alive);
+		/* Where a single one fails, jansson leaves out a key. */
+		if (for_good)
+			cr_assert(failed ? r == -ENOMEM : r == 0 && strcmp(got, whole) == 0,
+			          "allocation %ld: %d", n, r);
+		else
+			cr_assert(r == 0 || r == -ENOMEM);
+	}
+	cr_expect_gt(n, 100);
+	fclose(out);
+}
+
+Test(config_memory, running_out_while_printing)
+{
+	struct config *config = NULL;
+	struct config_report report = {0};
+	cr_assert_eq(config_parse("/srv/\xff/config.json", text, strlen(text), &config, &report), 0);
+	print_failing_everywhere(config);
+	for_good = true;
+	print_failing_everywhere(config);
+	config_free(config);
+	config_report_clear(&report);
 }
 
 #else

@@ -264,7 +264,8 @@ Test(runner, a_handler_that_eats_cpu_is_stopped_by_its_limit)
 	script(&w, "while :; do :; done");
 	struct run_result result = run(&w);
 	cr_assert_eq(result.exit_code, 128 + SIGXCPU);
-	cr_assert_str_eq(result.error, "killed by signal 24 (CPU time limit exceeded)");
+	cr_assert_str_eq(result.error, "killed by signal 24 (CPU time limit exceeded): it used more "
+		"CPU time than handler.limits.cpu_seconds allows");
 	run_result_clear(&result);
 }
 

@@ -288,3 +288,69 @@ Test(runner_output, closed_descriptors_cost_no_time)
 	cr_assert_eq(ev.result.outcome, OUTCOME_SUCCEEDED);
 	runner_free(r);
 }
+
+/* What reached the kernel, by inode; then really done. */
+static ino_t synced[64];
+static size_t synced_n;
+static ino_t sync_fails;
+
+int fsync(int fd)
+{
+	struct stat st = {0};
+	fstat(fd, &st);
+	if (synced_n < sizeof synced / sizeof *synced)
+		synced[synced_n++] = st.st_ino;
+	if (st.st_ino == sync_fails) {
+		errno = EIO;
+		return -1;
+	}
+	return 0;
+}
+
+static bool was_synced(const char *name)
+{
+	struct stat st;
+	char *path;
+	cr_assert_geq(asprintf(&path, "%s/%s", w.dir, name), 0);
+	cr_assert_eq(stat(path, &st), 0, "%s", path);
+	free(path);
+	for (size_t i = 0; i < synced_n; i++)
+		if (synced[i] == st.st_ino)
+			return true;
+	return false;
+}
+
+Test(runner_output, what_a_handler_leaves_is_synced_before_it_is_done)
+{
+	w.order.sync = true;
+	/* Older than the attempt, as an upload mostly is. */
+	const struct timespec old[] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	cr_assert_eq(utimensat(w.dirfd, w.order.name, old, 0), 0);
+	script(&w, "mkdir -p output/deep; echo a >output/deep/a; echo b >beside; echo said");
+	struct run_result result = run(&w);
+	cr_expect_eq(result.outcome, OUTCOME_SUCCEEDED);
+	cr_expect(was_synced("output/deep/a"));
+	cr_expect(was_synced("output/deep"));
+	cr_expect(was_synced("output"));
+	cr_expect(was_synced("beside"));
+	cr_expect(was_synced("."));
+	cr_expect(!was_synced(w.order.name), "synced when it was accepted");
+	cr_expect(!was_synced("log"));
+	run_result_clear(&result);
+}
+
+Test(runner_output, an_output_that_does_not_reach_the_disk_is_no_success)
+{
+	struct stat st;
+	w.order.sync = true;
+	char *path = in_world(&w, "42/beside");
+	put_file(path, "old", 0644);
+	free(path);
+	cr_assert_eq(fstatat(w.dirfd, "beside", &st, 0), 0);
+	sync_fails = st.st_ino;
+	script(&w, "echo new >beside");
+	struct run_result result = run(&w);
+	cr_expect_eq(result.outcome, OUTCOME_FAILED);
+	cr_expect(strstr(result.error, "did not reach the disk") != NULL, "%s", result.error);
+	run_result_clear(&result);
+}

@@ -248,6 +248,44 @@ Test(tree_final, a_cancel_in_incoming_that_was_cut_short_is_made_good)
 	expect_clean(3);
 }
 
+Test(tree_final, a_log_whose_file_the_handler_removed_is_purged)
+{
+	struct work w;
+	for (uint64_t id = 7; id < 9; id++) {
+		start_work(&w, id, "x.csv", "1");
+		w.f.keep_log = true;
+		put(at("processing/%" PRIu64 "/log", id), "said\n");
+		cr_assert_eq(unlink(at("processing/%" PRIu64 "/x.csv", id)), 0);
+		finish(&w, NULL);
+	}
+	cr_expect(is_there(at("done/x.7.csv.log")));
+	struct job job = job_of(&w, JOB_DONE);
+	job.place = PLACE_NOWHERE;
+	job.id = 7;
+	cr_expect_eq(tree_purge_job(t, USER, &job), 0);
+	cr_expect(!is_there(at("done/x.7.csv.log")));
+	/* The log of an upload that has the name is that one's. */
+	put(at("done/x.8.csv"), "another");
+	job.id = 8;
+	cr_expect_eq(tree_purge_job(t, USER, &job), 0);
+	cr_expect(is_there(at("done/x.8.csv.log")));
+}
+
+Test(tree_final, an_upload_is_marked_as_unsafe_as_it_is)
+{
+	put(at("incoming/x.csv"), "1");
+	struct file_ident ident = ident_of(at("incoming/x.csv"));
+	int fd = tree_open_upload(t, USER, "x.csv");
+	cr_assert(fd >= 0);
+	cr_expect_eq(tree_is_unsafe(fd, &ident), 0);
+	if (tree_mark_unsafe(t, USER, "x.csv", &ident, -EIO) == -EOPNOTSUPP)
+		cr_skip_test("no extended attributes here");
+	cr_expect_eq(tree_is_unsafe(fd, &ident), -EIO);
+	ident.mtime_ns++;
+	cr_expect_eq(tree_is_unsafe(fd, &ident), 0, "touched");
+	close(fd);
+}
+
 Test(tree_final, an_output_whose_purge_was_cut_short_is_removed)
 {
 	put(at("done/x.csv"), "1");
