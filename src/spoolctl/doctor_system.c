@@ -80,15 +80,15 @@ static void check_files(struct doctor *d)
 		return;
 	const char *whose = d->daemon != NULL ? "spoold" : "a program started here";
 	if (d->daemon == NULL)
-		snprintf(mend, sizeof mend, "ulimit -n %u", FDS_ASKED);
+		snprintf(mend, sizeof mend, "ulimit -n %d", FDS_ASKED);
 	else /* The hard limit stays, where it need not be raised. */
-		snprintf(mend, sizeof mend, "prlimit --pid %lld --nofile=%u%s",
+		snprintf(mend, sizeof mend, "prlimit --pid %lld --nofile=%d%s",
 		         (long long)view_number(d->daemon, "pid"), FDS_ASKED,
-		         limit.hard >= FDS_ASKED ? ":" : "");
+		         limit.hard >= (uint64_t)FDS_ASKED ? ":" : "");
 	if (limit.soft < wanted)
 		doctor_say(d, FINDING_WARNING, mend,
 		           "%s may have %" PRIu64 " files open; with %u workers %" PRIu64 " are wanted "
-		           "(for good: LimitNOFILE=%u in the unit)", whose, limit.soft,
+		           "(for good: LimitNOFILE=%d in the unit)", whose, limit.soft,
 		           d->ctl->config->max_concurrent, wanted, FDS_ASKED);
 	else
 		doctor_say(d, FINDING_OK, NULL, "%s may have enough files open (%" PRIu64 ")", whose,

@@ -211,8 +211,10 @@ static void let_it_settle(struct daemon *d, struct upload_entry *e, uint64_t due
 	struct user *u = e->user;
 	uint64_t settle_ms = u->settings->settle.settle_ms;
 	e->look.changed_steady_ms = d->steady_ms;
-	if (e->waits_for == SETTLE_CONVENTION)
+	if (e->waits_for == SETTLE_CONVENTION) {
+		notice_waits(d, e);
 		return;
+	}
 	if (backlog_waits(d, u))
 		due = due > u->backlog_ms ? due : u->backlog_ms;
 	e->look.changed_steady_ms = due > settle_ms ? due - settle_ms : 1;

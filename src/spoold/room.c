@@ -174,8 +174,9 @@ char *room_summary(const struct user *u, char out[QUOTA_TEXT])
 	const struct upload_entry *e = u->room.line;
 	out[0] = '\0';
 	/* Without a line: the first of those that stand beside it. */
-	for (e = e != NULL || u->uploads_over == 0 ? e : u->uploads;
-	     e != NULL && e->state != UPLOAD_OVER; e = e->hh.next)
-		;
+	if (e == NULL && u->uploads_over > 0)
+		e = u->uploads;
+	while (e != NULL && e->state != UPLOAD_OVER)
+		e = e->hh.next;
 	return e == NULL ? out : quota_because(e->lacks, &u->settings->quota, out);
 }
