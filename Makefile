@@ -81,7 +81,7 @@ unit-programs: $(UNIT) $(B)/spool-worker
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \
                   libyaml-dev uthash-dev
 DEMO_PACKAGES := python3
-TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps
+TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps strace
 
 .PHONY: deps demo-deps test-deps
 deps:
@@ -181,6 +181,13 @@ help:
 	@echo "make check      structure and static analysis"
 	@echo "make unit       unit tests;  make system  tests with the real programs"
 	@echo "make sanitized  both with the address and undefined-behaviour sanitizers"
+	@echo "Campaigns, see tests/README.md:"
+	@echo "make soak       the simulated world with new seeds, MINUTES=10"
+	@echo "make crash      kill and fail the programs at every system call of each transition"
+	@echo "make powercut   SNAPSHOTS=300 power cuts under load (root);  make damage  of the index"
+	@echo "make chaos      hostile users, handlers and kills at once, MINUTES=15 SEED=n"
+	@echo "make fuzz       libFuzzer, MINUTES=10 TARGETS=...;  make coverage  lines and branches"
+	@echo "make bench      speed against the bare kernel;  make bench-peers  and against others"
 	@echo "make install    to PREFIX ($(PREFIX)), below DESTDIR;  make uninstall"
 	@echo "make docs       packaging/config.schema.json and spoold.json(5) from the table of settings"
 	@echo "make clean"

@@ -101,6 +101,14 @@ static void path_entry(const struct job *job, struct entry *out)
 	entry_value_u64(out, job->id);
 }
 
+void ix_ended_value(uint64_t id, unsigned char out[ENTRY_VALUE_MAX])
+{
+	struct entry entry = {0};
+	entry.value[entry.value_size++] = false;
+	entry_value_u64(&entry, id);
+	memcpy(out, entry.value, ENTRY_VALUE_MAX);
+}
+
 size_t ix_entries(const struct job *job, struct entry out[ENTRIES_MAX])
 {
 	state_entry(job, &out[0]);

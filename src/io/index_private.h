@@ -96,6 +96,8 @@ struct entry {
 /* The tables in which a job belongs: from here alone. Returns how many. */
 size_t ix_entries(const struct job *job, struct entry out[ENTRIES_MAX]);
 bool ix_entry_same(const struct entry *a, const struct entry *b);
+/* The entry of an ended job in TABLE_PATHS: all before it are of older ones. */
+void ix_ended_value(uint64_t id, unsigned char out[ENTRY_VALUE_MAX]);
 /* The job an entry of any of these tables speaks of; -EBADMSG. */
 int ix_entry_id(enum table table, const MDB_val *key, const MDB_val *value, uint64_t *ret);
 
@@ -144,6 +146,7 @@ struct question {
 	size_t prefix;       /* bytes of the key in which the answer agrees */
 	bool backwards;
 	const char *text;    /* a path or a name that is no key */
+	uint64_t before_id;  /* only ended jobs before this one; 0 = any */
 };
 
 /* What a question may bring; all unset but the parts it asks for. */

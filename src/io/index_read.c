@@ -28,13 +28,28 @@ static int look_next_job(struct index *ix, MDB_txn *txn, const struct question *
 	return r != 0 ? r : must_exist(ix_get_job(ix, txn, id, &ret->job));
 }
 
+/* The last entry of a path, or the last one of an ended job before q->before_id. */
+static int last_of_path(MDB_cursor *cursor, const struct question *q, MDB_val *value)
+{
+	unsigned char bytes[ENTRY_VALUE_MAX];
+	MDB_val key = key_val(&q->key), at = ix_val(bytes, sizeof bytes);
+	int rc = mdb_cursor_get(cursor, &key, value, MDB_SET_KEY);
+	if (rc != 0)
+		return rc;
+	if (q->before_id != 0) {
+		ix_ended_value(q->before_id, bytes);
+		if (mdb_cursor_get(cursor, &key, &at, MDB_GET_BOTH_RANGE) == 0)
+			return mdb_cursor_get(cursor, &key, value, MDB_PREV_DUP);
+		rc = mdb_cursor_get(cursor, &key, value, MDB_SET_KEY);
+	}
+	return rc == 0 ? mdb_cursor_get(cursor, &key, value, MDB_LAST_DUP) : rc;
+}
+
 static int walk_paths(struct index *ix, MDB_cursor *cursor, const struct question *q,
                       struct job *ret)
 {
-	MDB_val key = key_val(&q->key), value;
-	int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY);
-	if (rc == 0)
-		rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST_DUP);
+	MDB_val key, value;
+	int rc = last_of_path(cursor, q, &value);
 	for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV_DUP)) {
 		uint64_t id;
 		MDB_val wanted = key_val(&q->key);
@@ -121,6 +136,15 @@ int index_get_job(struct index *ix, uint64_t id, struct job *ret)
 int index_find_path(struct index *ix, uint32_t user, const char *path, struct job *ret)
 {
 	struct question q = {.table = TABLE_PATHS, .text = path};
+	key_u32(&q.key, user);
+	key_u64(&q.key, record_path_hash(path));
+	return ask_job(ix, look_path, &q, ret);
+}
+
+int index_prev_ended(struct index *ix, uint32_t user, const char *path, uint64_t before_id,
+                     struct job *ret)
+{
+	struct question q = {.table = TABLE_PATHS, .text = path, .before_id = before_id};
 	key_u32(&q.key, user);
 	key_u64(&q.key, record_path_hash(path));
 	return ask_job(ix, look_path, &q, ret);

@@ -35,65 +35,77 @@ static bool is_written(const struct syncing *s, const char *name, const struct s
 	return is_since(s, upload ? &st->st_mtim : &st->st_ctim);
 }
 
+/* 1: something in it was there to be kept; 0: nothing; or a negative errno. */
 static int sync_directory(const struct syncing *s, int dirfd, int depth);
 
+/* Returns the same. */
 static int sync_entry(const struct syncing *s, int dirfd, const char *name, int depth)
 {
 	struct stat st;
+	if (depth == 0 && strcmp(name, name_log(s->name)) == 0)
+		return 0;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	bool dir = S_ISDIR(st.st_mode);
-	if (st.st_dev != s->dev || (!dir && !S_ISREG(st.st_mode)) ||
-	    (!dir && !is_written(s, name, &st, depth)) ||
-	    (depth == 0 && strcmp(name, name_log(s->name)) == 0))
+	if (!dir && !is_written(s, name, &st, depth))
 		return 0;
+	if (st.st_dev != s->dev || (!dir && !S_ISREG(st.st_mode)))
+		return 1;
 	int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int fd = openat(dirfd, name, dir ? flags | O_DIRECTORY : flags);
-	int r = fd < 0 ? -errno : 0;
-	if (r == 0 && dir && depth < DEPTH_MAX)
+	int r = fd < 0 ? -errno : 1;
+	if (r == 1 && dir && depth < DEPTH_MAX)
 		r = sync_directory(s, fd, depth + 1);
-	else if (r == -EACCES || (r == 0 && dir))
-		r = syncfs(dirfd) < 0 ? -errno : 0;
-	else if (r == 0)
-		r = fsync(fd) < 0 ? -errno : 0;
+	else if (r == -EACCES || (r == 1 && dir))
+		r = syncfs(dirfd) < 0 ? -errno : 1;
+	else if (r == 1)
+		r = fsync(fd) < 0 ? -errno : 1;
 	fd_close(fd);
 	return r;
+}
+
+static int sync_entries(const struct syncing *s, DIR *dir, int dirfd, int depth)
+{
+	int kept = 0;
+	for (;;) {
+		errno = 0;
+		const struct dirent *e = readdir(dir);
+		if (e == NULL)
+			return errno != 0 ? -errno : kept;
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		int r = sync_entry(s, dirfd, e->d_name, depth);
+		if (r < 0)
+			return r;
+		kept |= r;
+	}
 }
 
 /* Files first, then the directory of their names. */
 static int sync_directory(const struct syncing *s, int dirfd, int depth)
 {
-	struct stat st;
-	int r = 0, copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r, copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	if (dir == NULL) {
 		r = -errno;
 		fd_close(copy);
 		return r;
 	}
-	for (;;) {
-		errno = 0;
-		const struct dirent *e = r < 0 ? NULL : readdir(dir);
-		if (e == NULL)
-			break;
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			r = sync_entry(s, dirfd, e->d_name, depth);
-	}
-	if (r == 0)
-		r = -errno;
+	r = sync_entries(s, dir, dirfd, depth);
 	closedir(dir);
-	if (r == 0 && fstat(dirfd, &st) < 0)
-		r = -errno;
-	if (r == 0 && is_since(s, &st.st_ctim) && fsync(dirfd) < 0)
-		r = -errno;
-	return r;
+	return r > 0 && fsync(dirfd) < 0 ? -errno : r;
 }
 
 int runner_sync(int job_dirfd, const char *name, uint64_t since_ms)
 {
 	struct stat st;
-	if (fstat(job_dirfd, &st) < 0)
-		return -errno;
+	/* Its handler may have closed it to its account, which may be ours. */
+	int r = fd_permit(job_dirfd);
+	if (r == 0 && fstat(job_dirfd, &st) < 0)
+		r = -errno;
+	if (r < 0)
+		return r;
 	const struct syncing s = {.name = name, .since_ms = since_ms, .dev = st.st_dev};
-	return sync_directory(&s, job_dirfd, 0);
+	r = sync_directory(&s, job_dirfd, 0);
+	return r < 0 ? r : 0;
 }

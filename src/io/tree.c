@@ -173,6 +173,11 @@ const char *tree_root(const struct tree *t)
 	return t->root;
 }
 
+int tree_open_root(const struct tree *t)
+{
+	return open_root(t->root);
+}
+
 int tree_mounted(struct tree *t)
 {
 	struct stat st;

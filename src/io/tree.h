@@ -31,6 +31,8 @@ uint64_t tree_id(const struct tree *t);
  * and so has its id, its jobs and their numbers. */
 uint64_t tree_copy_id(const struct tree *t);
 const char *tree_root(const struct tree *t); /* absolute */
+/* Opens the root itself, as its path leads to it now (for watching). */
+int tree_open_root(const struct tree *t);
 /* Is the marker still there, on the same device? 0; -ENODEV: no; any other error:
  * that cannot be told now. */
 int tree_mounted(struct tree *t);
@@ -113,6 +115,9 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
  * the file under its own name again, should an attempt have renamed it. */
 int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
                   const struct file_ident *ident);
+/* Is there a private directory of this number? True also where that cannot be
+ * found out. */
+bool tree_has_job(struct tree *t, const char *user, uint64_t id);
 /* Lets other accounts pass through processing (not list it), for a handler that
  * runs as one; its private directory is given to it by the worker. */
 int tree_let_pass(struct tree *t, const char *user);
@@ -140,7 +145,8 @@ struct tree_finish {
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
 /* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and
- * its old log away. */
+ * its old log away. Durable: an active job whose file is found in done or failed
+ * has ended. */
 int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
                    enum place from, const char *name);
 /* Retention: removes a final file and what is beside it. 0 also when it was
@@ -156,6 +162,8 @@ struct tree_found {
 	enum place place;
 	bool same;           /* in incoming: it is the accepted file, unchanged */
 	bool result;         /* in processing: a worker's result lies beside it */
+	bool bare;           /* in processing: alone, as before tree_open_job(): its claim
+	                        may have been cut short before it was checked */
 	char *final_name;    /* in done/failed: the path there (free) */
 };
 int tree_find(struct tree *t, const char *user, const struct job *job, struct tree_found *ret);

@@ -55,14 +55,22 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
 /* A read lease is granted only while nobody has the file open for writing. It
  * is given back at once, so that no writer ever waits for us; one that comes in
  * between sends a signal, and SIGURG is one that does nothing. */
+/* Where it cannot be asked now, it is asked again. */
+static enum writers unasked(int error)
+{
+	bool passes = error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM ||
+	              error == EIO;
+	return passes ? WRITERS_SOME : WRITERS_UNKNOWN;
+}
+
 static enum writers probe(int dirfd, const char *name)
 {
 	struct stat st;
 	enum writers answer = WRITERS_UNKNOWN;
 	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	/* Somebody's lease is in the way: it is being worked on. */
+	/* EAGAIN: somebody's lease is in the way, it is being worked on. */
 	if (fd < 0)
-		return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
+		return unasked(errno);
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && fcntl(fd, F_SETSIG, SIGURG) == 0) {
 		if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
 			fcntl(fd, F_SETLEASE, F_UNLCK);
@@ -79,7 +87,7 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 {
 	const char *base;
 	int fd = open_holder(t, user, path, &base);
-	enum writers answer = fd < 0 ? WRITERS_UNKNOWN : probe(fd, base);
+	enum writers answer = fd < 0 ? unasked(-fd) : probe(fd, base);
 	fd_close(fd);
 	return answer;
 }
@@ -209,7 +217,8 @@ static int explain_kept(struct tree *t, const char *user, const char *kept, gid_
 }
 
 /* Not the file that was accepted: back to where it was; where that is not
- * possible any more, to failed, with the reason. */
+ * possible any more, to failed, with the reason. Durably back: a job that is
+ * canceled for it must not find the other file as its own after a power cut. */
 static int put_back(struct tree *t, const char *user, uint64_t id, const char *path, int privfd,
                     int dirfd, char **ret_kept)
 {
@@ -218,7 +227,7 @@ static int put_back(struct tree *t, const char *user, uint64_t id, const char *p
 	enum entry_kind kind;
 	int r = dirfd < 0 ? dirfd : tree_rename(privfd, base, dirfd, base);
 	if (r == 0)
-		return 0;
+		return fsync(dirfd) < 0 ? -errno : 0;
 	r = tree_ident_at(privfd, base, &now, &kind);
 	if (r == 0)
 		r = tree_rename_final(t, user, PLACE_FAILED, privfd, base, path, id, ret_kept);
@@ -271,7 +280,7 @@ int tree_take_in(struct tree *t, const struct tree_finish *f)
 	const char *base;
 	int dirfd = open_holder(t, f->user, f->path, &base);
 	int r = dirfd < 0 ? dirfd : tree_ident_at(dirfd, base, &now, &kind);
-	if (r == 0 && (kind == ENTRY_DIRECTORY || !file_ident_same_inode(&now, f->ident)))
+	if (r == 0 && (kind == ENTRY_DIRECTORY || !file_ident_same(&now, f->ident)))
 		r = -ENOENT;
 	if (r == 0)
 		r = take_in(t, f, dirfd, base);
@@ -370,6 +379,13 @@ int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	if (r < 0)
 		fd_close(fd);
 	return r < 0 ? r : fd;
+}
+
+bool tree_has_job(struct tree *t, const char *user, uint64_t id)
+{
+	int fd = tree_open_private(t, user, id);
+	fd_close(fd);
+	return fd != -ENOENT;
 }
 
 int tree_let_pass(struct tree *t, const char *user)

@@ -57,6 +57,19 @@ static bool is_in_private(int fd, const struct job *job)
 	return renamed;
 }
 
+static int count_entry(void *ctx, const char *name, uint64_t ino)
+{
+	unsigned *n = ctx;
+	(void)name, (void)ino;
+	return ++*n > 1;
+}
+
+static bool holds_one_entry(int dirfd)
+{
+	unsigned n = 0;
+	return tree_walk(dirfd, count_entry, &n) == 0 && n == 1;
+}
+
 static int find_in_processing(struct tree *t, const char *user, const struct job *job,
                               struct tree_found *found)
 {
@@ -68,6 +81,7 @@ static int find_in_processing(struct tree *t, const char *user, const struct job
 		return fd;
 	if (is_in_private(fd, job))
 		found->place = PLACE_PROCESSING;
+	found->bare = found->place == PLACE_PROCESSING && holds_one_entry(fd);
 	found->result = fstatat(fd, NAME_RESULT, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	fd_close(fd);
 	return 0;

@@ -95,6 +95,8 @@ int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *pa
 	int privfd = r < 0 ? r : tree_open_private(t, user, id);
 	if (r == 0)
 		r = privfd < 0 ? privfd : take_back(privfd, placefd, path, name);
+	if (r == 0 && (fsync(privfd) < 0 || fsync(processing) < 0))
+		r = -errno;
 	if (r < 0 && processing >= 0)
 		unlinkat(processing, dir, AT_REMOVEDIR);
 	fd_close(privfd);

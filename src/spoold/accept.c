@@ -27,13 +27,17 @@ struct acceptance {
 	bool accepted;
 };
 
-static int cancel_predecessor(struct daemon *d, uint32_t user, const char *path)
+/* `*ret_accepted`: it is this very upload: of a commit that failed, all may be
+ * there. */
+static int cancel_predecessor(struct daemon *d, const struct upload_entry *e, bool *ret_accepted)
 {
 	struct job old = {0};
-	int r = index_find_path(d->index, user, path, &old);
+	int r = index_find_path(d->index, e->user->number, e->path, &old);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (old.place == PLACE_INCOMING && job_next_state(old.state, JOB_EV_GONE) >= 0) {
+	if (!job_state_is_final(old.state) && file_ident_same(&old.ident, &e->look.ident)) {
+		*ret_accepted = true;
+	} else if (old.place == PLACE_INCOMING && job_next_state(old.state, JOB_EV_GONE) >= 0) {
 		job_step(&old, JOB_EV_GONE);
 		old.place = PLACE_NOWHERE;
 		old.finished_ms = d->wall_ms;
@@ -45,9 +49,20 @@ static int cancel_predecessor(struct daemon *d, uint32_t user, const char *path)
 	return r;
 }
 
+/* Where an index was lost, private directories may wait to be adopted (while
+ * their worker runs, say) under numbers that it gives again. */
+static int new_id(struct daemon *d, const struct user *u, uint64_t *ret)
+{
+	int r = index_new_id(d->index, ret);
+	for (int n = 0; r == 0 && n < 1000 && !u->reconciled && tree_has_job(d->tree, u->name, *ret);
+	     n++)
+		r = index_new_id(d->index, ret);
+	return r;
+}
+
 static int new_job(struct daemon *d, const struct upload_entry *e, struct job *job)
 {
-	int r = index_new_id(d->index, &job->id);
+	int r = new_id(d, e->user, &job->id);
 	if (r == 0)
 		r = index_new_seq(d->index, &job->seq);
 	if (r < 0)
@@ -73,9 +88,11 @@ static int accept_apply(struct daemon *d, struct change *c)
 	a->accepted = false;
 	if (e->gone)
 		return 0;
-	int r = cancel_predecessor(d, e->user->number, e->path);
-	if (r == 0)
-		r = new_job(d, e, &a->job);
+	bool accepted = false;
+	int r = cancel_predecessor(d, e, &accepted);
+	if (r < 0 || accepted)
+		return r;
+	r = new_job(d, e, &a->job);
 	if (r == 0)
 		r = index_put_job(d->index, &a->job);
 	user_touch(d, e->user);
@@ -93,7 +110,11 @@ static void accept_finish(struct daemon *d, struct change *c, int error)
 		free(shown);
 		request_accepted(d, a->entry->user, &a->job);
 	}
+	bool touched = a->entry->touched, renamed = a->entry->renamed;
+	struct user *u = a->entry->user;
 	upload_release(d, a->entry);
+	if (error == 0 && a->accepted && touched)
+		intake_look(d, u, a->job.path, renamed ? WATCH_RENAMED_IN : WATCH_CHANGED);
 	job_clear(&a->job);
 	free(a);
 }
@@ -122,7 +143,7 @@ void accept_ready(struct daemon *d, struct upload_entry *e)
 
 static void note_error(struct upload_entry *e, int error)
 {
-	if (error != -ENOENT && error != -EAGAIN && e->error != error) {
+	if (error != 0 && error != -ENOENT && error != -EAGAIN && e->error != error) {
 		char *shown = escape_str(e->path);
 		log_warning("user %s: incoming/%s cannot be taken: %s; it waits and is tried again",
 		            e->user->name, shown == NULL ? "?" : shown, strerror(-error));
@@ -186,6 +207,14 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 	return n;
 }
 
+/* Another file than the one that was judged: how that one came is past. */
+static void note_change(struct upload_entry *e, const struct file_ident *ident)
+{
+	if (!file_ident_same(ident, &e->look.ident))
+		e->look.renamed_in = false;
+	e->look.ident = *ident;
+}
+
 static void take_batch(struct daemon *d, struct upload_entry *entries)
 {
 	while (entries != NULL) {
@@ -199,6 +228,8 @@ static void take_batch(struct daemon *d, struct upload_entry *entries)
 			e->look.ident = ident;
 			accept(d, e);
 		} else {
+			if (r == 0 && kind == ENTRY_FILE)
+				note_change(e, &ident);
 			upload_again(d, e);
 		}
 	}

@@ -70,7 +70,9 @@ static void adopt_finish(struct daemon *d, struct change *c, int error)
 		                : tree_rename_job(d->tree, u->name, a->old_id, a->job.id);
 		if (r < 0)
 			log_error("user %s: its directory cannot be renamed: %s", u->name, strerror(-r));
-		recover_job(d, u, &a->job);
+		r = recover_job(d, u, &a->job);
+		if (r < 0)
+			recover_later(d, u, r);
 	}
 	job_clear(&a->job);
 	free(a->name);

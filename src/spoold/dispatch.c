@@ -196,6 +196,23 @@ static int open_job(struct daemon *d, const struct claim *claim)
 	return r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
 }
 
+/* Did somebody move it to done or failed by hand? That is no withdrawal. */
+static bool ended_outside(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	if (tree_find(d->tree, u->name, job, &found) < 0)
+		return false;
+	free(found.final_name);
+	return found.place == PLACE_DONE || found.place == PLACE_FAILED;
+}
+
+static void not_taken(struct daemon *d, struct user *u, const struct job *job, int error)
+{
+	if (error == -ENOENT && ended_outside(d, u, job) && recover_job(d, u, job) == 0)
+		return;
+	result_unclaim(d, u, job, error, PLACE_INCOMING);
+}
+
 static void hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
@@ -203,13 +220,14 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	char *kept = NULL;
 	int r = claim->from == PLACE_INCOMING ? take(d, u, job, &kept) : 0;
 	if (r < 0) {
-		result_unclaim(d, u, job, r, PLACE_INCOMING);
+		not_taken(d, u, job, r);
 	} else {
 		int dirfd = open_job(d, claim);
 		r = dirfd < 0 ? dirfd : start(d, u, job, dirfd);
+		/* Where that cannot be found out now, it is tried again. */
 		if (dirfd == -ENOENT)
-			recover_job(d, u, job);
-		else if (r < 0)
+			r = recover_job(d, u, job);
+		if (r < 0)
 			result_unclaim(d, u, job, r, PLACE_PROCESSING);
 		fd_close(dirfd);
 	}
@@ -233,6 +251,34 @@ static void claim_finish(struct daemon *d, struct change *c, int error)
 	free(claim);
 }
 
+int dispatch_bring_back(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	int r = tree_find(d->tree, u->name, job, &found);
+	if (r == 0 && found.place == PLACE_NOWHERE && !daemon_mounted(d))
+		r = -ENODEV;
+	bool ended = found.place == PLACE_DONE || found.place == PLACE_FAILED;
+	if (r == 0 && ended && !result_is_of_later(d, u, job))
+		r = tree_take_back(d->tree, u->name, job->id, job->path, found.place,
+		                   found.final_name);
+	free(found.final_name);
+	return r;
+}
+
+/* A crash may have come before an operator's retry was taken back. Claimed as
+ * it is, it would be found in done or failed as a job that has ended. */
+static int bring_back(struct daemon *d, const struct user *u, uint64_t id)
+{
+	struct job job = {0};
+	int r = index_get_job(d->index, id, &job);
+	if (r < 0)
+		return 0;
+	if (job.state == JOB_PENDING && job.place == PLACE_PROCESSING)
+		r = dispatch_bring_back(d, u, &job);
+	job_clear(&job);
+	return r;
+}
+
 static int claim_one(struct daemon *d, const struct sched_pick *pick)
 {
 	struct user *u = user_by_number(d, pick->user);
@@ -240,6 +286,9 @@ static int claim_one(struct daemon *d, const struct sched_pick *pick)
 	/* A lock that somebody else has blocks the user; users_tick() goes on. */
 	if (user_lock(d, u) < 0)
 		return 0;
+	int r = bring_back(d, u, pick->job);
+	if (r < 0)
+		return recover_later(d, u, r);
 	struct claim *claim = calloc(1, sizeof *claim);
 	if (claim == NULL)
 		return -ENOMEM;

@@ -71,6 +71,10 @@ struct running *dispatch_find(const struct daemon *d, uint64_t job);
 int dispatch_cancel(struct daemon *d, uint64_t job, const char *by);
 /* Moves a final job's file where it belongs; on failure again later. */
 void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job);
+/* An operator's retry: brings the file of a job that waits out of done or
+ * failed, where it lies there. By what it is, not by its name: that may be
+ * another job's. */
+int dispatch_bring_back(struct daemon *d, const struct user *u, const struct job *job);
 /* Why a final job's file is not in its place: 0, or the errno. */
 int dispatch_unmoved(const struct daemon *d, uint64_t job);
 /* The mark of all processes of a job (free). */

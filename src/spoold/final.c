@@ -28,8 +28,7 @@ static int renamed_apply(struct daemon *d, struct change *c)
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	if (job_state_is_final(job.state)) {
-		if (n->name == NULL)
-			job.place = PLACE_NOWHERE;
+		job.place = n->name == NULL ? PLACE_NOWHERE : job_final_place(job.state);
 		r = job_set_text(&job.final_name, NULL);
 		if (n->name != NULL) {
 			free(job.final_name);
@@ -60,7 +59,9 @@ static const char *known_name(const struct job *job)
 static void note_name(struct daemon *d, const struct user *u, const struct job *job,
                       const char *name)
 {
-	bool as_known = name != NULL && strcmp(name, known_name(job)) == 0;
+	bool as_known = job->place == PLACE_NOWHERE
+		? name == NULL
+		: name != NULL && strcmp(name, known_name(job)) == 0;
 	struct renamed *n = as_known ? NULL : calloc(1, sizeof *n);
 	if (n == NULL)
 		return;
@@ -71,15 +72,20 @@ static void note_name(struct daemon *d, const struct user *u, const struct job *
 	turn_add(d, &n->change);
 }
 
+static void forget_unmoved(struct daemon *d, struct unmoved *m)
+{
+	heap_remove(&d->dispatch.unmoved_due, &m->retry);
+	HASH_DEL(d->dispatch.unmoved, m);
+	free(m);
+}
+
 static void moved(struct daemon *d, uint64_t job)
 {
 	struct unmoved *m = NULL;
 	HASH_FIND(hh, d->dispatch.unmoved, &job, sizeof job, m);
 	if (m == NULL)
 		return;
-	heap_remove(&d->dispatch.unmoved_due, &m->retry);
-	HASH_DEL(d->dispatch.unmoved, m);
-	free(m);
+	forget_unmoved(d, m);
 	log_notice("job %" PRIu64 ": its file is in its place now", job);
 }
 
@@ -95,12 +101,36 @@ static void not_moved(struct daemon *d, const struct user *u, const struct job *
 		HASH_ADD(hh, d->dispatch.unmoved, job, sizeof m->job, m);
 		log_error("user %s: job %" PRIu64 " is %s but its file cannot be moved to %s: %s; it "
 		          "stays in processing and is tried again; %s %s/%s",
-		          u->name, job->id, job_state_name(job->state), place_name(job->place),
-		          strerror(-error), human_remedy(error), tree_root(d->tree), u->name);
+		          u->name, job->id, job_state_name(job->state),
+		          place_name(job_final_place(job->state)), strerror(-error), human_remedy(error),
+		          tree_root(d->tree), u->name);
 	}
 	m->error = error;
 	if (heap_put(&d->dispatch.unmoved_due, &m->retry, d->steady_ms + DISPATCH_MOVE_RETRY_MS) < 0)
 		log_error("memory is out: the move is redone at the next start");
+}
+
+/* How many later jobs of the same path are asked. */
+enum { LATER_MAX = 64 };
+
+bool result_is_of_later(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct job later = {0};
+	uint64_t before_id = UINT64_MAX;
+	if (index_find_path(d->index, u->number, job->path, &later) < 0)
+		return false;
+	bool is = later.id != job->id && file_ident_same_inode(&later.ident, &job->ident);
+	job_clear(&later);
+	for (int n = 0; n < LATER_MAX && !is; n++) {
+		if (index_prev_ended(d->index, u->number, job->path, before_id, &later) < 0)
+			break;
+		before_id = later.id;
+		is = later.id > job->id && file_ident_same_inode(&later.ident, &job->ident);
+		job_clear(&later);
+		if (before_id <= job->id)
+			break;
+	}
+	return is;
 }
 
 int dispatch_unmoved(const struct daemon *d, uint64_t job)
@@ -126,19 +156,23 @@ static char *reason_text(const struct job *job)
 	return n < 0 ? NULL : text;
 }
 
-static enum place find_place(struct daemon *d, const struct user *u, const struct job *job)
+static int find_place(struct daemon *d, const struct user *u, const struct job *job,
+                      enum place *ret)
 {
 	struct tree_found found = {0};
-	if (tree_find(d->tree, u->name, job, &found) < 0)
-		return PLACE_PROCESSING;
+	int r = tree_find(d->tree, u->name, job, &found);
+	if (r < 0)
+		return r;
 	free(found.final_name);
-	return found.place == PLACE_INCOMING && found.same ? PLACE_INCOMING : PLACE_PROCESSING;
+	*ret = found.place == PLACE_INCOMING && found.same ? PLACE_INCOMING : PLACE_PROCESSING;
+	return 0;
 }
 
 static void move_final(struct daemon *d, struct user *u, const struct job *job, enum place from)
 {
 	const struct handler *h = settings_handler(u->settings, name_base(job->path));
-	bool failed = job->place == PLACE_FAILED;
+	enum place to = job_final_place(job->state);
+	bool failed = to == PLACE_FAILED;
 	char *reason = failed ? reason_text(job) : NULL;
 	char *name = NULL;
 	struct tree_finish f = {
@@ -147,7 +181,7 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 		.path = job->path,
 		.ident = &job->ident,
 		.from = from,
-		.to = job->place,
+		.to = to,
 		.keep_log = h->keep_logs == KEEP_LOGS_ALWAYS ||
 		            (h->keep_logs == KEEP_LOGS_FAILED && failed),
 		.keep_output = true,
@@ -171,17 +205,24 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 
 void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job)
 {
-	if (job->place == PLACE_DONE || job->place == PLACE_FAILED)
-		move_final(d, u, job, find_place(d, u, job));
+	enum place from;
+	int r = find_place(d, u, job, &from);
+	/* A file that was gone when its job ended may be there again: a power cut
+	 * undid its removal. */
+	if (r < 0)
+		not_moved(d, u, job, r);
+	else
+		move_final(d, u, job, from);
 }
 
 void result_ended(struct daemon *d, struct user *u, const struct job *job, enum place from)
 {
 	if (job->state == JOB_FAILED)
 		d->failed_count++;
-	if (from == PLACE_NOWHERE)
+	bool has_file = job->place == PLACE_DONE || job->place == PLACE_FAILED;
+	if (has_file && from == PLACE_NOWHERE)
 		dispatch_move_final(d, u, job);
-	else if (job->place == PLACE_DONE || job->place == PLACE_FAILED)
+	else if (has_file)
 		move_final(d, u, job, from);
 	retention_note(d, job->finished_ms,
 	               job->state == JOB_DONE ? u->settings->keep_done_ms
@@ -203,7 +244,10 @@ void result_move_again(struct daemon *d)
 			continue;
 		}
 		struct user *u = user_by_number(d, job.user);
-		if (u != NULL)
+		/* An operator may have put it into the line again. */
+		if (u == NULL || !job_state_is_final(job.state))
+			forget_unmoved(d, m);
+		else
 			dispatch_move_final(d, u, &job);
 		job_clear(&job);
 	}

@@ -31,8 +31,12 @@ static void track(struct daemon *d, struct user *u, const char *path,
 	if (is_new)
 		e = upload_add(d, u, path,
 		        hint == WATCH_RENAMED_IN ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
-	if (e == NULL || e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
-		/* Looked at once more before it is accepted. */
+	if (e == NULL)
+		return;
+	if (e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
+		/* Looked at once more before it is accepted, or after. */
+		e->touched = true;
+		e->renamed = hint == WATCH_RENAMED_IN;
 		return;
 	}
 	if (kind != ENTRY_FILE) {
@@ -70,6 +74,38 @@ static void track(struct daemon *d, struct user *u, const char *path,
 
 enum known { KNOWN_NOT, KNOWN_SAME, KNOWN_ERROR };
 
+/* How many of the jobs that ended under a path are asked for a file there. */
+enum { ENDED_MAX = 16 };
+
+/* Did this job end, and a power cut undid its moves? What its uploader took away
+ * is an upload again. */
+static bool is_undone(const struct job *job, const struct file_ident *ident)
+{
+	bool withdrawn = job->state == JOB_CANCELED && job->place == PLACE_NOWHERE;
+	return !withdrawn && file_ident_same(&job->ident, ident) &&
+	       job->ident.ctime_ns == ident->ctime_ns;
+}
+
+/* Redoes the moves of a job that is over, where this is its file; others may
+ * have had the path since, or wait under it. */
+static bool redo_ended(struct daemon *d, struct user *u, const char *path,
+                       const struct file_ident *ident)
+{
+	struct job job = {0};
+	uint64_t before_id = UINT64_MAX;
+	bool undone = false;
+	for (int n = 0; n < ENDED_MAX && !undone &&
+	                index_prev_ended(d->index, u->number, path, before_id, &job) == 0;
+	     n++) {
+		before_id = job.id;
+		undone = is_undone(&job, ident);
+		if (undone && recover_job(d, u, &job) < 0)
+			d->scan.unclear = true;
+		job_clear(&job);
+	}
+	return undone;
+}
+
 /* Is this file a job already? A job of this name with another content is
  * canceled: what is there now is a new upload. */
 static enum known known_to_index(struct daemon *d, struct user *u, const char *path,
@@ -84,22 +120,12 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 		d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + INTAKE_RELOOK_MS);
 		return KNOWN_ERROR;
 	}
+	bool live = !job_state_is_final(job.state);
 	enum known known = KNOWN_NOT;
-	bool here = job.place == PLACE_INCOMING;
-	if (job_state_is_final(job.state)) {
-		/* A power cut undid the moves of a job that is over: redo them. */
-		bool undone = job.place != PLACE_NOWHERE &&
-		              file_ident_same_inode(&job.ident, ident) &&
-		              job.ident.ctime_ns == ident->ctime_ns;
-		if (undone) {
-			recover_job(d, u, &job);
-			known = KNOWN_SAME;
-		}
-	} else if (file_ident_same(&job.ident, ident)) {
+	if ((live && file_ident_same(&job.ident, ident)) || redo_ended(d, u, path, ident))
 		known = KNOWN_SAME;
-	} else if (here) {
+	else if (live && job.place == PLACE_INCOMING)
 		accept_gone(d, u, &job, "replaced by a newer upload of the same name");
-	}
 	job_clear(&job);
 	return known;
 }

@@ -32,11 +32,10 @@ static void to_processing(struct job *job)
 
 static void to_waiting(struct job *job)
 {
-	if (!job_state_is_active(job->state))
-		return;
-	if (job->state == JOB_QUEUED && job->attempt > 0)
-		job->attempt--;
-	job_step(job, JOB_EV_INTERRUPTED);
+	/* The attempt keeps its number: a power cut may have undone the claim's
+	 * rename after a handler had seen it. */
+	if (job_state_is_active(job->state))
+		job_step(job, JOB_EV_INTERRUPTED);
 }
 
 static int cancel_as(struct daemon *d, struct job *job, const char *why)
@@ -62,9 +61,6 @@ static int end_outside(struct daemon *d, struct mend *m, struct job *job, bool d
 /* Its log, and what else is left of it, go to failed. */
 static int vanished(struct daemon *d, struct job *job)
 {
-	/* An attempt that could not begin is none. */
-	if (job->state == JOB_QUEUED && job->attempt > 0)
-		job->attempt--;
 	to_processing(job);
 	job_step(job, JOB_EV_FAIL);
 	job->place = PLACE_FAILED;

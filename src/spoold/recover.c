@@ -13,24 +13,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The result that a worker left, where it is of an attempt that the index does
- * not know the end of. */
-static bool read_news(struct daemon *d, const struct user *u, const struct job *job,
-                      struct run_result *ret)
+/* Bytes that are there but are no result will not become one. */
+static bool is_no_result(int error)
+{
+	return error == -ENOENT || error == -EBADMSG || error == -EFBIG || error == -ELOOP ||
+	       error == -EPROTONOSUPPORT;
+}
+
+static int read_result(struct daemon *d, const struct user *u, uint64_t job,
+                       struct run_result *ret)
 {
 	char *data = NULL;
 	size_t size;
-	struct run_result result = {0};
-	int r = tree_read_result(d->tree, u->name, job->id, &data, &size);
+	int r = tree_read_result(d->tree, u->name, job, &data, &size);
 	if (r == 0)
-		r = run_result_decode(data, size, &result);
+		r = run_result_decode(data, size, ret);
 	free(data);
-	if (r < 0) {
-		if (r != -ENOENT)
-			log_warning("user %s: the result left for job %" PRIu64 " cannot be read: %s",
-			            u->name, job->id, strerror(-r));
-		return false;
-	}
+	if (r < 0 && r != -ENOENT)
+		log_warning("user %s: the result left for job %" PRIu64 " cannot be read: %s", u->name,
+		            job, strerror(-r));
+	return r;
+}
+
+/* The result that a worker left, where it is of an attempt that the index does
+ * not know the end of: 1, else 0. A negative errno: it may be there, but cannot
+ * be read now. */
+static int read_news(struct daemon *d, const struct user *u, const struct job *job,
+                     struct run_result *ret)
+{
+	struct run_result result = {0};
+	int r = read_result(d, u, job->id, &result);
+	if (r < 0)
+		return is_no_result(r) ? 0 : r;
 	struct attempt known = {0};
 	bool news = result.attempt >= job->attempt;
 	if (news && result.attempt > 0 &&
@@ -45,7 +59,8 @@ static bool read_news(struct daemon *d, const struct user *u, const struct job *
 	return news;
 }
 
-/* A result counts also where the handler removed its file. */
+/* A result counts wherever the file is: its handler may have removed it, and an
+ * upload of the same name may wait in incoming by now. */
 static enum seen classify(const struct tree_found *found, bool news)
 {
 	if (news)
@@ -116,25 +131,61 @@ static void act(struct daemon *d, struct user *u, const struct job *job, enum re
 	}
 }
 
-void recover_job(struct daemon *d, struct user *u, const struct job *job)
+/* A claim that was cut short may have taken what was put in the place of the
+ * upload at that moment: it is checked, and put back, as by the claim itself. */
+static int end_claim(struct daemon *d, const struct user *u, const struct job *job,
+                     struct tree_found *found)
 {
-	struct tree_found found = {0};
-	struct run_result news = {0};
-	/* What runs under this daemon is told by its worker. */
-	if (!daemon_mounted(d) || dispatch_find(d, job->id) != NULL)
-		return;
-	int r = tree_find(d->tree, u->name, job, &found);
+	char *kept = NULL;
+	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, &kept);
+	free(kept);
+	if (r == -ESTALE) {
+		found->place = PLACE_INCOMING;
+		found->same = false;
+		return 0;
+	}
+	return r;
+}
+
+static int look_for(struct daemon *d, const struct user *u, const struct job *job,
+                    struct tree_found *ret_found, struct run_result *ret_news, enum seen *ret_seen)
+{
+	int r = tree_find(d->tree, u->name, job, ret_found);
 	if (r < 0) {
 		log_error("user %s: cannot look for the file of job %" PRIu64 ": %s", u->name, job->id,
 		          strerror(-r));
-		return;
+		return r;
 	}
-	bool may_have_run = found.place == PLACE_PROCESSING || found.place == PLACE_NOWHERE ||
-	                    (found.place == PLACE_INCOMING && !found.same);
-	bool has_news = may_have_run && found.result && read_news(d, u, job, &news);
-	enum seen seen = classify(&found, has_news);
+	bool ended = ret_found->place == PLACE_DONE || ret_found->place == PLACE_FAILED;
+	if (ended && result_is_of_later(d, u, job))
+		ret_found->place = PLACE_NOWHERE;
+	r = ret_found->result && !ended ? read_news(d, u, job, ret_news) : 0;
+	*ret_seen = classify(ret_found, r > 0);
+	return r < 0 ? r : 0;
+}
+
+int recover_job(struct daemon *d, struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	struct run_result news = {0};
+	enum seen seen;
+	/* What runs under this daemon is told by its worker. */
+	if (!daemon_mounted(d) || dispatch_find(d, job->id) != NULL)
+		return 0;
+	int r = look_for(d, u, job, &found, &news, &seen);
+	if (r < 0) {
+		free(found.final_name);
+		return r;
+	}
 	/* Taking the lock of a user that is not reconciled is for recover_user(). */
 	bool locked = u->lock_fd < 0 && (!u->reconciled || user_lock(d, u) < 0);
+	if (seen == SEEN_PROCESSING && found.bare && job->state == JOB_QUEUED && job->attempt == 1 &&
+	    !locked) {
+		r = end_claim(d, u, job, &found);
+		if (r < 0)
+			return r;
+		seen = classify(&found, false);
+	}
 	enum remedy remedy = reconcile_job(job->state, job->place, seen, locked);
 	if (remedy != REMEDY_NOTHING && remedy != REMEDY_WITHDRAWN) {
 		char *shown = escape_str(job->path);
@@ -149,6 +200,7 @@ void recover_job(struct daemon *d, struct user *u, const struct job *job)
 	act(d, u, job, remedy, &found, &news);
 	run_result_clear(&news);
 	free(found.final_name);
+	return 0;
 }
 
 struct visit {
@@ -195,7 +247,7 @@ static int visit_directory(void *ctx, uint64_t id, const char *name, const struc
 	else if (!active && name == NULL)
 		r = drop_directory(v->d, v->user, id, &job);
 	else if (!active)
-		recover_job(v->d, v->user, &job);
+		r = recover_job(v->d, v->user, &job);
 	job_clear(&job);
 	return r;
 }
@@ -204,10 +256,11 @@ static int visit_active(struct daemon *d, struct user *u)
 {
 	struct job job = {0};
 	uint64_t after = 0;
-	int r;
-	while ((r = index_next_active(d->index, u->number, u->number, after, &job)) == 0) {
+	int r = 0;
+	while (r == 0 &&
+	       (r = index_next_active(d->index, u->number, u->number, after, &job)) == 0) {
 		after = job.id;
-		recover_job(d, u, &job);
+		r = recover_job(d, u, &job);
 		job_clear(&job);
 	}
 	return r == -ENOENT ? 0 : r;
@@ -229,7 +282,7 @@ static int reconciled_apply(struct daemon *d, struct change *c)
 static void reconciled_finish(struct daemon *d, struct change *c, int error)
 {
 	struct user *u = ((struct reconciled *)c)->user;
-	if (error == 0) {
+	if (error == 0 && !u->unclear) {
 		u->reconciled = true;
 		retention_look(d);
 		user_touch(d, u);
@@ -238,20 +291,29 @@ static void reconciled_finish(struct daemon *d, struct change *c, int error)
 	free(c);
 }
 
+int recover_later(struct daemon *d, struct user *u, int error)
+{
+	log_error("user %s: index and directories cannot be compared: %s; its jobs wait", u->name,
+	          strerror(-error));
+	u->reconciled = false;
+	u->unclear = true;
+	user_touch(d, u);
+	return heap_put(&d->users.locks, &u->lock_due, d->steady_ms + DISPATCH_CLAIM_RETRY_MS);
+}
+
 void recover_user(struct daemon *d, struct user *u)
 {
 	if (u->reconciled || u->number == 0 || !daemon_mounted(d) || user_lock(d, u) < 0)
 		return;
+	u->unclear = false;
 	struct visit v = {.d = d, .user = u};
 	struct reconciled *done = calloc(1, sizeof *done);
 	int r = done == NULL ? -ENOMEM : visit_active(d, u);
 	if (r == 0)
 		r = tree_each_processing(d->tree, u->name, visit_directory, &v);
 	if (r < 0 && r != -ENOENT) {
-		log_error("user %s: index and directories cannot be compared: %s; its jobs wait", u->name,
-		          strerror(-r));
+		recover_later(d, u, r);
 		free(done);
-		heap_put(&d->users.locks, &u->lock_due, d->steady_ms + DISPATCH_CLAIM_RETRY_MS);
 		return;
 	}
 	done->change = (struct change){

@@ -325,7 +325,7 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 	} else {
 		say(e.because, "it was not noticed yet");
 		say(e.next, "it is looked at now");
-		intake_look(d, user_by_number(d, u->number), path, WATCH_CHANGED);
+		scan_want(d, user_by_number(d, u->number));
 		answer_file(d, a, outside, "arriving", &e);
 	}
 }

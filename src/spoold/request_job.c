@@ -42,7 +42,8 @@ static int requeue(struct daemon *d, struct job *job)
 	job->failures = job->interruptions = 0;
 	job->spent_ms = 0;
 	job->finished_ms = 0;
-	job->not_before_ms = 0;
+	/* Not within this turn: first its file is taken back. */
+	job->not_before_ms = d->wall_ms + 1;
 	job->yields = false;
 	return index_new_seq(d->index, &job->seq);
 }
@@ -104,10 +105,9 @@ static int steer_apply(struct daemon *d, struct change *c)
 static void take_back(struct daemon *d, const struct job *job, enum place from)
 {
 	struct user *u = user_by_number(d, job->user);
-	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	if (u == NULL || (from != PLACE_DONE && from != PLACE_FAILED))
 		return;
-	int r = tree_take_back(d->tree, u->name, job->id, job->path, from, name);
+	int r = dispatch_bring_back(d, u, job);
 	if (r < 0)
 		log_warning("user %s: the file of job %" PRIu64 " cannot be taken back from %s yet: %s",
 		            u->name, job->id, place_name(from), strerror(-r));
@@ -300,7 +300,7 @@ static int add_failed(struct daemon *d, const struct user *u, uint64_t **jobs, s
 			}
 			*jobs = more;
 		}
-		if (job.place != PLACE_NOWHERE)
+		if (job.place != PLACE_NOWHERE && !result_is_of_later(d, u, &job))
 			(*jobs)[(*n)++] = job.id;
 		job_clear(&job);
 	}
@@ -331,7 +331,7 @@ void request_retry(struct daemon *d, const struct asker *a)
 	if (ask_job(d, a, &job, &u) &&
 	    possible(d, a, &job, JOB_EV_REQUEUE, "put into the line again",
 	             "done, failed and canceled")) {
-		if (job.place == PLACE_NOWHERE)
+		if (job.place == PLACE_NOWHERE || result_is_of_later(d, u, &job))
 			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " is gone; upload it again",
 			          job.id);
 		else

@@ -357,7 +357,8 @@ static void unclaim_finish(struct daemon *d, struct change *c, int error)
 		if (u->gone) {
 			retention_note(d, u->after.finished_ms, u->user->settings->keep_failed_ms);
 			request_job_ended(d, &u->after);
-			intake_look(d, u->user, u->after.path, WATCH_CHANGED);
+			/* How what is there now came is not known, unless its event is to come. */
+			scan_want(d, u->user);
 		}
 		user_unlock_idle(d, u->user);
 	}

@@ -23,6 +23,11 @@ void result_recovered(struct daemon *d, struct user *u, const struct run_result 
  * `from`: where the file is, PLACE_NOWHERE = to be found out. */
 void result_ended(struct daemon *d, struct user *u, const struct job *job, enum place from);
 
+/* Is what was the file of a job that ended another job's by now? The number of an
+ * inode is given again, a fetched file may be uploaded again, and one that a power
+ * cut brought back to incoming may be written anew. */
+bool result_is_of_later(struct daemon *d, const struct user *u, const struct job *job);
+
 /* Moves that failed are due again. */
 void result_move_again(struct daemon *d);
 

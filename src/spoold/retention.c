@@ -3,6 +3,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/result.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -44,24 +45,12 @@ void retention_look(struct daemon *d)
 	d->retention.due_ms = 0;
 }
 
-/* The number of an inode is given again, and a fetched file may be uploaded
- * again: what is there now is another job's. */
-static bool is_of_later_job(struct daemon *d, const struct user *u, const struct job *job)
-{
-	struct job later = {0};
-	if (index_find_path(d->index, u->number, job->path, &later) < 0)
-		return false;
-	bool is = later.id != job->id && file_ident_same_inode(&later.ident, &job->ident);
-	job_clear(&later);
-	return is;
-}
-
 static bool purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
 	/* A file that was taken away before its turn left nothing. */
 	bool nothing = job->place == PLACE_NOWHERE && job->state == JOB_CANCELED;
 	bool moved = job->place == PLACE_DONE || job->place == PLACE_FAILED;
-	if (nothing || (moved && is_of_later_job(d, u, job)))
+	if (nothing || (moved && result_is_of_later(d, u, job)))
 		return true;
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY : tree_purge_job(d->tree, u->name, job);
@@ -119,7 +108,7 @@ void retention_tick(struct daemon *d)
 	removal->change = (struct change){.apply = removal_apply, .finish = removal_finish, .keep = true};
 	d->retention.due_ms = UINT64_MAX;
 	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
-		if (u->reconciled && !purge_user(d, u, removal))
+		if (u->reconciled && u->looked_through && !purge_user(d, u, removal))
 			break;
 	if (removal->n > 0)
 		turn_add(d, &removal->change);

@@ -17,9 +17,9 @@ enum {
 
 /* A job became final: `finished_ms` + `keep_ms` may be the next due time. */
 void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms);
-/* What is due is not known: a user was reconciled (before that, a final file
- * may not be in its place yet, and its history is still needed), or settings
- * changed. */
+/* What is due is not known: a user was reconciled and its incoming looked through
+ * (before that, a final file may not be in its place yet, but in incoming again,
+ * and its history is still needed), or settings changed. */
 void retention_look(struct daemon *d);
 void retention_tick(struct daemon *d);
 uint64_t retention_next(const struct daemon *d);

@@ -140,6 +140,7 @@ static void begin(struct daemon *d)
 	u->scan_running = true;
 	u->uploads_missed = false;
 	s->user = u;
+	s->unclear = false;
 	begin_walk(d);
 }
 
@@ -154,6 +155,17 @@ static void after_walk(struct daemon *d)
 		cut_found(s);
 	sort_found(s);
 	s->phase = SCAN_FEED;
+}
+
+/* A file that is further in the future than a tick may last was not changed
+ * since: the clock was set back. */
+enum { FUTURE_MS = 1000 };
+
+/* Did it change while the walk went on? */
+static bool is_younger(const struct daemon *d, const struct file_ident *ident)
+{
+	int64_t future_ns = (int64_t)(d->wall_ms + FUTURE_MS) * 1000000;
+	return ident->ctime_ns > tree_scan_began_ns(d->scan.walk) && ident->ctime_ns < future_ns;
 }
 
 static void walk_slice(struct daemon *d)
@@ -175,8 +187,7 @@ static void walk_slice(struct daemon *d)
 			return;
 		}
 		/* What changed since has an event of its own, and comes after all this. */
-		if (kind == ENTRY_FILE && !s->user->polled &&
-		    ident.ctime_ns > tree_scan_began_ns(s->walk))
+		if (kind == ENTRY_FILE && !s->user->polled && is_younger(d, &ident))
 			continue;
 		bool is_new;
 		if (intake_seen(d, s->user, path, &ident, kind, &is_new))
@@ -194,6 +205,10 @@ static void after_feed(struct daemon *d)
 	if (s->more && !s->user->uploads_missed) {
 		begin_walk(d);
 		return;
+	}
+	if (!s->more && !s->unclear && !s->user->looked_through) {
+		s->user->looked_through = true;
+		retention_look(d);
 	}
 	s->after_seq = 0;
 	s->phase = SCAN_WITHDRAWN;

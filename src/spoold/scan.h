@@ -31,6 +31,7 @@ struct scan {
 	struct scan_found *found;
 	size_t found_n, found_room, fed;
 	bool more;              /* the portion was full: walk again */
+	bool unclear;           /* what was found could not be compared with the index */
 	uint64_t known;         /* files that are jobs in place */
 	uint64_t after_seq;     /* SCAN_WITHDRAWN: how far in the line */
 	size_t feeding;         /* entries of this scan that are not accepted yet */

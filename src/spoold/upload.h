@@ -26,6 +26,7 @@ struct upload_entry {
 	enum entry_kind kind;
 	uint64_t first_ms;      /* wall */
 	bool gone;              /* dropped while syncing or accepting */
+	bool touched, renamed;  /* a hint came, a rename among them, while syncing or accepting */
 	int error;              /* why it could not be made durable, or 0 */
 	int unsafe;             /* its data did not reach the disk: why, or 0; until it changes */
 	bool unsafe_marked;     /* for the next spoold */
@@ -65,7 +66,8 @@ struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *pa
 void upload_drop(struct daemon *d, struct upload_entry *e);
 /* It became a job, or nothing. */
 void upload_release(struct daemon *d, struct upload_entry *e);
-/* Back to waiting, to be judged again after the settle time. */
+/* Back to waiting, to be judged again after the settle time; at once where it
+ * was renamed in meanwhile. */
 void upload_again(struct daemon *d, struct upload_entry *e);
 /* The scan that found it goes on without it. */
 void upload_leave_scan(struct daemon *d, struct upload_entry *e);

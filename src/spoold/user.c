@@ -9,7 +9,6 @@
 #include "spoold/room.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,8 +181,8 @@ static int meet_each(void *ctx, const char *name, const char *problem)
 
 int users_watch_root(struct daemon *d)
 {
-	int fd = open(tree_root(d->tree), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = fd < 0 ? -errno : watch_add(d->watch, fd, 0, "");
+	int fd = tree_open_root(d->tree);
+	int r = fd < 0 ? fd : watch_add(d->watch, fd, 0, "");
 	fd_close(fd);
 	return r;
 }

@@ -44,10 +44,12 @@ struct user {
 	bool lock_wanted;        /* somebody else has it: in users.locks */
 	bool incomplete;         /* a directory could not be made: tried again by users_discover() */
 	bool reconciled;         /* index and directories agree: jobs may start */
+	bool unclear;            /* what was to be compared could not be: once more */
 	bool refreshing;         /* in users.touched */
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
 	bool scanned;            /* once since we know the user: what was there before is known */
+	bool looked_through;     /* the same, and nothing kept us from seeing all of it */
 	struct upload_entry *uploads; /* arriving, by path */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
 	uint32_t uploads_over;        /* of these: complete, but over a limit; see room.h */

@@ -41,7 +41,8 @@ class Judge:
                     with open(path, "rb") as file:
                         found[file.read()].append(name)
         for drop in self.game.drops:
-            there = found[drop.content]
+            # What replaces its file makes a copy first.
+            there = [n for n in found[drop.content] if not n.endswith("output/new")]
             if len(there) > 1 or (not there and not drop.may_be_gone):
                 self.say(f"{drop.user}/{drop.name} (upload {drop.number}) is at {there}")
 

@@ -1,7 +1,5 @@
 # A campaign of everything at once; not part of make test.
-MINUTES ?= 15
-SEED ?= $(shell date +%s)
 .PHONY: chaos
 chaos: build
 	@packaging/install-missing python3
-	@nice tests/chaos/run --minutes $(MINUTES) --seed $(SEED)
+	@nice tests/chaos/run --minutes $(or $(MINUTES),15) --seed $(or $(SEED),$(shell date +%s))

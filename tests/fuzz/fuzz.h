@@ -18,6 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Where a target needs it: once, before the first input. */
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
+/* The base name of the file at hand where files are replayed, else NULL. */
+__attribute__((weak)) const char *fuzz_file;
+
 #define MUST(condition) \
 	do { \
 		if (!(condition)) { \

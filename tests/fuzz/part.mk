@@ -24,7 +24,6 @@ $(B)/fuzz/%: tests/fuzz/targets/%.c tests/fuzz/fuzz.h $(filter %.c,$(FUZZ_DRIVER
 fuzz-programs: $(FUZZ)
 
 # make fuzz MINUTES=n [TARGETS="config name"]
-MINUTES ?= 10
 TARGETS ?= $(notdir $(FUZZ))
 FUZZ_SAN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 .PHONY: fuzz fuzz-deps
@@ -33,4 +32,4 @@ fuzz-deps:
 fuzz: fuzz-deps
 	@$(MAKE) --no-print-directory -j2 B=build/fuzzing CC=clang OPT="-O1 -g" WARN=-Wall SAN="$(FUZZ_SAN)" \
 		FUZZ_DRIVER=-fsanitize=fuzzer fuzz-programs
-	@tests/fuzz/campaign build/fuzzing/fuzz $(MINUTES) $(TARGETS)
+	@tests/fuzz/campaign build/fuzzing/fuzz $(or $(MINUTES),10) $(TARGETS)

@@ -32,6 +32,8 @@ static void replay_file(const char *path)
 	free(data);
 	printf("%s\n", path);
 	fflush(stdout);
+	const char *slash = strrchr(path, '/');
+	fuzz_file = slash == NULL ? path : slash + 1;
 	LLVMFuzzerTestOneInput(exact, size);
 	free(exact);
 	replayed++;

@@ -18,8 +18,9 @@ WORK_OFF_S = 90
 
 class Finding:
     """`kind`: "index" or "data", of which a mode may lose what is younger than
-    its window, or "rule", which none may break. `age_s`: how long before the
-    cut it was promised."""
+    its window; "history", which goes where the index was damaged, in a mode in
+    which it may be; or "rule", which none may break. `age_s`: how long before
+    the cut it was promised."""
 
     def __init__(self, kind, text, age_s=None):
         self.kind, self.text, self.age_s = kind, text, age_s
@@ -86,12 +87,17 @@ class Judge:
         self.spool.overlap_allowed = True  # by the wide user; the others are asked about
 
     def say(self, kind, text, since_ns=None):
+        if kind == "index" and self.rebuilt:
+            kind = "history"
         age_s = None if since_ns is None else self.moment.age_s(since_ns)
         self.findings.append(Finding(kind, text, age_s))
 
     def say_of(self, promise, text, since_ns):
         if promise.job in self.lost:
             self.say("data", text, promise.known_ns)
+        elif self.rebuilt and "ran again" in text:
+            # Without an index, where its file lies says that it is done.
+            self.say("data", text, since_ns)
         else:
             self.say("index", text, since_ns)
 

@@ -3,7 +3,10 @@
 import os
 import random
 import re
+import shutil
+import subprocess
 import time
+import unittest
 
 from harness import GATE, SystemTest
 
@@ -194,6 +197,26 @@ class Unfinished(SystemTest):
             self.assertSays("ignor", spool.explain_file(name)["because"])
         self.assertEqual(len(spool.jobs("alice")), 2)
 
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_replaced_by_a_rename_while_it_is_made_durable(self):
+        """Promise 3: a rename counts as one also then: the newer upload is
+        complete at once, whatever the rule."""
+        for completion in ("rename", "auto"):
+            spool = self.spool({"spool": {"completion": completion, "settle_seconds": 600}})
+            tracer = subprocess.Popen(
+                ["strace", "-f", "-o", "/dev/null", "-p", str(spool.daemon.pid), "-e",
+                 "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=200000"],
+                stderr=subprocess.PIPE)
+            try:
+                tracer.stderr.readline()  # attached
+                spool.drop("alice", "a.csv", b"first", how="mv")
+                spool.wait_for(lambda: spool.user("alice")["arriving"] == 1, what="its sync")
+                spool.drop("alice", "a.csv", b"second", how="mv", replace=True)
+                spool.wait_state("a.csv", "done", limit=20)
+            finally:
+                tracer.terminate()
+                tracer.communicate()
 
     def test_directories_of_ignored_names(self):
         """Section 5: what lies in a directory that is ignored is no job either,
@@ -391,3 +414,31 @@ class Polling(SystemTest):
     def test_inotify_is_shown(self):
         """Section 5: how a directory is watched is shown in status."""
         self.assertEqual(self.spool().user("alice")["watch"], "inotify")
+
+
+class FoundByRename(SystemTest):
+    """Completion "rename", and no event was seen: how the file came is not
+    known, so it is taken when it is quiet, whoever found it."""
+
+    def unseen(self, *names):
+        spool = self.spool({"spool": {"completion": "rename", "watch": "poll",
+                                      "poll_seconds": 3600},
+                            "job_processing": {"auto_start_processing": False}}, start=False)
+        for name in names:
+            spool.drop("alice", name, b"first", how="mv")
+        spool.start()
+        for name in names:
+            spool.wait_state(name, "pending")
+        return spool
+
+    def test_by_the_claim_of_what_it_replaced(self):
+        spool = self.unseen("a.csv")
+        spool.drop("alice", "a.csv", b"second", how="mv", replace=True)
+        spool.ctl("start")
+        self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["size"], len(b"second"))
+
+    def test_by_somebody_who_asks(self):
+        spool = self.unseen()
+        spool.drop("alice", "a.csv", how="mv")
+        self.assertEqual(spool.explain_file("a.csv")["state"], "arriving")
+        spool.wait_state("a.csv", "pending", limit=20)

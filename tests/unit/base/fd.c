@@ -151,7 +151,7 @@ Test(fd, write_file_never_writes_through_what_lies_aside)
 }
 
 /* Would wait for a reader for ever. */
-Test(fd, write_file_is_not_stopped_by_a_fifo, .timeout = 10)
+Test(fd, write_file_is_not_stopped_by_a_fifo, .timeout = 60)
 {
 	cr_assert_eq(mkfifoat(dirfd_, "result.new", 0600), 0);
 	cr_assert_eq(fd_write_file(dirfd_, "result", "two", 3, 0600), 0);
@@ -218,7 +218,7 @@ Test(fd, open_beneath_needs_no_mode_where_nothing_is_created)
 }
 
 /* Whoever owns the file can take a lease on it: that must not keep us busy. */
-Test(fd, open_beneath_does_not_spin_on_a_lease, .timeout = 30)
+Test(fd, open_beneath_does_not_spin_on_a_lease, .timeout = 120)
 {
 	put("leased", "x");
 	int ready[2], over[2];

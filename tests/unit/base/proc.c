@@ -48,7 +48,7 @@ static void setup(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-TestSuite(proc, .init = setup, .timeout = 30);
+TestSuite(proc, .init = setup, .timeout = 120);
 
 Test(proc, a_tree_is_counted_and_ended)
 {

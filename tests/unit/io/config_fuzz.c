@@ -104,21 +104,21 @@ static void damage_many(const char *start, const char *name)
 	}
 }
 
-Test(config_fuzz, damaged_json, .timeout = 120)
+Test(config_fuzz, damaged_json, .timeout = 240)
 {
 	char *text = read_source("config.json");
 	damage_many(text, "config.json");
 	free(text);
 }
 
-Test(config_fuzz, damaged_json_read_as_yaml, .timeout = 120)
+Test(config_fuzz, damaged_json_read_as_yaml, .timeout = 240)
 {
 	char *text = read_source("config.json");
 	damage_many(text, "config.yaml");
 	free(text);
 }
 
-Test(config_fuzz, damaged_yaml, .timeout = 120)
+Test(config_fuzz, damaged_yaml, .timeout = 240)
 {
 	damage_many("spool:\n  root: 'a b' # where\n  ignore:\n  - '*.x'\n  - \"\\x41\\u00e9\"\n"
 	            "scheduler_settings: {max_retries: 0x10, job_timeout_minutes: 1.5}\n"
@@ -131,7 +131,7 @@ Test(config_fuzz, damaged_yaml, .timeout = 120)
 }
 
 /* A prefix is what an interrupted copy leaves. */
-Test(config_fuzz, every_prefix_of_the_file, .timeout = 120)
+Test(config_fuzz, every_prefix_of_the_file, .timeout = 240)
 {
 	char *text = read_source("config.json");
 	for (size_t n = 0; n < strlen(text) - 2; n++)

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LIMIT_MS = 10000, NOBODY = 65534, LINE_ROOM = 1 << 16 };
+enum { LIMIT_MS = 60000, NOBODY = 65534, LINE_ROOM = 1 << 16 };
 
 static char dir[] = "/tmp/spoold-control-XXXXXX";
 static char path[64];
@@ -42,7 +42,7 @@ static void end(void)
 	cr_expect_eq(system(command), 0);
 }
 
-TestSuite(control, .init = begin, .fini = end, .timeout = 120);
+TestSuite(control, .init = begin, .fini = end, .timeout = 240);
 
 static struct sockaddr_un address_of(const char *where)
 {

@@ -6,7 +6,7 @@ static struct world w;
 static void setup(void) { world_make(&w); }
 static void teardown(void) { world_remove(&w); }
 
-TestSuite(handlers, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(handlers, .init = setup, .fini = teardown, .timeout = 240);
 
 static void use(const char *name)
 {

@@ -454,6 +454,16 @@ Test(index, a_path_finds_its_live_job_or_else_the_last)
 	job_clear(&found);
 	cr_assert_eq(index_find_path(ix, bob, path, &found), -ENOENT);
 	cr_assert_eq(index_find_path(ix, alice, "none", &found), -ENOENT);
+	/* Those that ended, newest first, past the one that lives. */
+	uint64_t before_id = UINT64_MAX;
+	for (int i = 2; i > 0; i--) {
+		cr_assert_eq(index_prev_ended(ix, alice, path, before_id, &found), 0);
+		cr_assert_eq(found.id, jobs[i].id);
+		before_id = found.id;
+		job_clear(&found);
+	}
+	cr_assert_eq(index_prev_ended(ix, alice, path, before_id, &found), -ENOENT);
+	cr_assert_eq(index_prev_ended(ix, bob, path, UINT64_MAX, &found), -ENOENT);
 	test_sound(ix);
 	index_close(ix);
 }

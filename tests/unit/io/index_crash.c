@@ -10,7 +10,7 @@
 
 #include "io/index_private.h"
 
-enum { LIMIT_MS = 10000, JOBS_PER_BATCH = 7 };
+enum { LIMIT_MS = 60000, JOBS_PER_BATCH = 7 };
 
 static struct place_for_tests place;
 
@@ -24,7 +24,7 @@ static void teardown(void)
 	test_place_remove(&place);
 }
 
-TestSuite(index_crash, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(index_crash, .init = setup, .fini = teardown, .timeout = 240);
 
 /* What children use: no assertion may fail there. */
 static int add_batch(struct index *ix, uint32_t number)

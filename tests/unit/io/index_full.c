@@ -19,7 +19,7 @@ static void teardown(void)
 	test_place_remove(&place);
 }
 
-TestSuite(index_full, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(index_full, .init = setup, .fini = teardown, .timeout = 240);
 
 static int add_jobs(struct index *ix, uint32_t user, int n)
 {

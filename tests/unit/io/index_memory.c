@@ -52,7 +52,7 @@ static void teardown(void)
 	test_place_remove(&place);
 }
 
-TestSuite(index_memory, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(index_memory, .init = setup, .fini = teardown, .timeout = 240);
 
 /* The questions; each tells its answer as JSON. */
 static int ask(unsigned question, json_t **ret)

@@ -57,7 +57,7 @@ static void teardown(void)
 	world_remove(&w);
 }
 
-TestSuite(pool, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(pool, .init = setup, .fini = teardown, .timeout = 240);
 
 /* The next event; it belongs to the pool. */
 static struct pool_event next(void)

@@ -9,7 +9,7 @@ static struct world w;
 static void setup(void) { world_make(&w); }
 static void teardown(void) { world_remove(&w); }
 
-TestSuite(runner, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(runner, .init = setup, .fini = teardown, .timeout = 240);
 
 Test(runner, exit_0_is_success)
 {

@@ -8,7 +8,7 @@ static struct world w;
 static void setup(void) { world_make(&w); }
 static void teardown(void) { world_remove(&w); }
 
-TestSuite(runner_output, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(runner_output, .init = setup, .fini = teardown, .timeout = 240);
 
 static size_t count(const char *text, const char *part)
 {

@@ -16,7 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-enum { LIMIT_MS = 10000, CALLS_MAX = 4096, FILES_MAX = 200 };
+enum { LIMIT_MS = 60000, CALLS_MAX = 4096, FILES_MAX = 200 };
 
 static char dir[] = "/tmp/spoold-sync-XXXXXX";
 static struct sync *s;
@@ -78,7 +78,7 @@ static void end(void)
 	cr_expect_eq(system(command), 0);
 }
 
-TestSuite(sync, .init = begin, .fini = end, .timeout = 60);
+TestSuite(sync, .init = begin, .fini = end, .timeout = 240);
 
 static int open_file(const char *name)
 {

@@ -2,7 +2,7 @@
 
 #include <sys/wait.h>
 
-TestSuite(tree, .init = world_begin, .fini = world_end, .timeout = 60);
+TestSuite(tree, .init = world_begin, .fini = world_end, .timeout = 240);
 
 Test(tree, init_keeps_the_id)
 {

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-TestSuite(tree_claim, .init = world_begin, .fini = world_end, .timeout = 120);
+TestSuite(tree_claim, .init = world_begin, .fini = world_end, .timeout = 240);
 
 static const struct file_ident nothing; /* the identity of no file */
 

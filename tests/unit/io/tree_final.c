@@ -6,7 +6,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
-TestSuite(tree_final, .init = begin_world, .fini = end_world, .timeout = 120);
+TestSuite(tree_final, .init = begin_world, .fini = end_world, .timeout = 240);
 
 #define REASON "This file could not be processed: exit code 3.\n"
 #define MARK TREE_LOG_MARK "\n"
@@ -773,4 +773,21 @@ Test(tree_final, collisions_lose_nothing)
 	cr_expect_eq(count(at("done")) + count(at("failed")), 0, "%u and %u are left",
 	             count(at("done")), count(at("failed")));
 	free(all);
+}
+
+Test(tree_final, an_upload_written_anew_is_not_the_canceled_one)
+{
+	struct work w;
+	put(at("incoming/x.csv"), "old");
+	start_work(&w, 1, "x.csv", "1");
+	w.ident = ident_of(at("incoming/x.csv"));
+	w.f.from = PLACE_INCOMING;
+	w.f.to = PLACE_FAILED;
+	w.f.reason = REASON;
+	int fd = open(at("incoming/x.csv"), O_WRONLY | O_TRUNC | O_CLOEXEC);
+	cr_assert_eq(fd_write_all(fd, "newer", 5), 0);
+	close(fd);
+	finish(&w, NULL);
+	cr_expect(holds(at("incoming/x.csv"), "newer"), "the same inode, another upload");
+	cr_expect_eq(count(at("failed")), 0);
 }

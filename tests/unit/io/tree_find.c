@@ -2,7 +2,7 @@
  * explain is left alone, and a retry can be repeated. */
 #include "tree_final_world.h"
 
-TestSuite(tree_find, .init = begin_world, .fini = end_world, .timeout = 60);
+TestSuite(tree_find, .init = begin_world, .fini = end_world, .timeout = 240);
 
 #define MARK TREE_LOG_MARK "\n"
 
@@ -75,6 +75,25 @@ Test(tree_find, a_directory_in_its_private_one_is_not_the_file)
 	mkdir(at("processing/5/x.csv"), 0700);
 	struct job job = job_of(&w, JOB_PROCESSING);
 	cr_expect_eq(place_of(&job, &same, &name), PLACE_NOWHERE);
+}
+
+Test(tree_find, a_claim_that_was_cut_short_is_told_from_a_run)
+{
+	struct work w;
+	struct tree_found found = {0};
+	start_work(&w, 5, "x.csv", "1");
+	struct job job = job_of(&w, JOB_QUEUED);
+	cr_expect(tree_has_job(t, USER, 5));
+	cr_expect(!tree_has_job(t, USER, 6));
+	cr_assert_eq(tree_find(t, USER, &job, &found), 0);
+	cr_expect(!found.bare, "its output directory was made: it was handed over");
+	rmdir(at("processing/5/output"));
+	cr_assert_eq(tree_find(t, USER, &job, &found), 0);
+	cr_expect(found.bare);
+	unlink(at("processing/5/x.csv"));
+	put(at("processing/5/log"), "1");
+	cr_assert_eq(tree_find(t, USER, &job, &found), 0);
+	cr_expect(!found.bare);
 }
 
 Test(tree_find, results_are_read_whole_or_refused)

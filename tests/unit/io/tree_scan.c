@@ -1,7 +1,7 @@
 #include "descriptors.h"
 #include "tree_world.h"
 
-TestSuite(tree_scan, .init = world_begin, .fini = world_end, .timeout = 120);
+TestSuite(tree_scan, .init = world_begin, .fini = world_end, .timeout = 240);
 
 enum { SEEN_MAX = 64 };
 

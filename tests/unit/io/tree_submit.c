@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-TestSuite(tree_submit, .init = begin_world, .fini = end_world, .timeout = 60);
+TestSuite(tree_submit, .init = begin_world, .fini = end_world, .timeout = 240);
 
 static int submit_text(const char *name, const char *text)
 {

@@ -1,6 +1,6 @@
 #include "tree_world.h"
 
-TestSuite(tree_users, .init = world_begin, .fini = world_end, .timeout = 60);
+TestSuite(tree_users, .init = world_begin, .fini = world_end, .timeout = 240);
 
 struct seen {
 	char names[16][300];

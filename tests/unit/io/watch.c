@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LIMIT_MS = 10000, ALICE = 1, BOB = 2 };
+enum { LIMIT_MS = 60000, ALICE = 1, BOB = 2 };
 
 static char root[] = "/tmp/spoold-watch-XXXXXX";
 static struct watch *w;
@@ -37,7 +37,7 @@ static void end(void)
 	cr_expect_eq(system(command), 0);
 }
 
-TestSuite(watch, .init = begin, .fini = end, .timeout = 60);
+TestSuite(watch, .init = begin, .fini = end, .timeout = 240);
 
 static int try_add(const char *path, uint32_t user, const char *dir)
 {

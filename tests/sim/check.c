@@ -1,0 +1,569 @@
+/* What must always be true. check_world() looks after every step,
+ * check_commit() at every change of the index, check_run() whenever a handler
+ * is started. */
+#include "world.h"
+
+#include "core/name.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What may pass between the moment an upload is complete and its acceptance,
+ * without another one that came later going first. */
+enum { ORDER_SLACK_MS = 60 };
+
+/* In which an upload that is complete must be a job, when nothing disturbs. */
+enum { PROMPT_MS = 6000 };
+
+static struct ledger_entry *entry_of(uint64_t job)
+{
+	for (int i = 0; i < world->uploads_n; i++)
+		if (world->uploads[i].job == job)
+			return &world->uploads[i];
+	return NULL;
+}
+
+int ledger_of(const struct file_ident *ident)
+{
+	for (int i = world->uploads_n - 1; i >= 0; i--) {
+		const struct ledger_entry *e = &world->uploads[i];
+		if (e->fate != FATE_WRITING && e->number == ident->ino && e->size == ident->size &&
+		    e->mtime_ns == ident->mtime_ns)
+			return i;
+	}
+	return NONE;
+}
+
+static int slot_of(int upload)
+{
+	const struct fs *fs = &world->fs;
+	for (int i = 0; i < fs->slots_n; i++)
+		if (fs->slots[i].used && fs->inodes[fs->slots[i].inode].kind == INODE_UPLOAD &&
+		    fs->inodes[fs->slots[i].inode].upload == upload)
+			return i;
+	return NONE;
+}
+
+/* An upload that is whole becomes a job at once, not at the next rescan. */
+static void check_prompt(int upload)
+{
+	const struct ledger_entry *e = &world->uploads[upload];
+	uint64_t since = e->whole_ms > world->disturbed_ms ? e->whole_ms : world->disturbed_ms;
+	bool watched = !world->profile.lossy_hints && !world->profile.errors &&
+	               !world->profile.clock_steps && world->user_watched[e->user] && world->mounted;
+	if (e->fate != FATE_WHOLE || e->job != 0 || !world->daemon_up || !watched ||
+	    world->now_ms < since + world->settings.settle_ms + PROMPT_MS)
+		return;
+	int slot = slot_of(upload);
+	if (slot != NONE && world->fs.slots[slot].place == PLACE_INCOMING)
+		violation("upload %d (%s of %s) waits although it is complete", upload, e->name,
+		          user_name(e->user));
+}
+
+/* Nothing is lost: every upload is in exactly one place, whole. */
+void check_world(void)
+{
+	const struct fs *fs = &world->fs;
+	int places[UPLOADS_MAX] = {0};
+	for (int i = 0; i < fs->slots_n; i++) {
+		const struct slot *s = &fs->slots[i];
+		const struct inode *inode = &fs->inodes[s->inode];
+		if (!s->used || inode->kind != INODE_UPLOAD || inode->upload == NONE)
+			continue;
+		places[inode->upload]++;
+		if (world->uploads[inode->upload].fate == FATE_WHOLE &&
+		    inode->size != world->uploads[inode->upload].size)
+			violation("upload %d (%s) lost some of its data", inode->upload, s->name);
+	}
+	for (int i = 0; i < world->uploads_n; i++) {
+		if (world->uploads[i].fate == FATE_WHOLE && places[i] != 1)
+			violation("upload %d (%s of %s) is in %d places", i, world->uploads[i].name,
+			          user_name(world->uploads[i].user), places[i]);
+		check_prompt(i);
+	}
+}
+
+/* A new job. */
+
+static uint64_t moment(const struct ledger_entry *e)
+{
+	return e->whole_ms + (e->renamed ? 0 : world->settings.settle_ms);
+}
+
+static bool may_be_ordered(const struct ledger_entry *e)
+{
+	return e->undisturbed && e->seq != 0;
+}
+
+static void check_order(const struct ledger_entry *e)
+{
+	for (int i = 0; i < world->uploads_n; i++) {
+		const struct ledger_entry *o = &world->uploads[i];
+		if (o == e || o->user != e->user || !may_be_ordered(o) || !may_be_ordered(e))
+			continue;
+		if (o->seq > e->seq && moment(o) + ORDER_SLACK_MS < moment(e))
+			violation("%s was complete before %s, but comes after it in the line", o->name,
+			          e->name);
+		if (o->seq < e->seq && moment(e) + ORDER_SLACK_MS < moment(o))
+			violation("%s was complete before %s, but comes after it in the line", e->name,
+			          o->name);
+	}
+}
+
+static void check_durable(const struct ledger_entry *e, int upload, const struct flat_job *job)
+{
+	int slot = fs_find(e->user, PLACE_INCOMING, 0, job->path);
+	if (world->profile.relaxed || slot == NONE || e->fate != FATE_WHOLE ||
+	    world->fs.inodes[world->fs.slots[slot].inode].upload != upload)
+		return;
+	if (!fs_is_durable(slot))
+		violation("job %llu (%s) is reported as pending, but a power cut would lose it",
+		          (unsigned long long)job->job.id, job->path);
+}
+
+static bool is_alive(const struct rows *rows, uint64_t id)
+{
+	const struct flat_job *f = id == 0 ? NULL : rows_job((struct rows *)(uintptr_t)rows, id);
+	return f != NULL && !job_state_is_final(f->job.state);
+}
+
+static void begin_entry(struct ledger_entry *e, const struct job *job)
+{
+	/* Where the index lost its last commits, numbers are given again. */
+	struct ledger_entry *before = entry_of(job->id);
+	if (before != NULL)
+		before->job = 0;
+	e->job = job->id;
+	e->failures = 0;
+	e->last_attempt = e->forgiven = 0;
+}
+
+static void check_accepted(const struct rows *is, const struct flat_job *job)
+{
+	int upload = ledger_of(&job->job.ident);
+	if (upload == NONE) {
+		violation("job %llu (%s) is of a file that was not whole",
+		          (unsigned long long)job->job.id, job->path);
+		return;
+	}
+	struct ledger_entry *e = &world->uploads[upload];
+	if (e->job != job->job.id && is_alive(is, e->job) && !world->torn)
+		violation("upload %d (%s) is job %llu and job %llu", upload, e->name,
+		          (unsigned long long)e->job, (unsigned long long)job->job.id);
+	begin_entry(e, &job->job);
+	e->cancel_asked = e->retry_asked = false;
+	e->seq = job->job.seq;
+	/* What a scan finds unsettled goes first, whatever comes meanwhile; and a turn
+	 * that failed is tried again after a second. */
+	e->undisturbed = !world->profile.lossy_hints && !world->profile.no_watch &&
+	                 world->user_watched[e->user] &&
+	                 world->disturbed_ms + world->settings.settle_ms + 1500 < e->whole_ms;
+	check_durable(e, upload, job);
+	check_order(e);
+	say("index: upload %d is job %llu", upload, (unsigned long long)job->job.id);
+}
+
+static void check_adopted(const struct flat_job *job)
+{
+	const struct fs *fs = &world->fs;
+	for (int i = 0; i < fs->inodes_n; i++) {
+		if (fs->inodes[i].number != job->job.ident.ino || fs->inodes[i].upload == NONE)
+			continue;
+		struct ledger_entry *e = &world->uploads[fs->inodes[i].upload];
+		/* A removal by retention that a power cut undid is forgotten already. */
+		bool forgotten = e->fate == FATE_PURGED;
+		if (!world->index_lost && !world->profile.relaxed && !forgotten)
+			violation("job %llu was adopted, but the index knew all",
+			          (unsigned long long)job->job.id);
+		if (forgotten)
+			e->success_kept = e->permanent = false;
+		e->fate = FATE_WHOLE;
+		begin_entry(e, &job->job);
+	}
+}
+
+/* A job that changed its state. */
+
+static void check_canceled(const struct ledger_entry *e, const struct flat_job *job)
+{
+	bool there = e->fate == FATE_WHOLE && !e->moved_outside && !world->torn;
+	if (job->job.place == PLACE_NOWHERE && there)
+		violation("job %llu (%s) is canceled as gone, but its file is there",
+		          (unsigned long long)job->job.id, job->path);
+	if (job->job.place != PLACE_NOWHERE && !e->cancel_asked)
+		violation("job %llu (%s) is canceled, and nobody asked for it",
+		          (unsigned long long)job->job.id, job->path);
+}
+
+/* A private directory that gets a new number when it is adopted, and a crash
+ * just then: it is adopted once more, the first job stays behind as vanished. */
+static bool is_adopted_twice(const struct ledger_entry *e, const struct flat_job *job)
+{
+	int slot = slot_of((int)(e - world->uploads));
+	return world->index_lost && strcmp(job->error, "file vanished") == 0 && slot != NONE &&
+	       world->fs.slots[slot].dir != 0 && world->fs.slots[slot].dir != job->job.id;
+}
+
+static void check_failed(const struct ledger_entry *e, const struct flat_job *job)
+{
+	if (is_adopted_twice(e, job))
+		return;
+	if (e->success_kept)
+		violation("job %llu (%s) failed, but its worker had told of its success",
+		          (unsigned long long)job->job.id, job->path);
+	if (strcmp(job->error, "file vanished") == 0 && e->fate == FATE_WHOLE && !world->torn)
+		violation("job %llu (%s) is said to have vanished, but its file is there",
+		          (unsigned long long)job->job.id, job->path);
+	if (strstr(job->error, "somebody else") != NULL && !e->moved_outside && !world->profile.relaxed)
+		violation("job %llu (%s) is said to have been moved, but nobody did that",
+		          (unsigned long long)job->job.id, job->path);
+}
+
+/* First in, first out: nobody who waits in the line is passed. */
+static void check_claimed(const struct rows *is, const struct flat_job *job,
+                          const struct flat_job *was)
+{
+	for (int i = 0; i < is->jobs_n && !was->job.yields; i++) {
+		const struct job *other = &is->jobs[i].job;
+		if (other->user == job->job.user && other->state == JOB_PENDING && !other->yields &&
+		    other->seq < job->job.seq)
+			violation("job %llu is started before job %llu, which is ahead of it",
+			          (unsigned long long)job->job.id, (unsigned long long)other->id);
+	}
+}
+
+static void check_again(struct ledger_entry *e, const struct flat_job *job)
+{
+	if (!e->retry_asked)
+		violation("job %llu (%s) had ended and is in the line again",
+		          (unsigned long long)job->job.id, job->path);
+	e->retry_asked = e->success_kept = e->permanent = e->succeeded = e->moved_outside = false;
+	e->failures = 0;
+	e->forgiven = e->last_attempt;
+}
+
+static void check_changed(const struct rows *is, const struct flat_job *was,
+                          const struct flat_job *now)
+{
+	struct ledger_entry *e = entry_of(now->job.id);
+	if (e == NULL || was->job.state == now->job.state)
+		return;
+	say("index: job %llu (%s): %s -> %s%s%s", (unsigned long long)now->job.id, now->path,
+	    job_state_name(was->job.state), job_state_name(now->job.state),
+	    now->has_error ? ": " : "", now->error);
+	if (job_state_is_final(was->job.state))
+		check_again(e, now);
+	switch (now->job.state) {
+	case JOB_CANCELED: check_canceled(e, now); break;
+	case JOB_FAILED: check_failed(e, now); break;
+	case JOB_QUEUED: check_claimed(is, now, was); break;
+	case JOB_DONE:
+		if (!e->succeeded && !e->moved_outside && !world->torn)
+			violation("job %llu (%s) is done, but it never succeeded",
+			          (unsigned long long)now->job.id, now->path);
+		break;
+	default: break;
+	}
+}
+
+/* Nobody starves: while a user's head only waits for its turn, each of the
+ * others is served at most once per worker. */
+
+static bool head_is_ready(const struct rows *rows, const struct flat_user *user)
+{
+	const struct job *head = NULL;
+	unsigned active = 0;
+	for (int i = 0; i < rows->jobs_n; i++) {
+		const struct job *job = &rows->jobs[i].job;
+		if (job->user != user->number)
+			continue;
+		active += job_state_is_active(job->state);
+		if (job->state == JOB_PENDING && !job->yields && (head == NULL || job->seq < head->seq))
+			head = job;
+	}
+	return head != NULL && head->not_before_ms <= wall_ms() && !user->held && !world->stopped &&
+	       active < world->settings.max_running && world->mounted &&
+	       world->now_ms > world->disturbed_ms + 10000;
+}
+
+/* Jobs that were started by this commit: of the user, or of all others. */
+static unsigned count_started(const struct rows *was, const struct rows *is, uint32_t user, bool own)
+{
+	unsigned n = 0;
+	for (int i = 0; i < is->jobs_n; i++) {
+		const struct flat_job *f = &is->jobs[i];
+		const struct flat_job *old = rows_job((struct rows *)(uintptr_t)was, f->job.id);
+		n += (f->job.user == user) == own && f->job.state == JOB_QUEUED &&
+		     (old == NULL || old->job.state != JOB_QUEUED);
+	}
+	return n;
+}
+
+static void check_fairness(const struct rows *was, const struct rows *is)
+{
+	for (int i = 0; i < is->users_n; i++) {
+		int user = user_index(is->users[i].name);
+		uint32_t number = is->users[i].number;
+		bool ready = head_is_ready(is, &is->users[i]);
+		bool waited = ready && world->ready[user] && count_started(was, is, number, true) == 0;
+		world->others_started[user] =
+			waited ? world->others_started[user] + count_started(was, is, number, false) : 0;
+		world->ready[user] = ready;
+		unsigned bound = (unsigned)world->profile.users * (world->total_limit + 1);
+		if (world->others_started[user] > bound)
+			violation("%s waits, and %u jobs of others were started meanwhile", is->users[i].name,
+			          world->others_started[user]);
+	}
+}
+
+void check_commit(const struct rows *was, const struct rows *is)
+{
+	for (int i = 0; i < is->jobs_n; i++) {
+		const struct flat_job *now = &is->jobs[i];
+		const struct flat_job *old = rows_job((struct rows *)(uintptr_t)was, now->job.id);
+		if (old != NULL)
+			check_changed(is, old, now);
+		else if (now->job.state == JOB_PROCESSING)
+			check_adopted(now);
+		else
+			check_accepted(is, now);
+	}
+	check_fairness(was, is);
+}
+
+/* A handler is started. */
+
+static void check_limits(int user)
+{
+	unsigned own = handlers_running(user), all = handlers_running(NONE);
+	if (own > world->running_limit)
+		violation("%u handlers run for %s, the limit is %u", own, user_name(user),
+		          world->running_limit);
+	/* Of those that an index that was lost knew of, nobody counts. */
+	if (all > world->total_limit && !world->index_lost)
+		violation("%u handlers run, the limit is %u", all, world->total_limit);
+}
+
+static void check_committed(const struct sim_worker *w)
+{
+	const struct flat_job *f = rows_job(&world->committed, w->job);
+	if (w->orphan && (world->index_lost || world->profile.relaxed))
+		return;
+	if (f == NULL || !job_state_is_active(f->job.state) || f->job.attempt != w->attempt)
+		violation("attempt %u of job %llu runs, but the index does not say so", w->attempt,
+		          (unsigned long long)w->job);
+}
+
+void check_run(const struct sim_worker *w, int slot)
+{
+	const struct inode *inode = &world->fs.inodes[world->fs.slots[slot].inode];
+	struct ledger_entry *e = &world->uploads[inode->upload];
+	((struct sim_worker *)(uintptr_t)w)->upload = inode->upload;
+	check_committed(w);
+	check_limits(w->user);
+	if (inode->writing || e->fate == FATE_WRITING)
+		violation("job %llu runs on a file that is still being written",
+		          (unsigned long long)w->job);
+	/* It was ordered before the index was lost. */
+	if (w->orphan && world->index_lost)
+		e->job = w->job;
+	if (e->job != w->job)
+		violation("job %llu runs on the file of upload %d, which is job %llu",
+		          (unsigned long long)w->job, inode->upload, (unsigned long long)e->job);
+	if (e->success_kept)
+		violation("job %llu (%s) runs again although it had succeeded",
+		          (unsigned long long)w->job, w->name);
+	if (e->permanent)
+		violation("job %llu (%s) runs again although it had failed for good",
+		          (unsigned long long)w->job, w->name);
+	if (w->attempt <= e->last_attempt)
+		violation("attempt %u of job %llu runs, after attempt %u", w->attempt,
+		          (unsigned long long)w->job, e->last_attempt);
+	if (e->failures > world->settings.max_retries)
+		violation("job %llu (%s) runs after %u failures", (unsigned long long)w->job, w->name,
+		          e->failures);
+	e->last_attempt = w->attempt;
+	e->runs++;
+}
+
+/* A worker may forget its result only when the index has it. */
+void check_ack(uint64_t job, uint32_t attempt)
+{
+	const struct rows *rows = &world->committed;
+	for (int i = 0; i < rows->attempts_n; i++) {
+		const struct flat_attempt *a = &rows->attempts[i];
+		if (a->job == job && a->attempt.number == attempt && a->attempt.outcome != OUTCOME_NONE)
+			return;
+	}
+	if (is_alive(rows, job))
+		violation("the result of job %llu is acknowledged, but not in the index",
+		          (unsigned long long)job);
+}
+
+/* Only what is past its time is removed, and only the file of that job. */
+void check_purge(uint64_t job, int slot)
+{
+	const struct inode *inode = &world->fs.inodes[world->fs.slots[slot].inode];
+	const struct flat_job *f = rows_job(&world->committed, job);
+	struct ledger_entry *e = inode->upload == NONE ? NULL : &world->uploads[inode->upload];
+	if (f == NULL || !job_state_is_final(f->job.state) ||
+	    f->job.finished_ms + world->settings.keep_ms > wall_ms())
+		violation("a file of job %llu is removed before its time", (unsigned long long)job);
+	if (e != NULL && e->job != job && e->fate != FATE_PURGED && !world->torn)
+		violation("upload %d is removed as the file of job %llu", inode->upload,
+		          (unsigned long long)job);
+	say("retention: the file of job %llu is removed", (unsigned long long)job);
+	if (e != NULL)
+		e->fate = FATE_PURGED;
+}
+
+/* After a power cut. */
+
+static void after_cut(int upload, struct ledger_entry *e)
+{
+	int slot = slot_of(upload);
+	bool promised = e->job != 0 && !world->profile.relaxed;
+	if (slot == NONE) {
+		if (e->fate == FATE_WHOLE && promised)
+			violation("the power cut lost upload %d (%s), job %llu", upload, e->name,
+			          (unsigned long long)e->job);
+		if (e->fate == FATE_WHOLE || e->fate == FATE_WRITING)
+			e->fate = FATE_UNSYNCED;
+		return;
+	}
+	const struct inode *inode = &world->fs.inodes[world->fs.slots[slot].inode];
+	/* A removal that the cut undid; what retention began is not begun again. */
+	bool back = e->fate != FATE_WHOLE && e->fate != FATE_PURGED;
+	if (back || !promised) {
+		/* Half of a file is another one. */
+		if (e->size != inode->size)
+			e->job = 0;
+		e->fate = FATE_WHOLE;
+		e->number = inode->number;
+		e->size = inode->size;
+		e->mtime_ns = inode->mtime_ns;
+		e->undisturbed = false;
+	}
+	if (world->fs.slots[slot].name[0] == '.')
+		e->fate = FATE_UNSYNCED;
+	/* A removal by retention, right after a step of the clock. */
+	if (e->fate == FATE_PURGED)
+		e->success_kept = e->permanent = false;
+}
+
+/* Without the index's word, a result counts that lies beside its file. */
+static void keep_what_is_left(struct ledger_entry *e)
+{
+	const struct fs *fs = &world->fs;
+	int slot = e->job == 0 ? NONE : fs_find(e->user, PLACE_PROCESSING, e->job, NAME_RESULT);
+	bool left = slot != NONE &&
+	            fs->inodes[fs->slots[slot].inode].result.attempt == e->last_attempt;
+	e->success_kept = e->success_kept && left;
+	e->permanent = e->permanent && left;
+}
+
+/* Where the last commits may be lost, other jobs have these numbers now. */
+static void find_jobs_again(void)
+{
+	for (int i = 0; i < world->uploads_n; i++) {
+		struct ledger_entry *e = &world->uploads[i];
+		e->job = e->seq = 0;
+		for (int j = 0; j < world->committed.jobs_n; j++) {
+			const struct job *job = &world->committed.jobs[j].job;
+			if (job->ident.ino == e->number && slot_of(i) != NONE && job->id > e->job)
+				e->job = job->id;
+		}
+		keep_what_is_left(e);
+		e->last_attempt = e->failures = 0;
+	}
+}
+
+void ledger_after_cut(void)
+{
+	for (int i = 0; i < world->uploads_n; i++) {
+		struct ledger_entry *e = &world->uploads[i];
+		after_cut(i, e);
+	}
+	world->torn |= world->profile.relaxed;
+	if (world->torn)
+		find_jobs_again();
+	for (int u = 0; u < world->profile.users; u++)
+		world->uploaders[u].slot_upload = NONE;
+}
+
+void ledger_without_index(void)
+{
+	for (int i = 0; i < world->uploads_n; i++) {
+		struct ledger_entry *e = &world->uploads[i];
+		keep_what_is_left(e);
+		e->last_attempt = e->failures = 0;
+		e->job = e->seq = 0;
+	}
+}
+
+/* At the end. */
+
+static bool is_held(const struct flat_job *f)
+{
+	const struct flat_user *user = &world->committed.users[f->job.user - 1];
+	return f->job.state == JOB_HELD || (f->job.state == JOB_PENDING && user->held);
+}
+
+static const char *unsettled(int upload)
+{
+	const struct ledger_entry *e = &world->uploads[upload];
+	int slot = slot_of(upload);
+	const struct flat_job *f = e->job == 0 ? NULL : rows_job(&world->committed, e->job);
+	if (e->fate != FATE_WHOLE || (f != NULL && is_held(f)))
+		return NULL;
+	if (world->fs.slots[slot].place != PLACE_DONE && world->fs.slots[slot].place != PLACE_FAILED)
+		return "did not reach done or failed";
+	if (f != NULL && !job_state_is_final(f->job.state))
+		return "is in its final place, but its job has not ended";
+	return NULL;
+}
+
+bool check_settled(void)
+{
+	for (int i = 0; i < world->uploads_n; i++)
+		if (unsettled(i) != NULL)
+			return false;
+	return handlers_running(NONE) == 0;
+}
+
+static void check_private(const struct slot *s)
+{
+	const struct flat_job *f = rows_job(&world->committed, s->dir);
+	if (s->dir != 0 && (f == NULL || job_state_is_final(f->job.state)))
+		violation("%s is left in processing/%llu, whose job has ended", s->name,
+		          (unsigned long long)s->dir);
+}
+
+/* Nobody waits for a file that is gone or has its end elsewhere. */
+static void check_waits(const struct flat_job *f)
+{
+	const struct ledger_entry *e = entry_of(f->job.id);
+	if (f->job.state != JOB_PENDING || f->job.place != PLACE_INCOMING || e == NULL || world->torn)
+		return;
+	int slot = slot_of((int)(e - world->uploads));
+	if (e->fate != FATE_WHOLE || world->fs.slots[slot].place != PLACE_INCOMING)
+		violation("job %llu (%s) waits, but its file is not in incoming any more",
+		          (unsigned long long)f->job.id, f->path);
+}
+
+void check_end(void)
+{
+	for (int i = 0; i < world->committed.jobs_n && world->daemon_up; i++)
+		check_waits(&world->committed.jobs[i]);
+	for (int i = 0; i < world->uploads_n; i++)
+		if (unsettled(i) != NULL)
+			violation("upload %d (%s of %s, job %llu) %s", i, world->uploads[i].name,
+			          user_name(world->uploads[i].user), (unsigned long long)world->uploads[i].job,
+			          unsettled(i));
+	if (handlers_running(NONE) > 0)
+		violation("a handler runs on for ever");
+	for (int i = 0; i < world->fs.slots_n; i++)
+		/* With an index behind, the next start clears up what is ours. */
+		if (world->fs.slots[i].used && world->fs.slots[i].place == PLACE_PROCESSING && !world->torn)
+			check_private(&world->fs.slots[i]);
+}

@@ -1,0 +1,232 @@
+/* One history: what a seed makes of the world, from an empty spool until all
+ * has come to rest. */
+#include "world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	DRAIN_MS = 6 * 3600 * 1000, /* of the world's time, for everything to end */
+	DRAIN_STEPS = 20000,
+	RESCAN_MS = 130 * 1000, /* after which whatever no event told of is found */
+};
+
+static void choose_profile(struct profile *p)
+{
+	*p = (struct profile){
+		.users = 1 + (int)dice_roll(USERS_MAX),
+		.steps = 50 + (unsigned)dice_roll(250),
+		.lossy_hints = one_of(6),
+		.no_watch = one_of(15),
+		.relaxed = one_of(12),
+		.operators = one_of(2),
+		.asks = one_of(3),
+		.mounts = one_of(10),
+		.clock_steps = one_of(8),
+		.index_loss = one_of(12),
+	};
+	p->hints_room = one_of(4) ? 1 + (int)dice_roll(6) : HINTS_MAX;
+	if (one_of(2))
+		p->crash_1_of = 40u << dice_roll(5);
+	if (one_of(3))
+		p->cut_1_of = 80u << dice_roll(5);
+	if (one_of(4))
+		p->error_1_of = 5u << dice_roll(5);
+	p->errors = p->error_1_of > 0;
+	if (one_of(2))
+		p->race_1_of = 10u << dice_roll(5);
+	if (one_of(3))
+		p->worker_death_percent = (unsigned)dice_roll(20);
+}
+
+static void choose_settings(struct settings *s)
+{
+	*s = (struct settings){
+		.max_concurrent = 1 + (uint32_t)dice_roll(3),
+		.max_running = one_of(4) ? 2 : 1,
+		.max_retries = (uint32_t)dice_roll(4),
+		.retry_back = one_of(3),
+		.auto_start = true,
+		.hold_on_failure = one_of(12),
+		.on_crash = one_of(5) ? (uint8_t)dice_roll(3) : ON_CRASH_RETRY,
+		.settle_ms = 200 + 100 * dice_roll(9),
+		.retry_delay_ms = 500 + dice_roll(2000),
+		.timeout_ms = 4000,
+		.keep_ms = one_of(4) ? 60000 + dice_roll(600000) : 0,
+	};
+}
+
+static void begin(uint64_t seed, bool verbose)
+{
+	memory_forget();
+	memset(world, 0, sizeof *world);
+	world->seed = seed;
+	world->verbose = verbose;
+	world->dice.state = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
+	world->now_ms = 1000000;
+	world->mounted = true;
+	fs_begin();
+	choose_profile(&world->profile);
+	choose_settings(&world->settings);
+	world->running_limit = world->settings.max_running;
+	world->total_limit = world->settings.max_concurrent;
+	world->committed.next_id = world->committed.next_seq = 1;
+	world->durable.next_id = world->durable.next_seq = 1;
+	for (int u = 0; u < USERS_MAX; u++) {
+		struct uploader *p = &world->uploaders[u];
+		p->slot_upload = NONE;
+		p->there = one_of(2);
+		p->left = 1 + (unsigned)dice_roll(8);
+		p->due_ms = u < world->profile.users ? world->now_ms + dice_roll(2000) : FAR;
+	}
+	world->daemon_due_ms = world->now_ms + dice_roll(3000);
+}
+
+static void say_profile(void)
+{
+	const struct profile *p = &world->profile;
+	const struct settings *s = &world->settings;
+	say("%d users; settle %llu ms, %u at a time, %u of a user, %u retries at the %s%s%s%s%s", p->users,
+	    (unsigned long long)s->settle_ms, s->max_concurrent, s->max_running, s->max_retries,
+	    s->retry_back ? "back" : "front", p->relaxed ? ", relaxed" : "",
+	    p->lossy_hints ? ", hints get lost" : "", p->no_watch ? ", no hints" : "",
+	    p->index_loss ? ", the index gets lost" : "");
+}
+
+/* Who acts next: all that are due within a moment are equally likely. */
+
+enum actor { ACTOR_DAEMON, ACTOR_SYNC, ACTOR_USER, ACTOR_WORKER = ACTOR_USER + USERS_MAX,
+             ACTORS = ACTOR_WORKER + WORKERS_MAX };
+
+static uint64_t due_of(int actor)
+{
+	if (actor == ACTOR_DAEMON)
+		return daemon_due();
+	if (actor == ACTOR_SYNC)
+		return sync_due();
+	if (actor < ACTOR_WORKER)
+		return world->mounted ? uploader_due(actor - ACTOR_USER) : FAR;
+	return worker_due(actor - ACTOR_WORKER);
+}
+
+static void act(int actor)
+{
+	if (actor == ACTOR_DAEMON)
+		daemon_act();
+	else if (actor == ACTOR_SYNC)
+		sync_work();
+	else if (actor < ACTOR_WORKER)
+		uploader_act(actor - ACTOR_USER);
+	else
+		worker_act(actor - ACTOR_WORKER);
+}
+
+static bool step(void)
+{
+	uint64_t due[ACTORS], first = FAR;
+	int ready[ACTORS], n = 0;
+	for (int i = 0; i < ACTORS; i++) {
+		due[i] = due_of(i);
+		if (due[i] < first)
+			first = due[i];
+	}
+	if (first == FAR)
+		return false;
+	if (world->now_ms < first)
+		world->now_ms = first;
+	/* Nobody is served to the millisecond. */
+	world->now_ms += dice_roll(3);
+	for (int i = 0; i < ACTORS; i++)
+		if (due[i] <= world->now_ms)
+			ready[n++] = i;
+	world->step++;
+	act(ready[dice_roll((uint64_t)n)]);
+	check_world();
+	return true;
+}
+
+static void begin_drain(void)
+{
+	say("now all that goes wrong is over");
+	world->draining = world->mounted = true;
+	world->faulty = false;
+	world->disturbed_ms = world->now_ms;
+	world->profile.crash_1_of = world->profile.cut_1_of = world->profile.error_1_of = 0;
+	world->profile.race_1_of = world->profile.worker_death_percent = 0;
+	for (int i = 0; i < WORKERS_MAX; i++)
+		world->workers[i].dies = false;
+	uploader_finish_all();
+}
+
+static void drain(void)
+{
+	uint64_t begun_ms = world->now_ms, end_ms = begun_ms + DRAIN_MS;
+	begin_drain();
+	for (unsigned n = 0; n < DRAIN_STEPS && !violated() && world->now_ms < end_ms; n++) {
+		/* Whatever was asked before. */
+		if (n == 50)
+			control_ask("{\"command\":\"start\"}");
+		if (!step() || (n > 100 && n % 16 == 0 && world->now_ms > begun_ms + RESCAN_MS &&
+		                check_settled()))
+			break;
+	}
+	/* The last removals. */
+	for (unsigned n = 0; n < 40 && !violated(); n++)
+		if (!step())
+			break;
+	if (!violated())
+		check_end();
+}
+
+static void limits_follow(void)
+{
+	for (int i = 0; i < WORKERS_MAX; i++)
+		if (world->workers[i].phase != WORKER_NONE || world->strays[i].alive)
+			return;
+	for (int i = 0; i < world->committed.jobs_n; i++)
+		if (job_state_is_active(world->committed.jobs[i].job.state))
+			return;
+	if (world->requests_n > 0)
+		return;
+	world->running_limit = world->settings.max_running;
+	world->total_limit = world->settings.max_concurrent;
+}
+
+/* How it all stands at the end. */
+static void say_state(void)
+{
+	for (int i = 0; i < world->committed.jobs_n; i++) {
+		const struct flat_job *f = &world->committed.jobs[i];
+		say("index: job %llu of %s (%s): %s, %s, attempt %u", (unsigned long long)f->job.id,
+		    world->committed.users[f->job.user - 1].name, f->path, job_state_name(f->job.state),
+		    place_name(f->job.place), f->job.attempt);
+	}
+	for (int i = 0; i < world->fs.slots_n; i++) {
+		const struct slot *s = &world->fs.slots[i];
+		if (s->used)
+			say("disk: %s/%s/%llu/%s (upload %d)", user_name(s->user),
+			    place_name((enum place)s->place), (unsigned long long)s->dir, s->name,
+			    world->fs.inodes[s->inode].upload);
+	}
+}
+
+void history_run(uint64_t seed, bool verbose)
+{
+	begin(seed, verbose);
+	say_profile();
+	for (unsigned n = 0; n < world->profile.steps && !violated(); n++) {
+		if (!step())
+			break;
+		limits_follow();
+		if (one_of(25))
+			weather_act();
+		if (world->profile.operators && one_of(20))
+			operator_act();
+		if (world->profile.asks && one_of(10))
+			ask_why();
+	}
+	if (!violated())
+		drain();
+	say_state();
+	daemon_kill();
+}

@@ -1,0 +1,339 @@
+/* io/tree.h, the moving half: claims, last moves, and what follows them. Each
+ * rename is a step of its own, before which the daemon may end. */
+#include "world.h"
+
+#include "core/name.h"
+#include "io/tree.h"
+#include "io/watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_free(int user, enum place place, const char *name)
+{
+	return fs_find(user, (uint8_t)place, 0, name) == NONE;
+}
+
+/* As tree_candidate(): its own name, with the id, then with more. */
+static char *candidate(const char *path, uint64_t id, unsigned n)
+{
+	if (n == 0)
+		return strdup(path);
+	char *named = name_with_id(path, id);
+	if (n == 1 || named == NULL)
+		return named;
+	char *numbered = name_with_id(named, n);
+	free(named);
+	return numbered;
+}
+
+/* Moves into done or failed, under a name whose log is free, too. */
+static int move_final(int slot, int user, enum place to, const char *path, uint64_t id, bool log,
+                      char **ret_name)
+{
+	for (unsigned n = 0; n < 100; n++) {
+		char *name = candidate(path, id, n), beside[NAME_ROOM];
+		if (name == NULL)
+			return -ENOMEM;
+		snprintf(beside, sizeof beside, "%s.log", name);
+		bool fits = is_free(user, to, name) && (!log || is_free(user, to, beside));
+		if (fits || broken("final-rename-replaces")) {
+			fs_rename(slot, user, (uint8_t)to, 0, name);
+			*ret_name = name;
+			return 0;
+		}
+		free(name);
+	}
+	return -EEXIST;
+}
+
+/* Where a file was put by an earlier call; NULL where it is nowhere. */
+static char *find_moved(int user, enum place to, const struct file_ident *ident)
+{
+	const struct fs *fs = &world->fs;
+	for (int i = 0; i < fs->slots_n; i++)
+		if (fs->slots[i].used && fs->slots[i].user == user && fs->slots[i].place == to &&
+		    fs->inodes[fs->slots[i].inode].number == ident->ino)
+			return strdup(fs->slots[i].name);
+	return NULL;
+}
+
+/* It is out of the uploader's reach: is it what was accepted, and does nobody
+ * write it any more? */
+static int check_taken(int user, uint64_t id, const char *path, const struct file_ident *ident)
+{
+	struct file_ident now;
+	int slot = fs_find(user, PLACE_PROCESSING, id, path);
+	if (slot == NONE)
+		return -ENOENT;
+	int inode = world->fs.slots[slot].inode;
+	fs_ident(inode, &now);
+	bool same = file_ident_same(&now, ident) && !world->fs.inodes[inode].writing;
+	return same || broken("claim-not-checked") ? 0 : -ESTALE;
+}
+
+static int put_back(int user, uint64_t id, const char *path, char **ret_kept)
+{
+	io_step("put a file back");
+	int slot = fs_find(user, PLACE_PROCESSING, id, path);
+	if (is_free(user, PLACE_INCOMING, path)) {
+		fs_rename(slot, user, PLACE_INCOMING, 0, path);
+		if (!broken("put-back-not-synced"))
+			fs_sync_dir(user, PLACE_INCOMING, 0);
+		hint_add(user, WATCH_RENAMED_IN, path);
+		return 0;
+	}
+	return move_final(slot, user, PLACE_FAILED, path, id, false, ret_kept);
+}
+
+static int take(int user, uint64_t id, const char *path, const struct file_ident *ident)
+{
+	struct file_ident now;
+	int slot = fs_find(user, PLACE_INCOMING, 0, path);
+	if (slot == NONE)
+		return -ENOENT;
+	fs_ident(world->fs.slots[slot].inode, &now);
+	if (!file_ident_same(&now, ident) && !broken("claim-not-checked"))
+		return -ESTALE;
+	io_step("take a file");
+	slot = fs_find(user, PLACE_INCOMING, 0, path);
+	if (slot == NONE)
+		return -ENOENT;
+	fs_rename(slot, user, PLACE_PROCESSING, id, path);
+	hint_add(user, WATCH_LEFT, path);
+	return 0;
+}
+
+int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
+               const struct file_ident *ident, char **ret_kept)
+{
+	(void)t;
+	int u = user_index(user);
+	*ret_kept = NULL;
+	int r = io_may_fail("claim", -ENOSPC, -EMFILE);
+	if (r < 0 || !world->mounted)
+		return r < 0 ? r : -ENOENT;
+	fs_make_dir(u, id);
+	io_step("check a claim");
+	r = check_taken(u, id, path, ident);
+	if (r == -ENOENT) {
+		r = take(u, id, path, ident);
+		if (r < 0) {
+			fs_remove_dir(u, id);
+			return r;
+		}
+		io_step("check what was taken");
+		r = check_taken(u, id, path, ident);
+	}
+	if (r < 0) {
+		int back = put_back(u, id, path, ret_kept);
+		r = back < 0 ? back : r;
+		fs_remove_dir(u, id);
+	}
+	return r;
+}
+
+/* The last move. */
+
+struct finish {
+	const struct tree_finish *f;
+	int user;
+	bool log;
+};
+
+static void write_reason(struct finish *e)
+{
+	uint64_t id = e->f->id;
+	io_step("write the reason");
+	if (fs_find(e->user, PLACE_PROCESSING, id, "log") == NONE)
+		fs_link(e->user, PLACE_PROCESSING, id, "log", fs_new_inode(INODE_LOG));
+	e->log = true;
+}
+
+static void end_private(struct finish *e, const char *final)
+{
+	char beside[NAME_ROOM];
+	uint64_t id = e->f->id;
+	int slot = fs_find(e->user, PLACE_PROCESSING, id, "log");
+	char *rest = final != NULL ? strdup(final) : name_with_id(e->f->path, id);
+	snprintf(beside, sizeof beside, "%s.log", rest);
+	free(rest);
+	if (slot != NONE) {
+		io_step("keep the log");
+		if (e->log && is_free(e->user, e->f->to, beside))
+			fs_rename(slot, e->user, (uint8_t)e->f->to, 0, beside);
+		else
+			fs_unlink(slot);
+	}
+	static const char *const ours[] = {NAME_RESULT, NAME_CANCEL, "output"};
+	for (int i = 0; i < 3; i++) {
+		slot = fs_find(e->user, PLACE_PROCESSING, id, ours[i]);
+		if (slot != NONE) {
+			io_step("remove what is ours");
+			fs_unlink(slot);
+		}
+	}
+	/* Until the index knows the name, it is what a start after a crash finds. */
+	const char *known = e->f->known;
+	if (known != NULL && (final == NULL || strcmp(final, known) != 0))
+		return;
+	io_step("remove a private directory");
+	fs_remove_dir(e->user, id);
+}
+
+static int finish_processing(struct finish *e, char **ret_name)
+{
+	const struct tree_finish *f = e->f;
+	char *name = NULL;
+	int r = 0;
+	if (!fs_dir_exists(e->user, f->id)) {
+		*ret_name = find_moved(e->user, f->to, f->ident);
+		return 0;
+	}
+	bool here = fs_find(e->user, PLACE_PROCESSING, f->id, f->path) != NONE;
+	if (!here)
+		name = find_moved(e->user, f->to, f->ident);
+	if (f->reason != NULL && (here || name == NULL))
+		write_reason(e);
+	e->log |= f->reason != NULL || f->keep_log;
+	if (here) {
+		r = io_may_fail("move to its final place", -ENOSPC, -EIO);
+		int slot = fs_find(e->user, PLACE_PROCESSING, f->id, f->path);
+		if (r == 0)
+			r = move_final(slot, e->user, f->to, f->path, f->id, e->log, &name);
+	}
+	if (r < 0)
+		return r;
+	end_private(e, name);
+	*ret_name = name;
+	return 0;
+}
+
+/* By way of its private directory, as any other: what lies there is found again
+ * after a crash. */
+static int finish_incoming(struct finish *e, char **ret_name)
+{
+	const struct tree_finish *f = e->f;
+	int r = io_may_fail("move out of incoming", -ENOSPC, -EIO);
+	if (r < 0)
+		return r;
+	int slot = fs_find(e->user, PLACE_INCOMING, 0, f->path);
+	struct file_ident now = {0};
+	if (slot != NONE)
+		fs_ident(world->fs.slots[slot].inode, &now);
+	if (slot != NONE && file_ident_same(&now, f->ident)) {
+		fs_make_dir(e->user, f->id);
+		fs_rename(slot, e->user, PLACE_PROCESSING, f->id, f->path);
+		hint_add(e->user, WATCH_LEFT, f->path);
+		io_step("move on to its final place");
+	}
+	return finish_processing(e, ret_name);
+}
+
+int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name)
+{
+	(void)t;
+	struct finish e = {.f = f, .user = user_index(f->user)};
+	int r = io_may_fail("end a job", -EIO, -EMFILE);
+	if (r < 0 || !world->mounted)
+		return r < 0 ? r : -ENOENT;
+	return f->from == PLACE_INCOMING ? finish_incoming(&e, ret_name)
+	                                 : finish_processing(&e, ret_name);
+}
+
+int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
+                   enum place from, const char *name)
+{
+	(void)t;
+	int u = user_index(user);
+	char beside[NAME_ROOM];
+	int r = io_may_fail("take back", -ENOSPC, -EIO);
+	if (r < 0 || !world->mounted)
+		return r < 0 ? r : -ENOENT;
+	fs_make_dir(u, id);
+	bool taken = fs_find(u, PLACE_PROCESSING, id, path) != NONE;
+	int slot = fs_find(u, (uint8_t)from, 0, name);
+	if (!taken && slot == NONE) {
+		fs_remove_dir(u, id);
+		return -ENOENT;
+	}
+	io_step("take a final file back");
+	if (!taken)
+		fs_rename(slot, u, PLACE_PROCESSING, id, path);
+	snprintf(beside, sizeof beside, "%s.log", name);
+	slot = fs_find(u, (uint8_t)from, 0, beside);
+	io_step("take its log back");
+	if (slot != NONE && is_free(u, from, name))
+		fs_rename(slot, u, PLACE_PROCESSING, id, "log");
+	if (!broken("take-back-not-synced"))
+		fs_sync_dir(u, PLACE_PROCESSING, id);
+	return 0;
+}
+
+int tree_purge_job(struct tree *t, const char *user, const struct job *job)
+{
+	(void)t;
+	int u = user_index(user);
+	char beside[NAME_ROOM];
+	int r = io_may_fail("purge", -EIO, -EIO);
+	if (r < 0 || !world->mounted)
+		return r < 0 ? r : 0;
+	char *own = find_moved(u, job->place, &job->ident);
+	if (own == NULL)
+		return 0;
+	int slot = fs_find(u, (uint8_t)job->place, 0, own);
+	snprintf(beside, sizeof beside, "%s.log", own);
+	free(own);
+	int log = fs_find(u, (uint8_t)job->place, 0, beside);
+	if (log != NONE)
+		fs_unlink(log);
+	io_step("remove a final file");
+	check_purge(job->id, slot);
+	fs_unlink(slot);
+	return 0;
+}
+
+int tree_rename_job(struct tree *t, const char *user, uint64_t old_id, uint64_t new_id)
+{
+	(void)t;
+	int u = user_index(user);
+	char old_name[NAME_ROOM], new_name[NAME_ROOM];
+	struct fs *fs = &world->fs;
+	io_step("rename a private directory");
+	snprintf(old_name, sizeof old_name, "%llu", (unsigned long long)old_id);
+	snprintf(new_name, sizeof new_name, "%llu", (unsigned long long)new_id);
+	int slot = fs_find(u, PLACE_PROCESSING, 0, old_name);
+	if (slot == NONE || fs_dir_exists(u, new_id))
+		return slot == NONE ? -ENOENT : -EEXIST;
+	fs_rename(slot, u, PLACE_PROCESSING, 0, new_name);
+	/* What is in it moves along; in the journal as separate steps of which none
+	 * is lost alone. */
+	for (int i = 0; i < fs->slots_n; i++)
+		if (fs->slots[i].used && fs->slots[i].user == u && fs->slots[i].dir == old_id) {
+			char name[NAME_ROOM];
+			strcpy(name, fs->slots[i].name);
+			fs_rename(i, u, PLACE_PROCESSING, new_id, name);
+		}
+	fs_sync_dir(u, PLACE_PROCESSING, new_id);
+	return 0;
+}
+
+int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *path)
+{
+	(void)t, (void)path;
+	int u = user_index(user);
+	struct fs *fs = &world->fs;
+	int r = io_may_fail("drop a private directory", -EIO, -EIO);
+	if (r < 0 || !world->mounted || !fs_dir_exists(u, id))
+		return r;
+	for (int i = 0; i < fs->slots_n; i++)
+		if (fs->slots[i].used && fs->slots[i].user == u && fs->slots[i].dir == id &&
+		    fs->inodes[fs->slots[i].inode].kind == INODE_UPLOAD)
+			return -ENOTEMPTY;
+	for (int i = 0; i < fs->slots_n; i++)
+		if (fs->slots[i].used && fs->slots[i].user == u && fs->slots[i].dir == id)
+			fs_unlink(i);
+	return fs_remove_dir(u, id);
+}

@@ -1,0 +1,124 @@
+/* io/watch.h: hints that wait until the daemon looks; where the history is a
+ * lossy one, some get lost, are doubled or overtake each other. */
+#include "world.h"
+
+#include "io/watch.h"
+
+#include <errno.h>
+#include <string.h>
+
+void hints_forget(void)
+{
+	world->hints_n = 0;
+	world->overflow = world->root_watched = false;
+	memset(world->user_watched, 0, sizeof world->user_watched);
+}
+
+bool hints_waiting(void)
+{
+	return world->hints_n > 0 || world->overflow;
+}
+
+static void push(const struct hint *hint)
+{
+	if (world->hints_n == world->profile.hints_room) {
+		world->overflow = true;
+		world->disturbed_ms = world->now_ms;
+		return;
+	}
+	int at = world->hints_n++;
+	/* Not before an earlier one of the same name: a stale look is later anyway. */
+	if (world->profile.lossy_hints && at > 0 && one_of(4)) {
+		world->hints[at] = world->hints[at - 1];
+		at--;
+	}
+	world->hints[at] = *hint;
+}
+
+void hint_add(int user, unsigned kind, const char *name)
+{
+	struct hint hint = {.kind = (uint8_t)kind, .user = user};
+	bool watched = user == NONE ? world->root_watched : world->user_watched[user];
+	if (!world->daemon_up || world->profile.no_watch || !watched)
+		return;
+	if (world->profile.lossy_hints && one_of(6))
+		return;
+	strcpy(hint.name, name);
+	push(&hint);
+	if (world->profile.lossy_hints && one_of(10))
+		push(&hint);
+	if (world->profile.lossy_hints && one_of(60))
+		world->overflow = true;
+}
+
+int watch_add(struct watch *w, int dirfd, uint32_t user, const char *dir)
+{
+	(void)w, (void)dir;
+	int r = io_may_fail("watch a directory", -ENOSPC, -EMFILE);
+	if (r < 0)
+		return r;
+	if (user == 0) {
+		world->root_watched = true;
+		return 0;
+	}
+	bool *watched = &world->user_watched[world->fds[dirfd - 1000].user];
+	/* What came before is found by a scan. */
+	if (!*watched)
+		world->disturbed_ms = world->now_ms;
+	*watched = true;
+	return 0;
+}
+
+/* The number of a user is the index's; its name is the way back. */
+static int user_of(uint32_t number)
+{
+	const struct rows *rows = &world->committed;
+	return number == 0 || number > (uint32_t)rows->users_n ? NONE
+	                                                       : user_index(rows->users[number - 1].name);
+}
+
+void watch_forget(struct watch *w, uint32_t user)
+{
+	(void)w;
+	int u = user_of(user), kept = 0;
+	if (u == NONE)
+		return;
+	world->user_watched[u] = false;
+	for (int i = 0; i < world->hints_n; i++)
+		if (world->hints[i].user != u)
+			world->hints[kept++] = world->hints[i];
+	world->hints_n = kept;
+}
+
+size_t watch_count(const struct watch *w)
+{
+	(void)w;
+	return 0;
+}
+
+static uint32_t number_of(int user)
+{
+	const struct rows *rows = &world->committed;
+	for (int i = 0; user != NONE && i < rows->users_n; i++)
+		if (strcmp(rows->users[i].name, user_name(user)) == 0)
+			return rows->users[i].number;
+	return 0;
+}
+
+int watch_next(struct watch *w, struct watch_hint *ret)
+{
+	static char name[NAME_ROOM];
+	(void)w;
+	if (world->hints_n == 0) {
+		bool overflow = world->overflow && !broken("overflow-untold");
+		world->overflow = false;
+		*ret = (struct watch_hint){.kind = WATCH_OVERFLOW, .dir = "", .name = ""};
+		return overflow;
+	}
+	struct hint hint = world->hints[0];
+	memmove(world->hints, world->hints + 1, (size_t)--world->hints_n * sizeof hint);
+	strcpy(name, hint.name);
+	*ret = (struct watch_hint){
+		.kind = (enum watch_kind)hint.kind, .user = number_of(hint.user), .dir = "", .name = name};
+	return 1;
+}

@@ -1,0 +1,417 @@
+/* The simulated world: one small spool with its disk, its index, its workers
+ * and its clock, all in one struct without pointers.
+ *
+ * What the daemon calls (the headers of io/) is played by tree.c, index.c,
+ * pool.c, watch.c, sync.c, control.c and config.c on top of it. A history is
+ * what one seed makes of it; everything random comes from world->dice.
+ *
+ * The world is the one global of the simulation: runner_kill_strays() and
+ * fd_close() have no argument it could come with. */
+#pragma once
+
+#include "core/message.h"
+#include "core/record.h"
+#include "core/retry.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+enum {
+	NAME_ROOM = 48,
+	USERS_MAX = 4,
+	SLOTS_MAX = 256,
+	INODES_MAX = 256,
+	UNDO_MAX = 1024,
+	UPLOADS_MAX = 40,
+	JOBS_MAX = 64,
+	ATTEMPTS_MAX = 256,
+	WORKERS_MAX = 12,
+	HINTS_MAX = 48,
+	BATCHES_MAX = 16,
+	FDS_MAX = 128,
+	LOCKS_MAX = 24,
+	TOLD_MAX = 8,
+	NONE = -1,
+};
+
+#define FAR UINT64_MAX
+#define WALL_START_MS UINT64_C(1800000000000)
+
+/* The file system: names lead to inodes; what is changed is undone by a power
+ * cut as far as nobody has synced it. As in a journal, what is older goes to
+ * the disk first. */
+enum inode_kind { INODE_UPLOAD, INODE_RESULT, INODE_CANCEL, INODE_LOG, INODE_DIR };
+
+struct inode {
+	enum inode_kind kind;
+	uint64_t number;
+	int upload;             /* whose content it has: of world.uploads, or NONE */
+	uint64_t size, synced_size;
+	int64_t mtime_ns, ctime_ns;
+	bool writing;           /* its uploader has it open for writing */
+	bool synced;
+	uint64_t dirty_ms;      /* steady: last written to */
+	struct run_result result;  /* INODE_RESULT; its texts point nowhere */
+};
+
+/* A name: in a place of a user, or in the private directory `dir` below
+ * processing. The private directory itself is a name, too: its number. */
+struct slot {
+	bool used;
+	uint8_t user;
+	uint8_t place;
+	uint64_t dir;
+	int inode;
+	char name[NAME_ROOM];
+};
+
+struct undo {
+	uint64_t op;
+	int slot;
+	struct slot before, after;
+	int64_t ctime_ns;       /* of the inode, before */
+	uint64_t ms;            /* steady; after a while the kernel writes it by itself */
+};
+
+struct fs {
+	struct slot slots[SLOTS_MAX];
+	struct inode inodes[INODES_MAX];
+	struct undo undo[UNDO_MAX];
+	int slots_n, inodes_n, undo_n;
+	uint64_t op, durable_op; /* what came up to this one survives a power cut */
+	uint64_t last_number;
+	int64_t last_ns;
+};
+
+/* The index: rows without pointers, so that a copy is a snapshot. */
+struct flat_job {
+	struct job job;         /* its texts are here: */
+	char path[NAME_ROOM], final_name[NAME_ROOM], error[160];
+	bool has_final_name, has_error;
+};
+
+struct flat_attempt {
+	uint64_t job;
+	struct attempt attempt; /* without texts */
+};
+
+struct flat_user {
+	uint32_t number;
+	bool held;
+	char name[16], reason[80];
+};
+
+struct rows {
+	uint64_t next_id, next_seq;
+	int users_n, jobs_n, attempts_n;
+	struct flat_user users[USERS_MAX];
+	struct flat_job jobs[JOBS_MAX];
+	struct flat_attempt attempts[ATTEMPTS_MAX];
+};
+
+/* What a user put into incoming, and what must become of it. */
+enum fate {
+	FATE_WRITING,   /* not closed or not renamed yet */
+	FATE_WHOLE,     /* must be in exactly one place, and end in done or failed */
+	FATE_WITHDRAWN, /* by its user */
+	FATE_REPLACED,  /* by its user */
+	FATE_UNSYNCED,  /* lost by a power cut before it was reported as pending */
+	FATE_EATEN,     /* removed by its handler */
+	FATE_PURGED,    /* past its retention time */
+};
+
+struct ledger_entry {
+	enum fate fate;
+	int user;
+	char name[NAME_ROOM];
+	uint64_t number;        /* of the inode */
+	uint64_t size;
+	int64_t mtime_ns;
+	uint64_t whole_ms;      /* steady: closed or renamed in */
+	bool renamed;           /* by rename: complete at once */
+	bool undisturbed;       /* nothing went wrong meanwhile that may cost its place */
+	uint64_t job;           /* the last job it became, 0 = none */
+	uint64_t seq;           /* its first place in the line */
+	bool moved_outside;     /* an operator moved it to done or failed by hand */
+	bool cancel_asked, retry_asked;
+	unsigned runs;          /* of its handler, ever */
+	uint32_t last_attempt;
+	uint32_t forgiven;      /* attempts up to this one do not count: an operator asked again */
+	unsigned failures;      /* since it was put into the line (again) */
+	bool success_kept;      /* a run succeeded and its worker kept or told it */
+	bool permanent;         /* a run ended with exit 65, likewise */
+	bool succeeded;         /* a run ended well, whoever knows of it */
+};
+
+enum worker_phase {
+	WORKER_NONE,
+	WORKER_ORDERED,   /* the order is in its socket */
+	WORKER_RUNNING,
+	WORKER_TOLD,      /* has its result, waits for the ACK or the daemon's end */
+	WORKER_LEAVING,   /* acknowledged or done: about to close the lock */
+	WORKER_SWEPT,     /* died: what it left behind is being killed */
+};
+
+struct sim_worker {
+	enum worker_phase phase;
+	uint64_t due_ms;
+	bool orphan;            /* its daemon is gone */
+	bool dies;              /* while it runs */
+	bool eats;              /* its handler removes the file */
+	bool dead;              /* killed after it had told its result */
+	bool heard;             /* the daemon has read that */
+	bool cancel, interrupt;
+	uint64_t job;
+	uint32_t attempt;
+	uint64_t want_ino, timeout_ms;
+	int user, lock, upload;
+	bool handler;           /* runs now */
+	uint64_t begun_ms, give_up_ms;
+	char name[NAME_ROOM];
+	struct run_result result;
+	int told_n;             /* messages on their way to the daemon */
+	uint8_t told[TOLD_MAX]; /* enum pool_event_kind */
+};
+
+/* A handler whose worker died together with its daemon. */
+struct stray {
+	bool alive;
+	int user, upload;
+	uint64_t job;
+};
+
+/* An OFD lock: lives as long as any copy of its descriptor. */
+struct sim_lock {
+	int refs;
+	int user;
+};
+
+enum fd_kind { FD_FREE, FD_FILE, FD_DIRECTORY, FD_LOCK, FD_ROOT };
+struct sim_fd {
+	enum fd_kind kind;
+	int inode, user, lock;
+	uint8_t place;
+	uint64_t dir;
+};
+
+struct hint {
+	uint8_t kind;           /* enum watch_kind */
+	int user;               /* NONE = the root */
+	char name[NAME_ROOM];
+};
+
+struct sim_batch {
+	uint64_t tag;
+	uint64_t due_ms;
+	bool done;
+	int error, n;
+	int fds[2 * UPLOADS_MAX];
+	int *errors;            /* the daemon's, of each */
+};
+
+/* A user at work: one upload at a time. */
+struct uploader {
+	bool there;             /* its directories exist */
+	uint64_t due_ms;
+	int slot_upload;        /* being written, or NONE */
+	uint64_t goal;          /* bytes it is going to have */
+	bool aside;             /* under an ignored name, to be renamed */
+	unsigned left;          /* uploads it still wants to make */
+};
+
+/* What this history is like. */
+struct profile {
+	int users;
+	unsigned steps;
+	bool lossy_hints, no_watch, relaxed, errors;
+	int hints_room;                    /* more at once overflow */
+	unsigned crash_1_of, cut_1_of;     /* per io call; 0 = never */
+	unsigned error_1_of;               /* per io call, while faulty */
+	unsigned race_1_of;                /* users act between two io calls */
+	bool mounts, clock_steps, operators, index_loss, asks;
+	unsigned worker_death_percent;
+};
+
+struct settings {
+	uint32_t max_concurrent, max_running;
+	uint32_t max_retries;
+	bool retry_back, auto_start, hold_on_failure;
+	uint8_t on_crash;
+	uint64_t settle_ms, retry_delay_ms, timeout_ms, keep_ms;
+};
+
+struct dice {
+	uint64_t state;
+};
+
+enum life_end { LIFE_CRASHED = 1, LIFE_CUT, LIFE_VIOLATION };
+
+struct world {
+	uint64_t seed;
+	struct dice dice;
+	struct profile profile;
+	struct settings settings;
+	bool verbose;
+	uint64_t now_ms;        /* steady */
+	int64_t wall_offset_ms;
+	unsigned step;
+
+	struct fs fs;
+	bool mounted, faulty, draining;
+	struct sim_lock locks[LOCKS_MAX];
+	struct uploader uploaders[USERS_MAX];
+	struct ledger_entry uploads[UPLOADS_MAX];
+	int uploads_n;
+	struct sim_worker workers[WORKERS_MAX];
+	struct stray strays[WORKERS_MAX];
+
+	/* The index: what is committed, what of it is on the disk, and the
+	 * transaction at hand. */
+	struct rows committed, durable, draft;
+	bool in_transaction, spoilt, must_reopen, reopened;
+	bool index_lost;        /* attempts and history before do not count */
+	bool torn;              /* relaxed, and the last commits were lost: files are ahead of it */
+	bool clock_stepped;
+
+	/* The daemon's life. */
+	bool daemon_up, in_daemon;
+	unsigned lives;
+	uint64_t daemon_due_ms;
+	jmp_buf *out;
+	struct sim_fd fds[FDS_MAX];
+	struct hint hints[HINTS_MAX];
+	int hints_n;
+	bool overflow, root_watched, user_watched[USERS_MAX];
+	struct sim_batch batches[BATCHES_MAX];
+	int batches_n;
+	uint64_t disturbed_ms;  /* the last time something went wrong that may cost places */
+	uint64_t io_calls;
+	uint64_t life_began_ms;
+	/* The largest limits since the oldest job that is active was claimed. */
+	uint32_t running_limit, total_limit;
+	bool stopped;           /* by an operator: no job starts */
+	bool ready[USERS_MAX];  /* its head only waited for its turn at the last commit */
+	unsigned others_started[USERS_MAX]; /* since then */
+
+	uint32_t pool_max;
+	uint64_t next_client;
+	int requests_n;
+	char requests[4][160];
+	char violation[400];
+};
+
+extern struct world *world;
+extern const char *sim_break; /* the name of what is broken on purpose, or NULL */
+bool broken(const char *name);
+
+/* dice */
+uint64_t dice_roll(uint64_t n);          /* 0 .. n-1 */
+bool one_of(unsigned n);                 /* once in n; never for 0 */
+bool percent(unsigned n);
+
+/* say.c */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The first one is kept; leaves the daemon where it is called from there. */
+void violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
+bool violated(void);
+
+/* clock */
+uint64_t wall_ms(void);
+int64_t stamp_ns(void); /* the kernel's time, each one later than the last */
+
+/* life.c: every call of the daemon into io/ passes here; the daemon may end in
+ * it, others may act before it, and it may fail with a negative errno. */
+void io_step(const char *what);
+int io_may_fail(const char *what, int error_a, int error_b);
+
+/* fs.c */
+int fs_find(int user, uint8_t place, uint64_t dir, const char *name); /* slot, or NONE */
+int fs_new_inode(enum inode_kind kind);
+int fs_link(int user, uint8_t place, uint64_t dir, const char *name, int inode);
+void fs_unlink(int slot);
+void fs_rename(int slot, int user, uint8_t place, uint64_t dir, const char *name);
+bool fs_dir_exists(int user, uint64_t dir);
+int fs_make_dir(int user, uint64_t dir);  /* 0 also when it was there */
+int fs_remove_dir(int user, uint64_t dir); /* -ENOTEMPTY, -ENOENT */
+void fs_sync_file(int inode);
+void fs_sync_dir(int user, uint8_t place, uint64_t dir);
+bool fs_is_durable(int slot);
+void fs_power_cut(void);
+void fs_ident(int inode, struct file_ident *ret);
+void fs_begin(void);
+
+/* tree.c */
+const char *user_name(int user);
+int user_index(const char *name); /* NONE */
+int open_fd(struct sim_fd fd);
+void fds_close_all(void);
+void lock_unref(int lock);
+
+/* watch.c */
+void hint_add(int user, unsigned kind, const char *name);
+void hints_forget(void);
+bool hints_waiting(void);
+
+/* sync.c */
+uint64_t sync_due(void);
+void sync_work(void);
+bool sync_ready(void);
+void sync_forget(void);
+
+/* pool.c */
+uint64_t worker_due(int i);
+void worker_act(int i);
+bool pool_ready(void);
+void workers_lose_daemon(void);
+void workers_power_cut(void);
+void worker_kill(int i);
+void worker_cancel_orphan(uint64_t job);
+unsigned handlers_running(int user); /* NONE = of all */
+
+/* control.c */
+bool control_waiting(void);
+void control_ask(const char *text);
+void control_forget(void);
+
+/* index.c */
+void index_power_cut(void);
+void index_daemon_died(void);
+struct flat_job *rows_job(struct rows *rows, uint64_t id);
+
+/* life.c */
+bool daemon_start_life(void);
+void daemon_act(void);
+void daemon_kill(void);
+void daemon_ask_stop(void);
+uint64_t daemon_due(void);
+void daemon_cut(void);
+
+/* users.c, operators.c, weather.c */
+uint64_t uploader_due(int user);
+void uploader_act(int user);
+void uploader_finish_all(void);
+void users_race(void);
+void operator_act(void);
+void weather_act(void);
+void ask_why(void);
+void power_cut(void);
+
+/* check.c */
+void check_world(void);
+void check_commit(const struct rows *was, const struct rows *is);
+void check_run(const struct sim_worker *w, int slot);
+void check_ack(uint64_t job, uint32_t attempt);
+void check_purge(uint64_t job, int slot);
+void check_end(void);
+void ledger_after_cut(void);
+void ledger_without_index(void);
+bool check_settled(void);
+int ledger_of(const struct file_ident *ident); /* NONE */
+
+/* history.c */
+void history_run(uint64_t seed, bool verbose);
+
+/* memory.c, from seed to seed the same: what the daemon allocates dies with its life. */
+void memory_live(bool on);
+void memory_forget(void);
+unsigned memory_left(void);
