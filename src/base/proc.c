@@ -62,16 +62,25 @@ static int read_stat(int dir, pid_t *ret_parent, char *ret_state)
 	return 0;
 }
 
+/* What follows `prefix` in the environment: a new string, or NULL. */
+static char *find_entry(int dir, const char *prefix)
+{
+	char *text = NULL, *rest = NULL;
+	size_t size = 0, prefix_n = strlen(prefix);
+	if (read_proc_file(dir, "environ", ENVIRON_MAX, &text, &size) < 0)
+		return NULL;
+	for (size_t at = 0; at < size && rest == NULL; at += strlen(text + at) + 1)
+		if (strncmp(text + at, prefix, prefix_n) == 0)
+			rest = strdup(text + at + prefix_n);
+	free(text);
+	return rest;
+}
+
 static bool has_entry(int dir, const char *entry)
 {
-	char *text = NULL;
-	size_t size = 0, entry_n = strlen(entry);
-	if (read_proc_file(dir, "environ", ENVIRON_MAX, &text, &size) < 0)
-		return false;
-	bool found = false;
-	for (size_t at = 0; at < size && !found; at += strlen(text + at) + 1)
-		found = strlen(text + at) == entry_n && memcmp(text + at, entry, entry_n) == 0;
-	free(text);
+	char *rest = find_entry(dir, entry);
+	bool found = rest != NULL && rest[0] == '\0';
+	free(rest);
 	return found;
 }
 
@@ -209,4 +218,27 @@ int proc_signal_marked(const char *entry, int sig)
 {
 	struct walk w = {.entry = entry, .sig = sig};
 	return walk(&w);
+}
+
+int proc_each_mark(const char *prefix, void (*found)(void *ctx, const char *rest), void *ctx)
+{
+	DIR *proc = opendir("/proc");
+	if (proc == NULL)
+		return -errno;
+	struct dirent *entry;
+	while ((errno = 0, entry = readdir(proc)) != NULL) {
+		char *end;
+		long pid = strtol(entry->d_name, &end, 10);
+		if (pid <= 0 || *end != '\0' || pid == getpid())
+			continue;
+		int dir = openat(dirfd(proc), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		char *rest = dir < 0 ? NULL : find_entry(dir, prefix);
+		if (rest != NULL)
+			found(ctx, rest);
+		free(rest);
+		fd_close(dir);
+	}
+	int r = -errno;
+	closedir(proc);
+	return r;
 }

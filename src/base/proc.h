@@ -22,6 +22,11 @@ struct proc_tree {
  * /proc cannot be read. */
 int proc_signal_tree(const struct proc_tree *tree, int sig);
 
+/* Tells what each process of this machine other than the caller has behind
+ * `prefix` ("NAME=start") in the environment it was started with. A negative
+ * errno where /proc cannot be read. */
+int proc_each_mark(const char *prefix, void (*found)(void *ctx, const char *rest), void *ctx);
+
 /* The same for every process of this machine that has `entry` ("NAME=value")
  * in the environment it was started with, and for all below such a one. The
  * caller itself is left out. */

@@ -29,6 +29,24 @@ static const struct field order_fields[] = {
 	{"file_bytes", FIELD_U64, offsetof(struct run_order, limits.file_bytes)},
 	{"open_files", FIELD_U64, offsetof(struct run_order, limits.open_files)},
 	{"processes", FIELD_U64, offsetof(struct run_order, limits.processes)},
+	{"fresh", FIELD_FLAG, offsetof(struct run_order, fresh)},
+	{"stream", FIELD_FLAG, offsetof(struct run_order, stream)},
+	{"recycle_jobs", FIELD_COUNT, offsetof(struct run_order, recycle_jobs)},
+	{"recycle_ms", FIELD_COUNT, offsetof(struct run_order, recycle_ms)},
+	{"idle_ms", FIELD_COUNT, offsetof(struct run_order, idle_ms)},
+};
+
+/* What a stream handler was started with, and cannot change. */
+static const struct field handler_fields[] = {
+	{"user", FIELD_STRING, offsetof(struct run_order, user)},
+	{"command", FIELD_LIST, offsetof(struct run_order, command)},
+	{"run_as", FIELD_TEXT, offsetof(struct run_order, run_as)},
+	{"cookie", FIELD_STRING, offsetof(struct run_order, cookie)},
+	{"cpu_seconds", FIELD_COUNT, offsetof(struct run_order, limits.cpu_seconds)},
+	{"memory_bytes", FIELD_COUNT, offsetof(struct run_order, limits.memory_bytes)},
+	{"file_bytes", FIELD_COUNT, offsetof(struct run_order, limits.file_bytes)},
+	{"open_files", FIELD_COUNT, offsetof(struct run_order, limits.open_files)},
+	{"processes", FIELD_COUNT, offsetof(struct run_order, limits.processes)},
 };
 
 static const struct field progress_fields[] = {
@@ -43,6 +61,7 @@ static const struct field result_fields[] = {
 	{"attempt", FIELD_U32, offsetof(struct run_result, attempt)},
 	{"outcome", FIELD_OUTCOME, offsetof(struct run_result, outcome)},
 	{"exit_code", FIELD_EXIT_CODE, offsetof(struct run_result, exit_code)},
+	{"permanent", FIELD_FLAG, offsetof(struct run_result, permanent)},
 	{"started_ms", FIELD_U64, offsetof(struct run_result, started_ms)},
 	{"finished_ms", FIELD_U64, offsetof(struct run_result, finished_ms)},
 	{"ran_ms", FIELD_U64, offsetof(struct run_result, ran_ms)},
@@ -150,6 +169,14 @@ int run_result_encode(const struct run_result *result, char **ret_data, size_t *
 {
 	return encode("version", json_integer(RESULT_VERSION), TABLE(result_fields), result,
 	              ret_data, ret_size);
+}
+
+char *run_order_handler(const struct run_order *order)
+{
+	char *key = NULL;
+	size_t size;
+	return encode("type", json_string("handler"), TABLE(handler_fields), order, &key, &size) < 0
+	               ? NULL : key;
 }
 
 static int parse(const char *data, size_t size, json_t **ret)

@@ -51,6 +51,12 @@ struct run_order {
 	uint64_t ident_ino;    /* the file that was accepted, another one is not run; 0 = any */
 	char *cookie;          /* marks every process of the attempt in its environment, see runner_kill_strays() */
 	struct run_limits limits;
+	bool fresh;            /* its directory was made for this attempt: nothing of an earlier one is there */
+	bool stream;           /* the handler serves many jobs, one line each; `cookie` marks all that
+	                          serve this user then */
+	uint64_t recycle_jobs; /* of a stream handler, 0 = never: it is ended after so many jobs, */
+	uint64_t recycle_ms;   /* when it is that old, */
+	uint64_t idle_ms;      /* when it waited that long for the next job */
 };
 
 struct run_progress {
@@ -66,6 +72,7 @@ struct run_result {
 	uint32_t attempt;
 	enum outcome outcome;  /* SUCCEEDED, FAILED, TIMED_OUT, INTERRUPTED, CANCELED */
 	int32_t exit_code;     /* or EXIT_CODE_NONE; 128+N for signal N */
+	bool permanent;        /* the handler said that no attempt will do better */
 	uint64_t started_ms;   /* wall clock; 0 = it never ran */
 	uint64_t finished_ms;
 	uint64_t ran_ms;       /* by the steady clock */
@@ -87,6 +94,10 @@ struct message {
 void run_order_clear(struct run_order *order);
 void run_result_clear(struct run_result *result);
 void message_clear(struct message *message);
+
+/* What two orders must have in common so that one stream handler can serve
+ * both: a new string, NULL when memory is out. */
+char *run_order_handler(const struct run_order *order);
 
 /* A new NUL-terminated string of *ret_size bytes (without the NUL), to be
  * freed. -EMSGSIZE beyond MESSAGE_MAX, -ENOMEM. */

@@ -99,11 +99,13 @@ static json_t *field_to_json(enum field_kind kind, const void *at)
 {
 	switch (kind) {
 	case FIELD_U64:
+	case FIELD_COUNT:
 	case FIELD_RECORDS:
 		return number_to_json(*(const uint64_t *)at);
 	case FIELD_U32:
 		return json_integer(*(const uint32_t *)at);
 	case FIELD_BOOL:
+	case FIELD_FLAG:
 		return json_boolean(*(const bool *)at);
 	case FIELD_EXIT_CODE:
 		return json_integer(*(const int32_t *)at);
@@ -126,6 +128,10 @@ static bool is_absent(enum field_kind kind, const void *at)
 		return *(const uint64_t *)at == RECORDS_NONE;
 	if (kind == FIELD_FRACTION)
 		return !(*(const double *)at >= 0);
+	if (kind == FIELD_FLAG)
+		return !*(const bool *)at;
+	if (kind == FIELD_COUNT)
+		return *(const uint64_t *)at == 0;
 	return kind == FIELD_TEXT && *(char *const *)at == NULL;
 }
 
@@ -190,6 +196,12 @@ static int absent_field(enum field_kind kind, void *at)
 	case FIELD_FRACTION:
 		*(double *)at = -1;
 		return 0;
+	case FIELD_FLAG:
+		*(bool *)at = false;
+		return 0;
+	case FIELD_COUNT:
+		*(uint64_t *)at = 0;
+		return 0;
 	case FIELD_TEXT:
 		return 0;
 	default:
@@ -203,6 +215,7 @@ static int field_from_json(enum field_kind kind, const json_t *json, void *at)
 	int r;
 	switch (kind) {
 	case FIELD_U64:
+	case FIELD_COUNT:
 		return number_from_json(json, UINT64_MAX, at);
 	case FIELD_RECORDS:
 		return number_from_json(json, RECORDS_NONE - 1, at);
@@ -212,6 +225,7 @@ static int field_from_json(enum field_kind kind, const json_t *json, void *at)
 			*(uint32_t *)at = (uint32_t)number;
 		return r;
 	case FIELD_BOOL:
+	case FIELD_FLAG:
 		if (!json_is_boolean(json))
 			return -EBADMSG;
 		*(bool *)at = json_is_true(json);

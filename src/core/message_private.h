@@ -8,7 +8,9 @@
 enum field_kind {
 	FIELD_U64,
 	FIELD_U32,
+	FIELD_COUNT,     /* uint64_t; absent: 0 */
 	FIELD_BOOL,
+	FIELD_FLAG,      /* bool; absent: false */
 	FIELD_EXIT_CODE, /* int32_t: EXIT_CODE_NONE, 0..255 */
 	FIELD_OUTCOME,   /* of an attempt that ended */
 	FIELD_RECORDS,   /* uint64_t; absent: RECORDS_NONE */

@@ -33,6 +33,6 @@ enum verdict {
 };
 
 /* Judges an attempt that ended. `job` is as before the result was applied;
- * `permanent`: its exit code is one of permanent_exit_codes. */
+ * `permanent`: its exit code is one of permanent_exit_codes, or it said so. */
 enum verdict retry_judge(const struct retry_policy *policy, const struct job *job,
                          enum outcome outcome, bool permanent, uint64_t ran_ms);

@@ -211,6 +211,8 @@ static void apply(struct config_loader *l, const struct config_node *root, struc
 	if (config_node_find(handler, "command") == NULL)
 		config_preset_command(l, handler != NULL ? handler->at : root->at,
 		                      &config->defaults.handler.command);
+	config_check_handler(l, &config->defaults.handler, handler != NULL ? handler->at : root->at,
+	                     "handler");
 	const struct config_node *timeout = config_node_find(scheduler, "job_timeout_minutes");
 	const struct config_node *limit =
 		config_node_find(processing, "max_processing_time_minutes");

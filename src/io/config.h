@@ -26,6 +26,9 @@ struct handler {
 	int32_t *permanent_exit_codes;
 	size_t permanent_exit_codes_n;
 	uint64_t kill_grace_ms;
+	uint64_t recycle_jobs;    /* of a stream handler; 0 = never */
+	uint64_t recycle_ms;
+	uint64_t idle_ms;         /* 0 = no limit */
 	enum keep_logs keep_logs;
 	uint64_t log_limit_bytes;
 	struct run_limits limits;
@@ -63,6 +66,7 @@ struct config {
 	uint64_t interval_ms;     /* the safety rescan */
 	uint32_t max_jobs;        /* as configured; for decisions see max_concurrent */
 	uint32_t max_concurrent;  /* effective: CPUs where 0 was configured */
+	uint32_t idle_handlers;   /* stream handlers that wait, at most */
 	bool auto_start;
 	uint64_t stop_grace_ms;   /* how long SIGTERM lets attempts finish */
 	struct user_settings defaults;

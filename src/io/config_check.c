@@ -23,6 +23,30 @@ void config_check_user(struct config_loader *l, const struct user_settings *sett
 		               "attempt can use its whole time");
 }
 
+/* What differs from file to file, of a command that is started once for many. */
+static const char *find_file_placeholder(char *const *command)
+{
+	static const char *const words[] = {"{file}", "{name}", "{job}", "{output}"};
+	for (; command != NULL && *command != NULL; command++)
+		for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+			if (strstr(*command, words[i]) != NULL)
+				return words[i];
+	return NULL;
+}
+
+void config_check_handler(struct config_loader *l, const struct handler *handler, size_t at,
+                          const char *where)
+{
+	char inner[CONFIG_WHERE_SIZE];
+	const char *word = handler->mode != HANDLER_STREAM ? NULL
+	                                                   : find_file_placeholder(handler->command);
+	if (word != NULL)
+		config_error(l, at, config_where(where, "command", inner),
+		             "has %s in it, but with mode \"stream\" it is started once for many "
+		             "files: leave that out; the handler reads of each file on its standard "
+		             "input", word);
+}
+
 static bool same_directory(const char *a, const char *b)
 {
 	struct stat x, y;

@@ -63,6 +63,7 @@ static void read_route(struct config_loader *l, const struct config_node *node, 
 	scope.handler = &route->handler;
 	scope.named = named;
 	config_apply_section(l, SECTION_HANDLER, handler, &scope);
+	config_check_handler(l, &route->handler, handler->at, scope.where);
 }
 
 static void read_routes(struct config_loader *l, const struct config_node *node,
@@ -105,7 +106,8 @@ static void overlay(struct handler *handler, const struct handler *above, uint64
 }
 
 /* The routes of the file over the handler of a user. */
-static void inherit_routes(struct people *p, struct user_settings *settings)
+static void inherit_routes(struct people *p, struct user_settings *settings, size_t at,
+                           const char *where)
 {
 	const struct routes *base = &p->routes;
 	struct route *routes = config_alloc(p->l->memory, (base->n + 1) * sizeof *routes);
@@ -117,6 +119,7 @@ static void inherit_routes(struct people *p, struct user_settings *settings)
 		routes[i].match = base->route[i].match;
 		routes[i].handler = settings->handler;
 		overlay(&routes[i].handler, &base->route[i].handler, base->named[i]);
+		config_check_handler(p->l, &routes[i].handler, at, where);
 	}
 	settings->routes = routes;
 	settings->routes_n = base->n;
@@ -168,6 +171,7 @@ static void read_user(struct people *p, const struct config_node *node,
 		scope.handler = &settings->handler;
 		scope.where = config_where(where, "handler", inner);
 		config_apply_section(l, SECTION_HANDLER, handler, &scope);
+		config_check_handler(l, &settings->handler, handler->at, scope.where);
 	}
 	if (routes != NULL) {
 		struct routes own = {0};
@@ -178,7 +182,7 @@ static void read_user(struct people *p, const struct config_node *node,
 		bool told = p->handlers > HANDLERS_MAX;
 		p->handlers += p->routes.n;
 		if (p->handlers <= HANDLERS_MAX)
-			inherit_routes(p, settings);
+			inherit_routes(p, settings, node->key_at, where);
 		else if (!told)
 			config_error(l, node->key_at, where,
 			             "too many users with a handler of their own and "

@@ -63,7 +63,7 @@ static const struct config_choice on_crash_choices[] = {
 };
 static const struct config_choice mode_choices[] = {
 	{"per_file", HANDLER_PER_FILE, false},
-	{"stream", HANDLER_STREAM, .not_yet = true},
+	{"stream", HANDLER_STREAM, false},
 	{0},
 };
 static const struct config_choice keep_logs_choices[] = {
@@ -146,6 +146,11 @@ const struct config_setting config_settings[] = {
 	{SECTION_SCHEDULER, "max_concurrent_jobs", WHOLE, .max = 1024,
 	 .zero = "as many as there are CPUs", CONFIG_FIELD(max_jobs), .preset = "0",
 	 .help = "How many jobs run at a time, all users together. Each takes a worker process."},
+	{SECTION_SCHEDULER, "max_idle_handlers", WHOLE, .max = 10000, CONFIG_FIELD(idle_handlers),
+	 .preset = "32",
+	 .help = "How many handlers of mode \"stream\" may wait for the next job of their user, besides "
+		 "the jobs that run. Beyond it, the one that has waited longest makes room. Each "
+		 "takes a worker process and its own."},
 	{SECTION_SCHEDULER, "job_timeout_minutes", MINUTES, .max = 525600, .zero = "no limit",
 	 USER_FIELD(timeout_ms), .preset = "30", .per_user = true,
 	 .help = "How long one attempt may take. Then it is ended and counts as failed."},
@@ -206,7 +211,21 @@ const struct config_setting config_settings[] = {
 		 "replaced."},
 	{SECTION_HANDLER, "mode", CHOICE(mode_choices), HANDLER_FIELD(mode),
 	 .preset = "\"per_file\"", .per_user = true,
-	 .help = "\"per_file\": one process per attempt."},
+	 .help = "\"per_file\": one process per attempt. \"stream\": one process per user is started "
+		 "once, gets a line on its standard input for each file and answers it with one, see "
+		 "spool-handler(7): much faster where starting the program takes longer than its work."},
+	{SECTION_HANDLER, "recycle_after_jobs", WHOLE, .max = 1000000000, .zero = "never",
+	 HANDLER_FIELD(recycle_jobs), .preset = "0", .per_user = true,
+	 .help = "With mode \"stream\": after how many jobs the process is replaced. Helps against "
+		 "programs that leak memory or descriptors."},
+	{SECTION_HANDLER, "recycle_after_seconds", SECONDS, .max = 31536000, .zero = "never",
+	 HANDLER_FIELD(recycle_ms), .preset = "0", .per_user = true,
+	 .help = "With mode \"stream\": how old the process may get. It is ended between two jobs. "
+		 "For programs that read something at their start that changes."},
+	{SECTION_HANDLER, "idle_seconds", SECONDS, .max = 31536000, .zero = "no limit",
+	 HANDLER_FIELD(idle_ms), .preset = "60", .per_user = true,
+	 .help = "With mode \"stream\": how long the process may wait for the next job of its user. "
+		 "Longer saves more starts, shorter memory."},
 	{SECTION_HANDLER, "run_as", .type = TYPE_ACCOUNT, HANDLER_FIELD(run_as), .preset = "\"\"",
 	 .per_user = true,
 	 .help = "The account the handler runs as: \"\" for that of spoold, \"{user}\" for the one "
@@ -233,7 +252,8 @@ const struct config_setting config_settings[] = {
 	{SECTION_LIMITS, "cpu_seconds", .type = TYPE_AMOUNT, .unit = "seconds", .scale = 1,
 	 .max = 31536000, .zero = "no limit", HANDLER_FIELD(limits.cpu_seconds), .preset = "0",
 	 .per_user = true,
-	 .help = "CPU time. The system counts whole seconds; fractions are rounded up."},
+	 .help = "CPU time. The system counts whole seconds; fractions are rounded up. With mode "
+		 "\"stream\" it is that of all jobs of the process together."},
 	{SECTION_LIMITS, "memory_mib", MIB, .max = 16777216, .zero = "no limit",
 	 HANDLER_FIELD(limits.memory_bytes), .preset = "0", .per_user = true,
 	 .help = "Address space, which is more than what is in use."},

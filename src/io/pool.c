@@ -88,17 +88,60 @@ static void let_go(struct pool *p, struct worker *w)
 		w->state = WORKER_LEAVING;
 }
 
-/* Workers beyond the limit leave when they are idle. */
+/* The more it would be missed, the later an idle worker is taken for another
+ * handler: first those without one, the last busy first, as its memory is still
+ * in the caches; then the one whose handler has waited longest. */
+static bool is_missed_more(const struct worker *a, const struct worker *b)
+{
+	if ((a->handler == NULL) != (b->handler == NULL))
+		return a->handler != NULL;
+	return a->handler == NULL ? a->turn < b->turn : a->turn > b->turn;
+}
+
+static struct worker *least_missed(const struct pool *p)
+{
+	struct worker *least = NULL;
+	for (struct worker *w = p->workers; w != NULL; w = w->next)
+		if (w->state == WORKER_IDLE && (least == NULL || is_missed_more(least, w)))
+			least = w;
+	return least;
+}
+
+/* The one whose handler fits; else, one with an old handler of the user. */
+static struct worker *find_fitting(const struct pool *p, const char *user, const char *handler)
+{
+	struct worker *outdated = NULL;
+	for (struct worker *w = p->workers; w != NULL; w = w->next) {
+		if (w->state != WORKER_IDLE || w->handler == NULL)
+			continue;
+		if (handler != NULL && strcmp(handler, w->handler) == 0)
+			return w;
+		if (w->outdated && strcmp(user, w->user) == 0)
+			outdated = w;
+	}
+	return outdated;
+}
+
+static uint64_t count_serving(const struct pool *p)
+{
+	uint64_t n = 0;
+	for (const struct worker *w = p->workers; w != NULL; w = w->next)
+		n += w->state == WORKER_IDLE || is_busy(w);
+	return n;
+}
+
+/* Idle workers beyond the limits leave. */
 static void shrink(struct pool *p)
 {
-	uint32_t keep = pool_free_places(p);
-	for (struct worker *w = p->workers; w != NULL; w = w->next) {
-		if (w->state != WORKER_IDLE)
-			continue;
-		if (keep > 0)
-			keep--;
-		else
-			let_go(p, w);
+	uint64_t n = count_serving(p), bare = 0, places = pool_free_places(p);
+	for (const struct worker *w = p->workers; w != NULL; w = w->next)
+		bare += w->state == WORKER_IDLE && w->handler == NULL;
+	struct worker *w;
+	while ((w = least_missed(p)) != NULL &&
+	       (n > (uint64_t)p->max + p->idle || (w->handler == NULL && bare > places))) {
+		bare -= w->handler == NULL;
+		n--;
+		let_go(p, w);
 	}
 }
 
@@ -106,6 +149,18 @@ void pool_set_max(struct pool *p, uint32_t max)
 {
 	p->max = max;
 	shrink(p);
+}
+
+void pool_set_idle(struct pool *p, uint32_t handlers)
+{
+	p->idle = handlers;
+	shrink(p);
+}
+
+void pool_outdate(struct pool *p)
+{
+	for (struct worker *w = p->workers; w != NULL; w = w->next)
+		w->outdated = w->handler != NULL;
 }
 
 static struct worker *find_job(struct pool *p, uint64_t job, enum worker_state state)
@@ -116,15 +171,47 @@ static struct worker *find_job(struct pool *p, uint64_t job, enum worker_state s
 	return w;
 }
 
-static int find_or_start(struct pool *p, struct worker **ret)
+static int find_or_start(struct pool *p, const char *user, const char *handler, struct worker **ret)
 {
-	for (struct worker *w = p->workers; w != NULL; w = w->next) {
-		if (w->state == WORKER_IDLE) {
-			*ret = w;
-			return 0;
-		}
+	struct worker *w = find_fitting(p, user, handler);
+	if (w == NULL) {
+		w = least_missed(p);
+		bool full = count_serving(p) >= (uint64_t)p->max + p->idle;
+		if (w == NULL || (w->handler != NULL && !full))
+			return pool_worker_start(p, ret);
 	}
-	return pool_worker_start(p, ret);
+	*ret = w;
+	return 0;
+}
+
+/* For a stream handler's sake, who had what is kept. */
+static int note_handler(struct worker *w, const struct run_order *order, const char *handler)
+{
+	char *user = handler == NULL ? NULL : strdup(order->user);
+	char *copy = handler == NULL ? NULL : strdup(handler);
+	if (handler != NULL && (user == NULL || copy == NULL)) {
+		free(user);
+		free(copy);
+		return -ENOMEM;
+	}
+	free(w->user);
+	free(w->handler);
+	w->user = user;
+	w->handler = copy;
+	w->outdated = false;
+	return 0;
+}
+
+static int hand_over(struct pool *p, struct worker *w, const struct message *message,
+                     const int *fds, size_t n)
+{
+	int r = pool_worker_send(w, message, fds, n);
+	if (r < 0)
+		return r;
+	w->turn = ++p->turns;
+	w->state = WORKER_BUSY;
+	w->job = message->order.job;
+	return 0;
 }
 
 int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd)
@@ -134,22 +221,23 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 	int r = -EAGAIN;
 	if (pool_free_places(p) == 0)
 		return r;
+	char *handler = order->stream ? run_order_handler(order) : NULL;
+	if (order->stream && handler == NULL)
+		return -ENOMEM;
 	for (unsigned tries = 0; tries < RUN_TRIES; tries++) {
 		struct worker *w;
-		r = find_or_start(p, &w);
+		r = find_or_start(p, order->user, handler, &w);
+		if (r == 0)
+			r = note_handler(w, order, handler);
 		if (r < 0)
-			return r;
-		r = pool_worker_send(w, &message, fds, sizeof fds / sizeof *fds);
-		if (r == 0) {
-			w->state = WORKER_BUSY;
-			w->job = order->job;
-			return 0;
-		}
+			break;
+		r = hand_over(p, w, &message, fds, sizeof fds / sizeof *fds);
 		if (r != -EPIPE && r != -ECONNRESET)
-			return r;
+			break;
 		/* An idle worker that died unnoticed: the next one. */
 		pool_worker_kill(p, w);
 	}
+	free(handler);
 	return r;
 }
 
@@ -252,15 +340,17 @@ static struct worker *find_state(struct pool *p, enum worker_state state)
 	return w;
 }
 
+/* One at a time: the next sweep finds the next, quickly. */
 static int tell_gone(struct pool *p, struct pool_event *ret)
 {
 	struct worker *w = find_state(p, WORKER_DEAD);
 	assert(w != NULL);
+	bool owes = w->owes;
 	*ret = (struct pool_event){.kind = POOL_GONE, .job = w->job};
 	pool_worker_remove(p, w);
 	if (find_state(p, WORKER_DYING) != NULL || find_state(p, WORKER_DEAD) != NULL)
 		pool_sweep_begin(p);
-	return 1;
+	return owes;
 }
 
 static int handle(struct pool *p, int fd, struct pool_event *ret)

@@ -1,7 +1,8 @@
 /* The pool of worker processes, seen from the daemon.
  *
  * Workers are started when they are needed and kept for the next job. Each
- * runs one job at a time. The descriptor of the user's lock goes along with
+ * runs one job at a time. A worker that has a stream handler waiting gets the
+ * jobs which fit that, as long as there are others for the rest. The descriptor of the user's lock goes along with
  * the job, so the lock lives as long as daemon or worker has work for the
  * user. When a worker is gone without a result, what its handler left behind
  * is killed before POOL_GONE is told.
@@ -33,6 +34,13 @@ int pool_new(const char *worker_path, uint32_t max, struct pool **ret);
 /* Lets go of all workers: those with a job finish it by themselves. */
 void pool_free(struct pool *p);
 void pool_set_max(struct pool *p, uint32_t max);
+/* How many workers beyond `max` may be there while their stream handlers wait
+ * for the next job; 0 at first. Beyond that the one that waited longest serves
+ * somebody else. */
+void pool_set_idle(struct pool *p, uint32_t handlers);
+/* There may be other handlers from now on: each user's next job meets what is
+ * left of the old ones, and ends it where it does not fit. */
+void pool_outdate(struct pool *p);
 int pool_fd(const struct pool *p); /* readable when pool_next() has something */
 
 /* Workers that could take a job now (running or yet to be started). */

@@ -20,13 +20,18 @@ struct worker {
 	pid_t pid;
 	int sock;      /* -1 from WORKER_DYING on */
 	uint64_t job;  /* 0: none */
+	char *handler; /* the stream handler it should have, see run_order_handler(); or NULL */
+	char *user;    /* whom that serves */
+	bool outdated; /* it may be of settings that are no more */
+	uint64_t turn; /* when it got its last job: counts jobs of the pool */
 	bool owes;     /* the end of its job was not told */
 	bool reaped;
 };
 
 struct pool {
 	char *path;
-	uint32_t max;
+	uint32_t max, idle;
+	uint64_t turns;
 	int epoll;
 	int timer;           /* runs while a worker, or what it left behind, is dying */
 	unsigned quiet;      /* walks in a row that found nothing left behind */
@@ -47,6 +52,6 @@ void pool_worker_remove(struct pool *p, struct worker *w);
 
 /* pool_sweep.c: workers that die, and what they left behind. */
 void pool_sweep_begin(struct pool *p);
-/* True when nothing is left of a dead worker that owes the end of its job;
- * else the timer runs on as long as it has to. */
+/* True when nothing is left of the dead workers; else the timer runs on as
+ * long as it has to. */
 bool pool_sweep(struct pool *p);

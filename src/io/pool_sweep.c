@@ -50,7 +50,8 @@ static void reap(struct pool *p)
 	}
 }
 
-/* Counts the workers that wait for us; those that owe nothing are let go. */
+/* Counts the workers that wait for us; those that owe nothing, and had nothing
+ * that they could leave behind, are let go. */
 static unsigned count_dying(struct pool *p, bool *ret_owing)
 {
 	unsigned n = 0;
@@ -59,7 +60,7 @@ static unsigned count_dying(struct pool *p, bool *ret_owing)
 		/* In other states its socket will tell, after what it has said. */
 		if (w->state == WORKER_DYING && w->reaped)
 			w->state = WORKER_DEAD;
-		if (w->state == WORKER_DEAD && !w->owes) {
+		if (w->state == WORKER_DEAD && !w->owes && w->handler == NULL) {
 			pool_worker_remove(p, w);
 			continue;
 		}

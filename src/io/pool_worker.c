@@ -125,5 +125,7 @@ void pool_worker_remove(struct pool *p, struct worker *w)
 		at = &(*at)->next;
 	*at = w->next;
 	fd_close(w->sock);
+	free(w->handler);
+	free(w->user);
 	free(w);
 }

@@ -5,15 +5,14 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 enum {
+	EVENTS = 8,
 	REPORT_EVERY_MS = 100,
 	REAP_EVERY_MS = 5000, /* orphans that end by themselves while the handler runs */
 	LINGER_MS = 20,       /* between two looks at a tree that is ending */
@@ -27,85 +26,246 @@ uint64_t runner_later(uint64_t from, uint64_t by)
 	return by > NEVER - from ? NEVER : from + by;
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 void runner_enter(struct runner *r, enum phase phase)
 {
 	r->phase = phase;
 	r->phase_ms = clock_steady_ms();
 }
 
+bool runner_attempt_runs(const struct runner *r)
+{
+	return r->attempt == ATTEMPT_RUNNING;
+}
+
+static uint64_t timeout_due(const struct runner *r)
+{
+	return runner_attempt_runs(r) && r->timeout_ms > 0 ? runner_later(r->began_ms, r->timeout_ms)
+	                                                   : NEVER;
+}
+
 static uint64_t next_due(const struct runner *r)
 {
 	uint64_t now = clock_steady_ms();
 	uint64_t due = NEVER;
+	if (r->attempt == ATTEMPT_ENDED && !r->told)
+		return now;
 	switch (r->phase) {
-	case PHASE_RUNNING:
-		due = runner_later(now, REAP_EVERY_MS);
-		if (r->timeout_ms > 0 && runner_later(r->began_ms, r->timeout_ms) < due)
-			due = runner_later(r->began_ms, r->timeout_ms);
-		if (r->exited)
-			due = now;
+	case PHASE_NONE:
 		break;
+	case PHASE_RUNNING:
+		if (r->exited)
+			return now;
+		due = sooner(timeout_due(r), runner_stream_due(r));
+		if (runner_attempt_runs(r))
+			due = sooner(due, runner_later(now, REAP_EVERY_MS));
+		break;
+	case PHASE_LEAVING:
 	case PHASE_ENDING:
 		due = runner_later(r->phase_ms, r->kill_grace_ms);
-		if (r->exited && runner_later(now, LINGER_MS) < due)
-			due = runner_later(now, LINGER_MS);
+		if (r->exited)
+			due = sooner(due, runner_later(now, LINGER_MS));
 		break;
 	case PHASE_KILLING:
 		return runner_later(now, now - r->phase_ms < KILL_PATIENCE_MS ? KILL_MS : KILL_SLOW_MS);
-	case PHASE_ENDED:
-		return now;
 	}
-	return r->report.news && r->report_due_ms < due ? r->report_due_ms : due;
+	return r->report.news ? sooner(r->report_due_ms, due) : due;
 }
 
+/* A timer that fires too early costs one look, which is less than to set it
+ * each time. */
 static void arm(struct runner *r)
 {
 	uint64_t due = next_due(r);
+	if (r->armed_ms <= due)
+		return;
 	/* 0 would disarm it. */
 	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(due / 1000),
 	                                     .tv_nsec = (long)(due % 1000) * 1000000 + 1}};
-	if (due == NEVER)
-		at = (struct itimerspec){0};
 	timerfd_settime(r->timer, TFD_TIMER_ABSTIME, &at, NULL);
+	r->armed_ms = due;
 }
 
-static int watch(struct runner *r, int fd)
+/* The attempt is over before it began. */
+static void refuse(struct runner *r, int error, char *text)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-	return epoll_ctl(r->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+	r->result.outcome = OUTCOME_FAILED;
+	r->result.error = text != NULL ? text : runner_text("cannot be started: %s", strerror(-error));
+	r->result.started_ms = 0;
+	r->result.finished_ms = clock_wall_ms();
+	runner_log_close(&r->log);
+	r->attempt = ATTEMPT_ENDED;
+}
+
+static void open_log(struct runner *r)
+{
+	int e = runner_log_open(&r->log, r->job_dirfd, r->order);
+	if (e < 0)
+		log_warning("job %llu: its log cannot be opened, the handler's output is dropped: %s",
+		            (unsigned long long)r->order->job, strerror(-e));
+}
+
+static int prepare(struct runner *r, struct runner_account *account, char **ret_error)
+{
+	int e = runner_account_prepare(account, r->order, r->job_dirfd, ret_error);
+	if (e < 0)
+		return e;
+	open_log(r);
+	r->result.started_ms = clock_wall_ms();
+	r->began_ms = clock_steady_ms();
+	if (r->phase == PHASE_NONE)
+		e = runner_launch(r, account, ret_error);
+	if (e < 0)
+		return e;
+	r->attempt = ATTEMPT_RUNNING;
+	return r->order->stream ? runner_stream_send(r) : 0;
+}
+
+/* The handler is there and fits, or there is none. 0 also where it cannot be
+ * started: then the attempt has ended. */
+static int begin(struct runner *r)
+{
+	char *error = NULL;
+	const char *run_as = r->order->run_as;
+	bool as_we_do = run_as == NULL || run_as[0] == '\0';
+	struct runner_account account = {0};
+	int e = as_we_do ? 0 : runner_account_find(run_as, &account, &error);
+	if (e == 0)
+		e = prepare(r, as_we_do ? &r->own : &account, &error);
+	runner_account_clear(&account);
+	if (e == -ENOMEM || e == -EMFILE || e == -ENFILE) {
+		free(error);
+		runner_log_close(&r->log);
+		r->attempt = ATTEMPT_NONE;
+		return e;
+	}
+	if (e < 0)
+		refuse(r, e, error);
+	return 0;
+}
+
+static void clear_attempt(struct runner *r)
+{
+	runner_log_close(&r->log);
+	free(r->report.now.message);
+	run_result_clear(&r->result);
+	r->attempt = ATTEMPT_NONE;
+	r->told = false;
+	r->reason = OUTCOME_NONE;
+	r->left_behind = 0;
+	r->report_due_ms = 0;
+	r->last_line.line_n = r->last_line.pending_n = 0;
+	r->report.used = 0;
+	r->report.too_long = r->report.complained = r->report.news = false;
+	r->report.now = (struct run_progress){.progress = -1, .records = RECORDS_NONE};
+}
+
+int runner_start(struct runner *r, const struct run_order *order, int job_dirfd)
+{
+	clear_attempt(r);
+	r->order = order;
+	r->job_dirfd = job_dirfd;
+	r->timeout_ms = order->timeout_ms;
+	r->kill_grace_ms = order->kill_grace_ms;
+	r->limits = order->limits;
+	r->report.now.job = order->job;
+	r->result = (struct run_result){.job = order->job, .attempt = order->attempt,
+	                                .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE};
+	int e = 0;
+	if (r->phase == PHASE_NONE || runner_stream_fits(r, order)) {
+		e = begin(r);
+	} else {
+		runner_stream_leave(r);
+		r->attempt = ATTEMPT_WAITING;
+	}
+	arm(r);
+	return e;
+}
+
+/* Nothing is left of the handler; the attempt it had, if any, ends with it. */
+static void bury(struct runner *r)
+{
+	/* Its answer may still be in the pipe. */
+	if (r->stream.handler != NULL)
+		runner_drain_pipe(r, &r->report_fd);
+	bool again = runner_stream_unread(r);
+	if (runner_attempt_runs(r) && !again)
+		runner_finish(r);
+	runner_process_clear(r);
+	if (!again)
+		return;
+	/* It left before it knew of the attempt: that is for the next one. */
+	runner_log_close(&r->log);
+	r->attempt = ATTEMPT_WAITING;
 }
 
 static void advance(struct runner *r)
 {
 	uint64_t now = clock_steady_ms();
-	if (r->phase == PHASE_RUNNING && r->exited)
+	if ((r->phase == PHASE_RUNNING || r->phase == PHASE_LEAVING) && r->exited)
 		runner_enter(r, PHASE_KILLING);
-	else if (r->phase == PHASE_RUNNING && r->timeout_ms > 0 &&
-	         now >= runner_later(r->began_ms, r->timeout_ms))
+	else if (r->phase == PHASE_RUNNING && now >= timeout_due(r))
 		runner_begin_ending(r, OUTCOME_TIMED_OUT);
-	if (r->phase == PHASE_ENDING && (r->alone || now >= runner_later(r->phase_ms, r->kill_grace_ms)))
+	else if (r->phase == PHASE_RUNNING && now >= runner_stream_due(r))
+		runner_stream_advance(r, now);
+	if ((r->phase == PHASE_ENDING && r->alone) ||
+	    ((r->phase == PHASE_ENDING || r->phase == PHASE_LEAVING) &&
+	     now >= runner_later(r->phase_ms, r->kill_grace_ms)))
 		runner_enter(r, PHASE_KILLING);
 	if (r->phase == PHASE_KILLING && !r->alone)
 		runner_kill_more(r);
 	if (r->phase == PHASE_KILLING && r->alone)
-		runner_finish(r);
+		bury(r);
 }
 
-int runner_step(struct runner *r, struct runner_event *ret)
+static void take_timer(struct runner *r)
 {
 	uint64_t ticks;
-	if (read(r->timer, &ticks, sizeof ticks) < 0 && errno != EAGAIN && errno != EINTR)
-		return -errno;
-	runner_read_pipe(r, &r->output, SIZE_MAX);
+	if (read(r->timer, &ticks, sizeof ticks) > 0)
+		r->armed_ms = NEVER;
+}
+
+static void take_reports(struct runner *r)
+{
 	runner_read_pipe(r, &r->report_fd, SIZE_MAX);
-	if (r->phase != PHASE_ENDED) {
-		runner_reap(r);
-		if (r->exited)
-			r->pidfd = fd_close(r->pidfd);
-		advance(r);
+	if (r->report_fd < 0 && r->stream.handler != NULL)
+		runner_stream_silent(r);
+}
+
+/* What there is to read. Returns whether the processes are to be looked at. */
+static bool take_events(struct runner *r)
+{
+	struct epoll_event events[EVENTS];
+	bool look = r->phase != PHASE_RUNNING;
+	int n = epoll_wait(r->epoll, events, EVENTS, 0);
+	for (int i = 0; i < n; i++) {
+		int fd = events[i].data.fd;
+		if (fd == r->timer || fd == r->pidfd)
+			look = true;
+		if (fd == r->timer)
+			take_timer(r);
+		else if (fd == r->output && r->stream.handler != NULL && !runner_attempt_runs(r))
+			runner_stream_mute(r, true);
+		else if (fd == r->output)
+			runner_read_pipe(r, &r->output, SIZE_MAX);
+		else if (fd == r->report_fd)
+			take_reports(r);
+		else if (fd == r->input && (events[i].events & EPOLLERR) != 0)
+			runner_stream_deaf(r);
+		else if (fd == r->input)
+			runner_stream_send_more(r);
 	}
-	*ret = (struct runner_event){.ended = r->phase == PHASE_ENDED};
+	return look;
+}
+
+static void tell(struct runner *r, struct runner_event *ret)
+{
 	uint64_t now = clock_steady_ms();
+	*ret = (struct runner_event){.ended = r->attempt == ATTEMPT_ENDED};
 	if (r->report.news && (ret->ended || now >= r->report_due_ms)) {
 		ret->progress = true;
 		r->report.news = false;
@@ -113,20 +273,51 @@ int runner_step(struct runner *r, struct runner_event *ret)
 	}
 	ret->report = r->report.now;
 	ret->result = r->result;
+	r->told = r->told || ret->ended;
+}
+
+int runner_step(struct runner *r, struct runner_event *ret)
+{
+	int e = 0;
+	if (take_events(r) && r->phase != PHASE_NONE) {
+		runner_reap(r);
+		if (r->exited)
+			r->pidfd = fd_close(r->pidfd);
+		advance(r);
+	}
+	if (r->phase == PHASE_NONE && r->attempt == ATTEMPT_WAITING)
+		e = begin(r);
+	tell(r, ret);
 	arm(r);
-	return 0;
+	return e;
 }
 
 void runner_cancel(struct runner *r, bool interrupt)
 {
-	if (r->phase == PHASE_ENDED)
-		return;
-	runner_reap(r);
-	if (r->phase == PHASE_RUNNING && !r->exited)
-		runner_begin_ending(r, interrupt ? OUTCOME_INTERRUPTED : OUTCOME_CANCELED);
-	else if (r->reason != OUTCOME_NONE && !interrupt)
-		r->reason = OUTCOME_CANCELED;
+	enum outcome reason = interrupt ? OUTCOME_INTERRUPTED : OUTCOME_CANCELED;
+	if (r->attempt == ATTEMPT_WAITING) {
+		r->reason = reason;
+		runner_finish(r);
+	} else if (runner_attempt_runs(r)) {
+		runner_reap(r);
+		if (r->phase == PHASE_RUNNING && !r->exited)
+			runner_begin_ending(r, reason);
+		else if (r->reason != OUTCOME_NONE && !interrupt)
+			r->reason = OUTCOME_CANCELED;
+	}
 	arm(r);
+}
+
+void runner_dismiss(struct runner *r)
+{
+	if (!runner_attempt_runs(r))
+		runner_stream_leave(r);
+	arm(r);
+}
+
+bool runner_is_empty(const struct runner *r)
+{
+	return r->phase == PHASE_NONE;
 }
 
 int runner_fd(const struct runner *r)
@@ -139,129 +330,45 @@ uint64_t runner_started_ms(const struct runner *r)
 	return r->result.started_ms;
 }
 
-/* The attempt is over before it began. */
-static void refuse(struct runner *r, int error, char *text)
-{
-	r->result.outcome = OUTCOME_FAILED;
-	r->result.error = text != NULL ? text : runner_text("cannot be started: %s", strerror(-error));
-	r->result.finished_ms = clock_wall_ms();
-	runner_enter(r, PHASE_ENDED);
-}
-
-static int make_pipe(int *ret_read, int *ret_write)
-{
-	int ends[2];
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
-	int r = fd_set_nonblock(ends[0], true);
-	if (r < 0) {
-		fd_close(ends[0]);
-		fd_close(ends[1]);
-		return r;
-	}
-	*ret_read = ends[0];
-	*ret_write = ends[1];
-	return 0;
-}
-
-static int watch_handler(struct runner *r)
-{
-	r->pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
-	int e = r->pidfd < 0 ? -errno : watch(r, r->pidfd);
-	if (e == 0)
-		e = watch(r, r->output);
-	return e < 0 ? e : watch(r, r->report_fd);
-}
-
-static void open_log(struct runner *r, const struct run_order *order, int job_dirfd)
-{
-	int e = runner_log_open(&r->log, job_dirfd, order);
-	if (e < 0)
-		log_warning("job %llu: its log cannot be opened, the handler's output is dropped: %s",
-		            (unsigned long long)order->job, strerror(-e));
-}
-
-/* 0 also where the handler could not be started: *ret_error then says why. */
-static int launch(struct runner *r, const struct run_order *order, int job_dirfd, char **ret_error)
-{
-	struct runner_account account = {0};
-	struct spawn spawn = {.order = order, .account = &account, .job_dirfd = job_dirfd,
-	                      .output = -1, .report = -1};
-	char *error = NULL;
-	int e = runner_account_find(order->run_as, &account, &error);
-	if (e == 0)
-		e = runner_account_prepare(&account, order, job_dirfd, &error);
-	if (e == 0)
-		e = make_pipe(&r->output, &spawn.output);
-	if (e == 0)
-		e = make_pipe(&r->report_fd, &spawn.report);
-	if (e == 0) {
-		open_log(r, order, job_dirfd);
-		r->result.started_ms = clock_wall_ms();
-		r->began_ms = clock_steady_ms();
-		e = runner_spawn(&spawn, &r->pid, &error);
-	}
-	if (e < 0)
-		r->result.started_ms = 0;
-	fd_close(spawn.output);
-	fd_close(spawn.report);
-	runner_account_clear(&account);
-	*ret_error = error;
-	return e;
-}
-
-int runner_start(const struct run_order *order, int job_dirfd, struct runner **ret)
+int runner_new(struct runner **ret)
 {
 	char *error = NULL;
 	struct runner *r = calloc(1, sizeof *r);
 	if (r == NULL)
 		return -ENOMEM;
-	r->pidfd = r->output = r->report_fd = r->log.fd = -1;
-	r->job_dirfd = job_dirfd;
-	r->timeout_ms = order->timeout_ms;
-	r->kill_grace_ms = order->kill_grace_ms;
-	r->limits = order->limits;
-	r->report.now = (struct run_progress){.job = order->job, .progress = -1, .records = RECORDS_NONE};
-	r->result = (struct run_result){.job = order->job, .attempt = order->attempt,
-	                                .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE};
+	r->timer = r->launcher.null_fd = r->input = r->pidfd = r->output = r->report_fd = r->log.fd = -1;
+	r->armed_ms = NEVER;
 	r->epoll = epoll_create1(EPOLL_CLOEXEC);
-	r->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	int e = r->epoll < 0 || r->timer < 0 ? -errno : watch(r, r->timer);
-	if (e == 0 && order->sync && (r->sync_name = strdup(order->name)) == NULL)
-		e = -ENOMEM;
-	if (e < 0)
-		goto fail;
-	e = launch(r, order, job_dirfd, &error);
-	if (e == -ENOMEM || e == -EMFILE || e == -ENFILE) {
-		free(error);
-		goto fail;
+	int e = r->epoll < 0 ? -errno : 0;
+	if (e == 0) {
+		r->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+		e = r->timer < 0 ? -errno : runner_watch(r, r->timer, EPOLLIN);
 	}
-	if (e < 0)
-		refuse(r, e, error);
-	else if ((e = watch_handler(r)) < 0)
-		goto fail;
-	arm(r);
+	if (e == 0)
+		e = runner_launcher_init(&r->launcher);
+	if (e == 0)
+		e = runner_account_find(NULL, &r->own, &error);
+	if (e < 0) {
+		free(error);
+		runner_free(r);
+		return e;
+	}
+	clear_attempt(r);
 	*ret = r;
 	return 0;
-fail:
-	runner_free(r);
-	return e;
 }
 
 void runner_free(struct runner *r)
 {
 	if (r == NULL)
 		return;
-	if (r->pid > 0 && r->phase != PHASE_ENDED)
+	if (r->phase != PHASE_NONE)
 		runner_end_hard(r);
-	runner_log_close(&r->log);
-	fd_close(r->output);
-	fd_close(r->report_fd);
-	fd_close(r->pidfd);
+	runner_process_clear(r);
+	clear_attempt(r);
+	runner_account_clear(&r->own);
+	runner_launcher_clear(&r->launcher);
 	fd_close(r->timer);
 	fd_close(r->epoll);
-	free(r->sync_name);
-	free(r->report.now.message);
-	run_result_clear(&r->result);
 	free(r);
 }

@@ -67,16 +67,19 @@ char **runner_command_expand(const struct run_order *order)
 	return argv;
 }
 
+/* The first ones say which file; a stream handler is told of those later. */
 static int environment_strings(const struct run_order *order, const char *home, char **out)
 {
 	const char *output = name_output(order->name);
-	return asprintf(out++, "SPOOL_FILE=%s/%s", order->dir, order->name) < 0 ||
+	if (!order->stream &&
+	    (asprintf(out++, "SPOOL_FILE=%s/%s", order->dir, order->name) < 0 ||
 	       asprintf(out++, "SPOOL_NAME=%s", order->name) < 0 ||
-	       asprintf(out++, "SPOOL_USER=%s", order->user) < 0 ||
 	       asprintf(out++, "SPOOL_JOB=%" PRIu64, order->job) < 0 ||
 	       asprintf(out++, "SPOOL_ATTEMPT=%" PRIu32, order->attempt) < 0 ||
 	       asprintf(out++, "SPOOL_OUTPUT_DIR=%s/%s", order->dir, output) < 0 ||
-	       asprintf(out++, "SPOOL_REPORT_FD=3") < 0 ||
+	       asprintf(out++, "SPOOL_REPORT_FD=3") < 0))
+		return -1;
+	return asprintf(out++, "SPOOL_USER=%s", order->user) < 0 ||
 	       asprintf(out++, "SPOOL_COOKIE=%s", order->cookie) < 0 ||
 	       asprintf(out++, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") < 0 ||
 	       asprintf(out++, "HOME=%s", home) < 0 ||

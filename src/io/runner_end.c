@@ -71,17 +71,23 @@ void runner_kill_more(struct runner *r)
 	}
 }
 
-static char *exit_text(const struct runner *r)
+/* What the handler last said: a new string, or NULL. */
+static char *last_words(const struct runner *r)
 {
-	int code = WEXITSTATUS(r->status);
 	const struct last_line *last = &r->last_line;
 	if (r->report.now.message != NULL)
-		return runner_text("exit code %d: %s", code, r->report.now.message);
-	if (last->line_n == 0)
-		return runner_text("exit code %d", code);
-	char *line = runner_printable(last->line, last->line_n);
-	char *text = runner_text("exit code %d: %s", code, line == NULL ? "" : line);
-	free(line);
+		return strdup(r->report.now.message);
+	return last->line_n == 0 ? NULL : runner_printable(last->line, last->line_n);
+}
+
+static char *exit_text(const struct runner *r)
+{
+	bool silent = r->stream.handler != NULL;
+	char *words = last_words(r);
+	char *text = runner_text("exit code %d%s%s%s", WEXITSTATUS(r->status),
+	                         silent ? " without an answer" : "", words == NULL ? "" : ": ",
+	                         words == NULL ? "" : words);
+	free(words);
 	return text;
 }
 
@@ -106,7 +112,7 @@ static void judge_exit(struct runner *r)
 		result->outcome = OUTCOME_FAILED;
 		result->error = runner_text("killed by signal %d (%s)%s", sig, strsignal(sig),
 		                            limit_behind(&r->limits, sig));
-	} else if (WEXITSTATUS(r->status) != 0) {
+	} else if (WEXITSTATUS(r->status) != 0 || r->stream.handler != NULL) {
 		result->outcome = OUTCOME_FAILED;
 		result->error = exit_text(r);
 	} else {
@@ -114,11 +120,17 @@ static void judge_exit(struct runner *r)
 	}
 }
 
+static int32_t exit_code(const struct runner *r)
+{
+	return WIFSIGNALED(r->status) ? 128 + WTERMSIG(r->status) : WEXITSTATUS(r->status);
+}
+
 static void judge(struct runner *r)
 {
 	struct run_result *result = &r->result;
 	char limit[HUMAN_SIZE];
-	result->exit_code = WIFSIGNALED(r->status) ? 128 + WTERMSIG(r->status) : WEXITSTATUS(r->status);
+	if (r->exited && runner_attempt_runs(r))
+		result->exit_code = exit_code(r);
 	result->outcome = r->reason;
 	switch (r->reason) {
 	case OUTCOME_TIMED_OUT:
@@ -130,18 +142,32 @@ static void judge(struct runner *r)
 	case OUTCOME_INTERRUPTED:
 		result->error = runner_text("interrupted because spoold or its worker was told to stop");
 		break;
+	case OUTCOME_FAILED:
+		/* Its fault is in result->error. */
+		break;
 	default:
 		judge_exit(r);
 	}
+}
+
+/* A stream handler said itself how it ended. */
+static void judge_answer(struct runner *r)
+{
+	struct run_result *result = &r->result;
+	if (result->outcome == OUTCOME_SUCCEEDED)
+		return;
+	result->error = last_words(r);
+	if (result->error == NULL)
+		result->error = runner_text("the handler gave no reason");
 }
 
 /* A success that a power cut could take back is none. */
 static void make_durable(struct runner *r)
 {
 	struct run_result *result = &r->result;
-	if (result->outcome != OUTCOME_SUCCEEDED || r->sync_name == NULL)
+	if (result->outcome != OUTCOME_SUCCEEDED || !r->order->sync)
 		return;
-	int e = runner_sync(r->job_dirfd, r->sync_name, result->started_ms);
+	int e = runner_sync(r->job_dirfd, r->order->name, result->started_ms);
 	if (e == 0)
 		return;
 	result->outcome = OUTCOME_FAILED;
@@ -165,21 +191,26 @@ void runner_finish(struct runner *r)
 {
 	struct run_result *result = &r->result;
 	runner_drain_pipe(r, &r->output);
-	runner_drain_pipe(r, &r->report_fd);
+	if (r->stream.handler == NULL)
+		runner_drain_pipe(r, &r->report_fd);
 	runner_last_line_end(&r->last_line);
 	runner_report_end(&r->report, &r->log);
 	note_left_behind(r);
-	judge(r);
+	if (result->outcome != OUTCOME_NONE)
+		judge_answer(r);
+	else
+		judge(r);
 	make_durable(r);
 	if (r->reason != OUTCOME_NONE && result->error != NULL)
 		runner_log_note(&r->log, result->error);
 	runner_log_close(&r->log);
 	result->finished_ms = clock_wall_ms();
-	result->ran_ms = clock_steady_ms() - r->began_ms;
+	if (result->started_ms != 0)
+		result->ran_ms = clock_steady_ms() - r->began_ms;
 	result->records = r->report.now.records;
 	if (r->report.now.message != NULL)
 		result->message = strdup(r->report.now.message);
-	runner_enter(r, PHASE_ENDED);
+	r->attempt = ATTEMPT_ENDED;
 }
 
 void runner_end_hard(struct runner *r)
@@ -214,4 +245,14 @@ int runner_kill_strays(const char *cookie)
 	}
 	free(entry);
 	return alive < 0 ? alive : killed;
+}
+
+int runner_find_strays(const char *prefix, void (*found)(void *ctx, const char *rest), void *ctx)
+{
+	char *entry;
+	if (asprintf(&entry, "SPOOL_COOKIE=%s", prefix) < 0)
+		return -ENOMEM;
+	int r = proc_each_mark(entry, found, ctx);
+	free(entry);
+	return r;
 }

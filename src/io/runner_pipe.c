@@ -3,18 +3,48 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { READS_PER_STEP = 8, READ_SIZE = 32768 };
 
+/* Only our end does not block. */
+static int make(int *ret_read, int *ret_write, bool we_read)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	if (fcntl(ends[we_read ? 0 : 1], F_SETFL, O_NONBLOCK | (we_read ? O_RDONLY : O_WRONLY)) < 0) {
+		int r = -errno;
+		fd_close(ends[0]);
+		fd_close(ends[1]);
+		return r;
+	}
+	*ret_read = ends[0];
+	*ret_write = ends[1];
+	return 0;
+}
+
+int runner_pipe_read_end(int *ret_read, int *ret_write)
+{
+	return make(ret_read, ret_write, true);
+}
+
+int runner_pipe_write_end(int *ret_read, int *ret_write)
+{
+	return make(ret_read, ret_write, false);
+}
+
 static void take(struct runner *r, int fd, const char *data, size_t n)
 {
-	if (fd == r->output) {
+	if (fd == r->report_fd && r->stream.handler != NULL) {
+		runner_stream_feed(r, data, n);
+	} else if (fd == r->report_fd) {
+		runner_report_feed(&r->report, data, n, &r->log);
+	} else {
 		runner_log_write(&r->log, data, n);
 		runner_last_line_feed(&r->last_line, data, n);
-	} else {
-		runner_report_feed(&r->report, data, n, &r->log);
 	}
 }
 
@@ -22,7 +52,8 @@ void runner_read_pipe(struct runner *r, int *fd, size_t limit)
 {
 	char buffer[READ_SIZE];
 	for (int i = 0; i < READS_PER_STEP && *fd >= 0 && limit > 0; i++) {
-		ssize_t n = read(*fd, buffer, limit < sizeof buffer ? limit : sizeof buffer);
+		size_t room = limit < sizeof buffer ? limit : sizeof buffer;
+		ssize_t n = read(*fd, buffer, room);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0) {
@@ -31,6 +62,9 @@ void runner_read_pipe(struct runner *r, int *fd, size_t limit)
 		}
 		take(r, *fd, buffer, (size_t)n);
 		limit -= (size_t)n;
+		/* Empty for now: what comes later is told by the poll. */
+		if ((size_t)n < room)
+			return;
 	}
 }
 
@@ -44,5 +78,4 @@ void runner_drain_pipe(struct runner *r, int *fd)
 		runner_read_pipe(r, fd, part);
 		left -= part;
 	}
-	*fd = fd_close(*fd);
 }

@@ -79,15 +79,27 @@ void runner_account_clear(struct runner_account *account);
 int runner_account_prepare(const struct runner_account *account, const struct run_order *order, int job_dirfd,
                     char **ret_error);
 
-/* runner_spawn.c */
+/* runner_spawn.c: what every start needs, made once. */
+struct launcher {
+	int null_fd;
+	char *stack;
+	uint64_t signals;  /* bit N-1: signal N has not its default action in this process */
+};
+int runner_launcher_init(struct launcher *launcher);
+void runner_launcher_clear(struct launcher *launcher);
+
 struct spawn {
+	const struct launcher *launcher;
 	const struct run_order *order;
 	const struct runner_account *account;
 	int job_dirfd;
-	int output;        /* write ends of the pipes */
-	int report;
+	int input;         /* of a stream handler; else -1: /dev/null */
+	int output;        /* -1: to `errors` */
+	int errors;
+	int report;        /* -1: none */
 };
-int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, char **ret_error);
+/* *ret_pidfd is ready when the process has exited. */
+int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, char **ret_error);
 
 /* runner_command.c: NULL-terminated lists of new strings; NULL when memory is out. */
 char **runner_command_expand(const struct run_order *order);
@@ -95,33 +107,76 @@ char **runner_command_environment(const struct run_order *order, const char *hom
 void runner_command_free(char **list);
 
 /* runner_sync.c: makes durable what was written since then (wall clock) in the
- * private directory of the upload `name`. Nothing of the handler runs any more. */
+ * private directory of the upload `name`. The handler
+ * has ended, or said that it is done. */
 int runner_sync(int job_dirfd, const char *name, uint64_t since_ms);
 
+/* Of the process. */
 enum phase {
+	PHASE_NONE,    /* nothing of a handler is there */
 	PHASE_RUNNING,
+	PHASE_LEAVING, /* the input of a stream handler is closed; the grace time runs */
 	PHASE_ENDING,  /* asked to end; the grace time runs */
 	PHASE_KILLING, /* until nothing of the tree is left */
-	PHASE_ENDED,
+};
+
+enum attempt_state {
+	ATTEMPT_NONE,
+	ATTEMPT_WAITING, /* for another handler's end */
+	ATTEMPT_RUNNING,
+	ATTEMPT_ENDED,
+};
+
+/* runner_stream.c: a handler that serves many jobs, as spool-handler(7) has it. */
+enum { STREAM_LINE_MAX = 64 * 1024 };
+
+struct stream {
+	char *handler;             /* what it was started for, see run_order_handler(); NULL: no stream handler */
+	char *line;                /* what it says: STREAM_LINE_MAX bytes */
+	size_t used;
+	unsigned blanks;           /* lines without anything, of this job */
+	char *job_line;            /* what it is told, until all of it is in the pipe */
+	size_t job_line_n, sent;
+	bool waits_to_send;        /* its input is polled */
+	uint64_t jobs;             /* it got, this one included */
+	uint64_t recycle_jobs, recycle_ms, idle_ms;
+	uint64_t born_ms, idle_since_ms;
+	bool deaf;                 /* nobody reads its input any more */
+	uint64_t silent_ms;        /* since when it cannot answer any more; 0: it can */
+	bool muted;                /* its standard error is not polled */
 };
 
 /* Clocks are steady but for those in `result`. */
 struct runner {
+	/* As long as the worker. */
+	int epoll, timer;
+	uint64_t armed_ms;         /* when the timer fires */
+	struct launcher launcher;
+	struct runner_account own; /* what a handler gets that runs as we do */
+
+	/* The process. */
 	enum phase phase;
-	enum outcome reason;       /* why we ended it; NONE: it ended by itself */
-	int epoll, timer, pidfd, output, report_fd;
+	int input;                 /* of a stream handler */
+	int pidfd, output, report_fd; /* a stream handler's report_fd is its standard output */
 	pid_t pid;
 	int status;                /* of waitpid() */
 	bool exited;               /* the handler's first process is reaped */
 	bool alone;                /* we have no child any more */
 	bool grumbled;             /* said that something does not die */
 	unsigned left_behind;
-	int job_dirfd;             /* the caller's */
-	char *sync_name;           /* of the upload, where the output is to be synced; or NULL */
-	uint64_t timeout_ms, kill_grace_ms;
-	struct run_limits limits;
-	uint64_t began_ms;
+	struct run_limits limits;  /* of the last order */
+	uint64_t kill_grace_ms;
 	uint64_t phase_ms;         /* when the phase began */
+	struct stream stream;
+
+	/* The attempt. */
+	enum attempt_state attempt;
+	bool told;                 /* its end */
+	const struct run_order *order;
+	int job_dirfd;
+	enum outcome reason;       /* why we ended it; NONE: it ended by itself */
+	uint64_t timeout_ms;
+	uint64_t began_ms;
 	uint64_t report_due_ms;
 	struct runner_log log;
 	struct last_line last_line;
@@ -133,20 +188,55 @@ struct runner {
 uint64_t runner_later(uint64_t from, uint64_t by); /* never beyond NEVER */
 void runner_enter(struct runner *r, enum phase phase);
 
+bool runner_attempt_runs(const struct runner *r);
+int runner_watch(struct runner *r, int fd, uint32_t events);
+
+/* runner_process.c: the process behind the attempts. */
+
+/* Starts it for the attempt. 0; or an error, with *ret_error saying why where
+ * it is the handler's. */
+int runner_launch(struct runner *r, const struct runner_account *account, char **ret_error);
+/* Nothing of it is left: forgets it. */
+void runner_process_clear(struct runner *r);
+
+/* runner_stream.c */
+bool runner_stream_fits(struct runner *r, const struct run_order *order);
+int runner_stream_begin(struct runner *r); /* it is to be started for the attempt */
+void runner_stream_end(struct runner *r);  /* it is gone */
+int runner_stream_send(struct runner *r);  /* tells it of the attempt; -ENOMEM */
+void runner_stream_send_more(struct runner *r);
+void runner_stream_feed(struct runner *r, const char *data, size_t n);
+/* Nobody reads its input any more. */
+void runner_stream_deaf(struct runner *r);
+/* It closed its standard output. */
+void runner_stream_silent(struct runner *r);
+/* Did it end without reading of the attempt, after it had others? */
+bool runner_stream_unread(const struct runner *r);
+/* When something is due about it, and does that. */
+uint64_t runner_stream_due(const struct runner *r);
+void runner_stream_advance(struct runner *r, uint64_t now);
+/* Closes its input: it is to go. */
+void runner_stream_leave(struct runner *r);
+/* Between two jobs what it prints stays in the pipe, which is bounded, for the
+ * log of the next. */
+void runner_stream_mute(struct runner *r, bool mute);
+
 /* runner_pipe.c */
+int runner_pipe_read_end(int *ret_read, int *ret_write);
+int runner_pipe_write_end(int *ret_read, int *ret_write);
 
 /* Takes what is there, in a few reads: the clock has a say too. Closes *fd at
  * its end. */
 void runner_read_pipe(struct runner *r, int *fd, size_t limit);
-/* Takes what is in the pipe now and closes it. Its end is not waited for: a
- * process that is none of ours may hold it. */
+/* Takes what is in the pipe now. Its end is not waited for: a process that is
+ * none of ours may hold it. */
 void runner_drain_pipe(struct runner *r, int *fd);
 
 /* runner_end.c: the end of a handler and of all it started. */
 void runner_reap(struct runner *r);
 void runner_begin_ending(struct runner *r, enum outcome reason);
 void runner_kill_more(struct runner *r);
-/* Nothing is left: closes the log, makes the result. */
+/* The end of the attempt: closes the log, makes the result. */
 void runner_finish(struct runner *r);
 /* Kills all and waits, but not for ever. */
 void runner_end_hard(struct runner *r);

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STACK_SIZE = 128 * 1024, REPORT_FD = 3, LIMITS = 6 };
+enum { STACK_SIZE = 128 * 1024, REPORT_FD = 3, LIMITS = 6, DESCRIPTORS = 5 };
 
 struct limit {
 	int resource;
@@ -30,11 +30,12 @@ struct limit {
 /* What parent and child share. `step` and `error` are the child's answer. */
 struct launch {
 	char **argv, **envp;
-	const char *file; /* its absolute path */
+	const char *file; /* its absolute path; NULL: it changes */
 	const struct runner_account *account;
 	struct limit limits[LIMITS];
 	size_t limits_n;
-	int null_fd, output, report, job_dirfd;
+	uint64_t signals;
+	int input, output, errors, report, job_dirfd;
 	pid_t parent;
 	const char *step; /* NULL: the exec itself */
 	int error;
@@ -82,25 +83,43 @@ static int change_account(const struct runner_account *a)
 static int set_descriptors(const struct launch *l)
 {
 	/* All of them are above REPORT_FD, see raise_fd(). */
-	if (dup2(l->null_fd, STDIN_FILENO) < 0 || dup2(l->output, STDOUT_FILENO) < 0 ||
-	    dup2(l->output, STDERR_FILENO) < 0 || dup2(l->report, REPORT_FD) < 0)
+	if (dup2(l->input, STDIN_FILENO) < 0 || dup2(l->output, STDOUT_FILENO) < 0 ||
+	    dup2(l->errors, STDERR_FILENO) < 0)
+		return -1;
+	if (l->report < 0)
+		return (int)syscall(SYS_close_range, REPORT_FD, ~0U, 0);
+	if (dup2(l->report, REPORT_FD) < 0)
 		return -1;
 	return (int)syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);
 }
 
-/* By the system call: the C library keeps two signals for itself, and leaves
- * them ignored in what it spawns. */
-static void reset_signals(void)
+/* As the kernel has it, and by its call: the C library keeps two signals for
+ * itself, and leaves them ignored in what it spawns. */
+struct action {
+	void *handler;
+	unsigned long flags; /* cppcheck-suppress unusedStructMember */
+	void *restorer;      /* cppcheck-suppress unusedStructMember */
+	unsigned long mask;
+};
+
+static uint64_t find_signals(void)
 {
-	/* Only the kernel reads them. */
-	const struct {
-		void *handler;       /* cppcheck-suppress unusedStructMember */
-		unsigned long flags; /* cppcheck-suppress unusedStructMember */
-		void *restorer;      /* cppcheck-suppress unusedStructMember */
-		unsigned long mask;
-	} by_default = {0};
+	uint64_t found = 0;
+	for (int sig = 1; sig < NSIG; sig++) {
+		struct action now = {0};
+		if (syscall(SYS_rt_sigaction, sig, NULL, &now, sizeof now.mask) == 0 &&
+		    now.handler != NULL)
+			found |= UINT64_C(1) << (sig - 1);
+	}
+	return found;
+}
+
+static void reset_signals(uint64_t signals)
+{
+	const struct action by_default = {0};
 	for (int sig = 1; sig < NSIG; sig++)
-		syscall(SYS_rt_sigaction, sig, &by_default, NULL, sizeof by_default.mask);
+		if ((signals >> (sig - 1) & 1) != 0)
+			syscall(SYS_rt_sigaction, sig, &by_default, NULL, sizeof by_default.mask);
 }
 
 /* The parent may have died before we asked to die with it. */
@@ -117,13 +136,13 @@ __attribute__((no_sanitize("address,undefined"))) static int child(void *arg)
 {
 	struct launch *l = arg;
 	sigset_t none;
-	reset_signals();
+	reset_signals(l->signals);
 	umask(022);
 	l->step = "cannot start a session of its own";
 	if (setsid() < 0)
 		goto fail;
-	l->step = "cannot enter the job's directory";
-	if (fchdir(l->job_dirfd) < 0)
+	l->step = "cannot enter its directory";
+	if (l->file == NULL ? chdir("/") < 0 : fchdir(l->job_dirfd) < 0)
 		goto fail;
 	l->step = "cannot set its descriptors";
 	if (set_descriptors(l) < 0)
@@ -138,7 +157,7 @@ __attribute__((no_sanitize("address,undefined"))) static int child(void *arg)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || die_with(l->parent) < 0)
 		goto fail;
 	l->step = STEP_READ;
-	if (l->account->change && access(l->file, R_OK) < 0)
+	if (l->account->change && l->file != NULL && access(l->file, R_OK) < 0)
 		goto fail;
 	l->step = NULL;
 	sigemptyset(&none);
@@ -170,43 +189,61 @@ static void plan_limits(struct launch *l, const struct run_limits *limits)
 		add_limit(l, RLIMIT_NPROC, limits->processes);
 }
 
-/* A copy that is in nobody's way when 0 to REPORT_FD are set. */
-static int raise_fd(int fd, int *ret)
+/* Above what the child sets. *ret_fd is then another one, to be closed. */
+static int raise_fd(int fd, int *ret_fd, int *ret_copy)
 {
+	*ret_fd = fd;
+	if (fd < 0 || fd > REPORT_FD)
+		return 0;
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, REPORT_FD + 1);
 	if (copy < 0)
 		return -errno;
-	*ret = copy;
+	*ret_fd = *ret_copy = copy;
 	return 0;
 }
 
-static int open_null(int *ret)
+int runner_launcher_init(struct launcher *launcher)
 {
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int r = raise_fd(fd, ret);
-	fd_close(fd);
+	int copy = -1, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int r = null < 0 ? -errno : raise_fd(null, &launcher->null_fd, &copy);
+	if (r < 0 || copy >= 0)
+		fd_close(null);
+	if (r < 0)
+		return r;
+	launcher->stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+	                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (launcher->stack == MAP_FAILED) {
+		r = -errno;
+		launcher->stack = NULL;
+	}
+	launcher->signals = find_signals();
 	return r;
 }
 
+void runner_launcher_clear(struct launcher *launcher)
+{
+	launcher->null_fd = fd_close(launcher->null_fd);
+	if (launcher->stack != NULL)
+		munmap(launcher->stack, STACK_SIZE);
+	launcher->stack = NULL;
+}
+
 /* Returns when the child has execed or given up. */
-static int start(struct launch *l, pid_t *ret_pid)
+static int start(struct launch *l, char *stack, pid_t *ret_pid, int *ret_pidfd)
 {
 	sigset_t all, before;
-	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
-	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-	if (stack == MAP_FAILED)
-		return -errno;
+	int pidfd = -1;
 	l->parent = getpid();
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
-	pid_t pid = clone(child, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, l);
+	pid_t pid = clone(child, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, l,
+	                  &pidfd);
 	int r = pid < 0 ? -errno : 0;
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	munmap(stack, STACK_SIZE);
-	if (r == 0)
+	if (r == 0) {
 		*ret_pid = pid;
+		*ret_pidfd = pidfd;
+	}
 	return r;
 }
 
@@ -235,40 +272,50 @@ static char *describe(const struct launch *l)
 	return error;
 }
 
-int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, char **ret_error)
+static int raise_all(struct launch *l, int *copies)
+{
+	int *const fds[] = {&l->input, &l->output, &l->errors, &l->report, &l->job_dirfd};
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < DESCRIPTORS; i++)
+		r = raise_fd(*fds[i], fds[i], &copies[i]);
+	return r;
+}
+
+int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, char **ret_error)
 {
 	const struct run_order *order = spawn->order;
-	struct launch l = {.account = spawn->account, .null_fd = -1, .output = -1, .report = -1,
-	                   .job_dirfd = -1};
+	struct launch l = {
+		.account = spawn->account,
+		.signals = spawn->launcher->signals,
+		.input = spawn->input < 0 ? spawn->launcher->null_fd : spawn->input,
+		.output = spawn->output < 0 ? spawn->errors : spawn->output,
+		.errors = spawn->errors,
+		.report = spawn->report,
+		.job_dirfd = spawn->job_dirfd,
+	};
+	int copies[DESCRIPTORS] = {-1, -1, -1, -1, -1}, pidfd = -1;
 	pid_t pid = -1;
 	l.argv = runner_command_expand(order);
 	l.envp = runner_command_environment(order, spawn->account->home);
-	int r = l.argv == NULL || l.envp == NULL ? -ENOMEM : 0;
-	if (r == 0) {
+	int r = l.argv == NULL || l.envp == NULL ? -ENOMEM : raise_all(&l, copies);
+	if (r == 0 && !order->stream)
 		l.file = l.envp[0] + strlen("SPOOL_FILE=");
-		r = open_null(&l.null_fd);
-	}
-	if (r == 0)
-		r = raise_fd(spawn->output, &l.output);
-	if (r == 0)
-		r = raise_fd(spawn->report, &l.report);
-	if (r == 0)
-		r = raise_fd(spawn->job_dirfd, &l.job_dirfd);
 	plan_limits(&l, &order->limits);
 	if (r == 0)
-		r = start(&l, &pid);
+		r = start(&l, spawn->launcher->stack, &pid, &pidfd);
 	if (r == 0 && l.error != 0) {
 		waitpid(pid, NULL, 0);
+		fd_close(pidfd);
 		r = -l.error;
 		*ret_error = describe(&l);
 	}
-	fd_close(l.null_fd);
-	fd_close(l.output);
-	fd_close(l.report);
-	fd_close(l.job_dirfd);
+	for (size_t i = 0; i < DESCRIPTORS; i++)
+		fd_close(copies[i]);
 	runner_command_free(l.argv);
 	runner_command_free(l.envp);
-	if (r == 0)
+	if (r == 0) {
 		*ret_pid = pid;
+		*ret_pidfd = pidfd;
+	}
 	return r;
 }

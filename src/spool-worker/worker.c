@@ -39,9 +39,12 @@ struct worker {
 	int signals;
 	bool quit;             /* no more jobs */
 	bool told;             /* the result is made, its ACK not here yet */
-	uint64_t job;          /* 0: idle */
-	int lock, jobdir;
 	struct runner *runner;
+	uint64_t job;          /* 0: idle */
+	struct run_order order;
+	int lock, jobdir;
+	bool running;          /* the attempt has not ended */
+	bool started;          /* its start was told */
 	struct run_result result;
 	struct packet out[SLOTS];
 };
@@ -101,12 +104,11 @@ static bool wants_to_send(const struct worker *w)
 /* The lock last: whoever gets it finds the job as we leave it. */
 static void forget_job(struct worker *w)
 {
-	runner_free(w->runner);
-	w->runner = NULL;
+	run_order_clear(&w->order);
 	run_result_clear(&w->result);
 	for (enum slot s = 0; s < SLOTS; s++)
 		drop_packet(&w->out[s]);
-	w->told = false;
+	w->told = w->started = false;
 	w->job = 0;
 	w->jobdir = fd_close(w->jobdir);
 	w->lock = fd_close(w->lock);
@@ -116,8 +118,10 @@ static void tell_started(struct worker *w)
 {
 	struct message m = {.type = MESSAGE_STARTED, .job = w->job,
 	                    .started_ms = runner_started_ms(w->runner)};
-	if (m.started_ms > 0)
-		queue(w, SLOT_STARTED, &m);
+	if (w->started || m.started_ms == 0)
+		return;
+	queue(w, SLOT_STARTED, &m);
+	w->started = true;
 }
 
 static void tell_progress(struct worker *w, const struct run_progress *progress)
@@ -134,15 +138,14 @@ static void tell_result(struct worker *w, const struct run_result *result)
 	struct message m = {.type = MESSAGE_RESULT, .result = w->result};
 	queue(w, SLOT_RESULT, &m);
 	w->told = true;
-	runner_free(w->runner);
-	w->runner = NULL;
+	w->running = false;
 }
 
 /* Something is wrong with us, not with the handler; the retry comes later,
  * when there may be memory and descriptors again. */
-static void tell_trouble(struct worker *w, uint32_t attempt, int error)
+static void tell_trouble(struct worker *w, int error)
 {
-	struct run_result result = {.job = w->job, .attempt = attempt, .outcome = OUTCOME_FAILED,
+	struct run_result result = {.job = w->job, .attempt = w->order.attempt, .outcome = OUTCOME_FAILED,
 	                            .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE,
 	                            .finished_ms = clock_wall_ms()};
 	char text[200];
@@ -154,12 +157,14 @@ static void tell_trouble(struct worker *w, uint32_t attempt, int error)
 static void step(struct worker *w)
 {
 	struct runner_event event;
-	uint32_t attempt = w->result.attempt;
 	int r = runner_step(w->runner, &event);
+	if (!w->running)
+		return;
 	if (r < 0) {
-		tell_trouble(w, attempt, r);
+		tell_trouble(w, r);
 		return;
 	}
+	tell_started(w);
 	if (event.progress)
 		tell_progress(w, &event.report);
 	if (event.ended)
@@ -185,24 +190,28 @@ static void clear_names(int jobdir)
 		clear_name(jobdir, names[i]);
 }
 
-static void run(struct worker *w, const struct run_order *order, int lock, int jobdir)
+/* Takes the order over. */
+static void run(struct worker *w, struct run_order *order, int lock, int jobdir)
 {
-	w->job = order->job;
-	w->result.attempt = order->attempt;
+	w->order = *order;
+	*order = (struct run_order){0};
+	w->job = w->order.job;
 	w->lock = lock;
 	w->jobdir = jobdir;
-	fd_permit(jobdir);
-	clear_names(jobdir);
-	int r = runner_start(order, jobdir, &w->runner);
-	if (r < 0) {
-		tell_trouble(w, order->attempt, r);
-		return;
+	if (!w->order.fresh) {
+		fd_permit(jobdir);
+		clear_names(jobdir);
 	}
-	tell_started(w);
+	w->running = true;
+	int r = runner_start(w->runner, &w->order, jobdir);
+	if (r < 0)
+		tell_trouble(w, r);
+	else
+		tell_started(w);
 }
 
 /* False where the daemon says what no daemon of ours would say. */
-static bool obey(struct worker *w, const struct message *m, int *fds)
+static bool obey(struct worker *w, struct message *m, int *fds)
 {
 	switch (m->type) {
 	case MESSAGE_RUN:
@@ -212,7 +221,7 @@ static bool obey(struct worker *w, const struct message *m, int *fds)
 		fds[0] = fds[1] = -1;
 		return true;
 	case MESSAGE_CANCEL:
-		if (w->job == m->job && w->runner != NULL)
+		if (w->job == m->job && w->running)
 			runner_cancel(w->runner, m->interrupt);
 		return true;
 	case MESSAGE_ACK:
@@ -254,7 +263,7 @@ static void listen_once(struct worker *w, char *buffer)
 
 static void look_for_cancel(struct worker *w)
 {
-	if (w->sock < 0 && w->runner != NULL &&
+	if (w->sock < 0 && w->running &&
 	    faccessat(w->jobdir, NAME_CANCEL, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		runner_cancel(w->runner, false);
 }
@@ -265,7 +274,7 @@ static void take_signal(struct worker *w)
 	if (read(w->signals, &info, sizeof info) != (ssize_t)sizeof info)
 		return;
 	w->quit = true;
-	if (w->runner != NULL)
+	if (w->running)
 		runner_cancel(w->runner, true);
 }
 
@@ -284,7 +293,26 @@ static int write_result(struct worker *w)
 	return r;
 }
 
-/* For the next daemon. */
+/* A stream handler that waits for its next job. Told to stop, we do not wait
+ * for it: runner_free() ends it. */
+static void end_handler(struct worker *w)
+{
+	struct runner_event event;
+	runner_dismiss(w->runner);
+	while (!runner_is_empty(w->runner)) {
+		struct pollfd fds[] = {
+			{.fd = runner_fd(w->runner), .events = POLLIN},
+			{.fd = w->signals, .events = POLLIN},
+		};
+		if (poll(fds, sizeof fds / sizeof *fds, -1) < 0)
+			continue;
+		if (fds[1].revents != 0)
+			return;
+		runner_step(w->runner, &event);
+	}
+}
+
+/* For the next daemon, which gets the lock when nothing runs here any more. */
 static int leave_result(struct worker *w)
 {
 	uint64_t give_up_ms = clock_steady_ms() + LEAVE_PATIENCE_MS;
@@ -301,6 +329,7 @@ static int leave_result(struct worker *w)
 	if (r < 0)
 		log_error("job %" PRIu64 ": its result is lost, the attempt will count as "
 		          "interrupted: %s", w->job, strerror(-r));
+	end_handler(w);
 	forget_job(w);
 	return r < 0 ? 1 : 0;
 }
@@ -309,10 +338,10 @@ static void wait_and_serve(struct worker *w, char *buffer)
 {
 	struct pollfd fds[] = {
 		{.fd = w->sock, .events = (short)(POLLIN | (wants_to_send(w) ? POLLOUT : 0))},
-		{.fd = w->runner == NULL ? -1 : runner_fd(w->runner), .events = POLLIN},
+		{.fd = runner_fd(w->runner), .events = POLLIN},
 		{.fd = w->signals, .events = POLLIN},
 	};
-	int timeout_ms = w->sock < 0 && w->runner != NULL ? LOOK_EVERY_MS : -1;
+	int timeout_ms = w->sock < 0 && w->running ? LOOK_EVERY_MS : -1;
 	if (poll(fds, sizeof fds / sizeof *fds, timeout_ms) < 0)
 		return;
 	if (fds[2].revents != 0)
@@ -366,14 +395,15 @@ static void leave(const struct worker *w, char *buffer)
 int worker_serve(int sock)
 {
 	struct worker w = {.sock = sock, .signals = -1, .lock = -1, .jobdir = -1};
-	int status = 0;
+	int status = 0, r;
 	sigset_t term;
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	char *buffer = malloc(MESSAGE_MAX);
 	w.signals = signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (buffer == NULL || w.signals < 0) {
-		log_error("spool-worker cannot set itself up: %m");
+	r = buffer == NULL ? -ENOMEM : w.signals < 0 ? -errno : runner_new(&w.runner);
+	if (r < 0) {
+		log_error("spool-worker cannot set itself up: %s", strerror(-r));
 		status = 1;
 		goto out;
 	}
@@ -383,7 +413,9 @@ int worker_serve(int sock)
 			status = leave_result(&w);
 	}
 	leave(&w, buffer);
+	end_handler(&w);
 out:
+	runner_free(w.runner);
 	fd_close(w.signals);
 	fd_close(w.sock);
 	free(buffer);

@@ -30,6 +30,7 @@ void daemon_clear(struct daemon *d)
 	requests_clear(d);
 	uploads_clear(d);
 	dispatch_clear(d);
+	stray_clear(d);
 	users_clear(d);
 	sched_free(d->sched);
 	d->sched = NULL;
@@ -45,6 +46,7 @@ int daemon_start(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	sched_set_running(d->sched, d->config->auto_start || d->once);
 	if (!d->config->auto_start && !d->once)
 		log_notice("auto_start_processing is false: jobs wait for 'spoolctl start'");
+	stray_look(d);
 	return users_discover(d);
 }
 
@@ -255,6 +257,8 @@ int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fix
 	d->config = config;
 	sched_set_limit(d->sched, config->max_concurrent);
 	pool_set_max(d->pool, config->max_concurrent);
+	pool_set_idle(d->pool, config->idle_handlers);
+	pool_outdate(d->pool);
 	users_configure(d);
 	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + d->config->interval_ms);
 	retention_look(d);

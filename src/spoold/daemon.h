@@ -22,6 +22,7 @@
 #include "spoold/request.h"
 #include "spoold/retention.h"
 #include "spoold/scan.h"
+#include "spoold/stray.h"
 #include "spoold/turn.h"
 #include "spoold/user.h"
 
@@ -50,6 +51,7 @@ struct daemon {
 	struct scan scan;
 	struct dispatch dispatch;
 	struct retention retention;
+	struct strays strays;
 	struct requests requests;
 
 	bool once;             /* --mode once: work off what is there and end */

@@ -22,14 +22,6 @@ struct claim {
 	enum place from;
 };
 
-char *dispatch_cookie(const struct daemon *d, uint64_t job)
-{
-	char *cookie = NULL;
-	if (asprintf(&cookie, "%016" PRIx64 "-%" PRIu64, tree_copy_id(d->tree), job) < 0)
-		return NULL;
-	return cookie;
-}
-
 struct running *dispatch_find(const struct daemon *d, uint64_t job)
 {
 	struct running *r = NULL;
@@ -112,7 +104,7 @@ static uint64_t attempt_limit_ms(const struct user_settings *s, const struct job
 }
 
 /* Everything in an order is borrowed but `dir` and `cookie`. */
-static int make_order(struct daemon *d, const struct user *u, const struct job *job,
+static int make_order(struct daemon *d, const struct user *u, const struct job *job, bool fresh,
                       struct run_order *order)
 {
 	const char *base = name_base(job->path);
@@ -132,16 +124,22 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.sync = d->config->durability == DURABILITY_FULL,
 		/* An earlier attempt may have put another file in its place. */
 		.ident_ino = job->attempt > 1 ? 0 : job->ident.ino,
-		.cookie = dispatch_cookie(d, job->id),
 		.limits = h->limits,
+		.fresh = fresh,
+		.stream = h->mode == HANDLER_STREAM,
+		.recycle_jobs = h->recycle_jobs,
+		.recycle_ms = h->recycle_ms,
+		.idle_ms = h->idle_ms,
 	};
+	order->cookie = order->stream ? stray_stream_cookie(d, u->name) : stray_cookie(d, job->id);
 	return order->dir == NULL || order->cookie == NULL ? -ENOMEM : 0;
 }
 
-static int start(struct daemon *d, struct user *u, const struct job *job, int dirfd)
+static int start(struct daemon *d, struct user *u, const struct claim *claim, int dirfd)
 {
 	struct run_order order;
-	int r = make_order(d, u, job, &order);
+	const struct job *job = &claim->job;
+	int r = make_order(d, u, job, claim->from == PLACE_INCOMING, &order);
 	if (r == 0 && order.run_as != NULL)
 		r = tree_let_pass(d->tree, u->name);
 	struct running *running = r == 0 ? remember(d, u, job) : NULL;
@@ -241,7 +239,7 @@ static void hand_over(struct daemon *d, struct claim *claim)
 		not_taken(d, u, job, r);
 	} else {
 		int dirfd = open_job(d, claim);
-		r = dirfd < 0 ? dirfd : start(d, u, job, dirfd);
+		r = dirfd < 0 ? dirfd : start(d, u, claim, dirfd);
 		/* Where that cannot be found out now, it is tried again. */
 		if (dirfd == -ENOENT)
 			r = recover_job(d, u, job);

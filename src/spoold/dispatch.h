@@ -77,8 +77,6 @@ void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job
 int dispatch_bring_back(struct daemon *d, const struct user *u, const struct job *job);
 /* Why a final job's file is not in its place: 0, or the errno. */
 int dispatch_unmoved(const struct daemon *d, uint64_t job);
-/* The mark of all processes of a job (free). */
-char *dispatch_cookie(const struct daemon *d, uint64_t job);
 
 void dispatch_tick(struct daemon *d);
 uint64_t dispatch_next(const struct daemon *d);

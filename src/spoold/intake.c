@@ -236,6 +236,9 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	if (listed != NULL ||
 	    tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE)
 		return;
+	/* Since the walk an event may have made it a job. */
+	if (known_to_index(d, u, path, &look.ident) != KNOWN_NOT)
+		return;
 	struct voucher voucher;
 	voucher_find(d, u, path, NULL, &look, &voucher);
 	voucher_clear(&voucher);

@@ -3,7 +3,6 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "core/reconcile.h"
-#include "io/runner.h"
 #include "spoold/daemon.h"
 #include "spoold/mend.h"
 #include "spoold/result.h"
@@ -74,16 +73,6 @@ static enum seen classify(const struct tree_found *found, bool news)
 	case PLACES: break;
 	}
 	return SEEN_NOWHERE;
-}
-
-static void kill_strays(struct daemon *d, const struct user *u, const struct job *job)
-{
-	char *cookie = dispatch_cookie(d, job->id);
-	int n = cookie == NULL ? 0 : runner_kill_strays(cookie);
-	if (n > 0)
-		log_notice("user %s: ended %d process%s that job %" PRIu64 " had left behind", u->name, n,
-		           n == 1 ? "" : "es", job->id);
-	free(cookie);
 }
 
 /* A claim whose start is not in the index may have run all the same; so may one
@@ -198,7 +187,7 @@ int recover_job(struct daemon *d, struct user *u, const struct job *job)
 	}
 	/* Whatever becomes of it: its handler may have outlived its worker. */
 	if (remedy == REMEDY_INTERRUPTED || (job_state_is_active(job->state) && !locked))
-		kill_strays(d, u, job);
+		stray_end_job(d, u, job);
 	act(d, u, job, remedy, &found, &news);
 	run_result_clear(&news);
 	free(found.final_name);
@@ -307,6 +296,7 @@ void recover_user(struct daemon *d, struct user *u)
 {
 	if (u->reconciled || u->number == 0 || !daemon_mounted(d) || user_lock(d, u) < 0)
 		return;
+	stray_end_user(d, u);
 	u->unclear = false;
 	struct visit v = {.d = d, .user = u};
 	struct reconciled *done = calloc(1, sizeof *done);

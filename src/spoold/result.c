@@ -170,7 +170,8 @@ static int settle(struct daemon *d, struct settlement *s, struct job *job)
 		return r;
 	enum verdict verdict =
 		retry_judge(&s->user->settings->retry, job, result->outcome,
-	                    is_permanent(s->user, job, result->exit_code), result->ran_ms);
+	                    result->permanent || is_permanent(s->user, job, result->exit_code),
+	                    result->ran_ms);
 	job->spent_ms += result->ran_ms;
 	job->exit_code = result->exit_code;
 	job->records = result->records;

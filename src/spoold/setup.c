@@ -208,6 +208,8 @@ static int open_pool(struct daemon *d)
 	r = pool_new(worker, d->config->max_concurrent, &d->pool);
 	if (r < 0)
 		log_error("workers cannot be managed: %s", strerror(-r));
+	else
+		pool_set_idle(d->pool, d->config->idle_handlers);
 	return r;
 }
 

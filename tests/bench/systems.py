@@ -161,12 +161,33 @@ class SpooldFull(Spoold):
     durability = "full"
 
 
+class SpooldStream(Spoold):
+    """One process per user: as many as users may wait for their next job."""
+
+    def configuration(self):
+        settings = super().configuration()
+        settings["handler"] = {"command": [*self.handler(), "--stream"], "mode": "stream"}
+        settings["scheduler_settings"]["max_idle_handlers"] = len(os.listdir(self.root))
+        return settings
+
+
+class SpooldStreamFull(SpooldStream):
+    name = "spoold, full, stream"
+    durability = "full"
+
+
+class SpooldStreamRelaxed(SpooldStream):
+    name = "spoold, relaxed, stream"
+    durability = "relaxed"
+
+
 class SpooldRelaxed(Spoold):
     name = "spoold, relaxed"
     durability = "relaxed"
 
 
-OURS = (CeilingSpawn, CeilingPipe, SpooldRelaxed, SpooldFull)
+STREAM = (SpooldStreamRelaxed, SpooldStreamFull)
+OURS = (CeilingSpawn, CeilingPipe, SpooldRelaxed, SpooldFull, *STREAM)
 
 
 def has(*programs):

@@ -116,8 +116,16 @@ class Spool:
 
     def handler(self, body, name="main"):
         """Writes a handler script; returns its path relative to the configuration."""
-        path = os.path.join(self.base, "handlers", name)
         text = handlers.script(self.base, body, lock=not self.overlap_allowed)
+        return self._put_handler(name, text)
+
+    def stream_handler(self, body, name="main"):
+        """The same for a handler of mode "stream"."""
+        text = handlers.stream_script(self.base, body, lock=not self.overlap_allowed)
+        return self._put_handler(name, text)
+
+    def _put_handler(self, name, text):
+        path = os.path.join(self.base, "handlers", name)
         with open(path + ".new", "w") as file:
             file.write(text)
         os.chmod(path + ".new", 0o755)

@@ -135,3 +135,27 @@ Test(proc, marked_ones_are_found_with_what_is_below_them)
 	kill_all();
 	cr_assert_eq(proc_signal_marked(entry, 0), 0);
 }
+
+static void note_mark(void *ctx, const char *rest)
+{
+	snprintf(ctx, 64, "%s", rest);
+}
+
+Test(proc, marks_are_told_with_what_follows)
+{
+	char mark[64], found[64] = "";
+	snprintf(mark, sizeof mark, "MARK=%d-", getpid());
+	cr_assert_eq(proc_each_mark(mark, note_mark, found), 0);
+	cr_assert_str_eq(found, "");
+	pid_t pid = fork();
+	if (pid == 0) {
+		char entry[80];
+		snprintf(entry, sizeof entry, "%salice", mark);
+		execle("/bin/sleep", "sleep", "60", NULL, (char *[]){entry, NULL});
+		_exit(1);
+	}
+	while (found[0] == '\0')
+		cr_assert_eq(proc_each_mark(mark, note_mark, found), 0);
+	cr_assert_str_eq(found, "alice");
+	kill_all();
+}

@@ -383,3 +383,52 @@ Test(message, cut_and_flipped_bytes_never_do_harm)
 	free(data);
 	message_clear(&m);
 }
+
+Test(message, what_a_stream_handler_is_started_with_is_one_text)
+{
+	char *command[] = {strdup("/bin/x"), strdup("a b"), NULL};
+	struct run_order a = {.job = 1, .attempt = 1, .user = strdup("alice"), .command = command,
+	                      .cookie = strdup("c"), .timeout_ms = 5};
+	struct run_order b = a;
+	b.job = 2;
+	b.attempt = 3;
+	b.timeout_ms = 7;
+	char *key = run_order_handler(&a), *same = run_order_handler(&b);
+	cr_assert_str_eq(key, same);
+	free(same);
+	char *others[] = {strdup("/bin/x"), strdup("a"), strdup("b"), NULL}, bob[] = "bob", nobody[] = "nobody";
+	struct run_order differing[] = {a, a, a, a};
+	differing[0].command = others;
+	differing[1].user = bob;
+	differing[2].run_as = nobody;
+	differing[3].limits.processes = 1;
+	for (size_t i = 0; i < sizeof differing / sizeof *differing; i++) {
+		char *other = run_order_handler(&differing[i]);
+		cr_assert_str_neq(key, other, "%zu", i);
+		free(other);
+	}
+	free(key);
+	for (size_t i = 0; i < 3; i++)
+		free(others[i]);
+	free(command[0]);
+	free(command[1]);
+	free(a.user);
+	free(a.cookie);
+}
+
+Test(message, what_is_seldom_said_is_absent_and_false)
+{
+	struct message got, m = {.type = MESSAGE_RESULT, .result = {.job = 1, .attempt = 1,
+		.outcome = OUTCOME_FAILED, .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE}};
+	for (int i = 0; i < 2; i++) {
+		char *data;
+		size_t size;
+		m.result.permanent = i == 1;
+		cr_assert_eq(message_encode(&m, &data, &size), 0);
+		cr_assert_eq(strstr(data, "permanent") != NULL, i == 1);
+		cr_assert_eq(message_decode(data, size, &got), 0);
+		cr_assert_eq(got.result.permanent, i == 1);
+		message_clear(&got);
+		free(data);
+	}
+}

@@ -111,11 +111,29 @@ Test(config_mistakes, elements_of_lists)
 	               "expected a list of exit codes from 1 to 255, like [65], got 65");
 }
 
-Test(config_mistakes, values_of_the_contract_that_are_not_built_yet)
+Test(config_mistakes, a_stream_command_for_one_file)
 {
-	expect_refused("handler", "mode", "\"stream\"",
-	               "\"stream\" is planned, but this version of spoold "
-	               "cannot do it yet: use \"per_file\"");
+	static const char *const texts[] = {
+		"{\"handler\": {\"command\": [\"/bin/true\", \"{user}\", \"x{file}\"], \"mode\": \"stream\"}}",
+		"{\"handler\": {\"mode\": \"stream\"}}",
+		"{\"handler\": {\"command\": [\"/bin/true\", \"{output}\"]}, \"routes\": [{\"match\": \"*\", "
+		"\"handler\": {\"mode\": \"stream\"}}]}",
+		"{\"users\": {\"alice\": {\"handler\": {\"mode\": \"stream\"}}}}",
+		"{\"handler\": {\"command\": [\"/bin/true\"], \"mode\": \"stream\"}, \"routes\": [{\"match\": "
+		"\"*\", \"handler\": {\"command\": [\"/bin/true\", \"{job}\"]}}]}",
+		"{\"routes\": [{\"match\": \"*\", \"handler\": {\"mode\": \"stream\", \"command\": [\"/bin/true\"]}}], "
+		"\"users\": {\"alice\": {\"handler\": {\"mode\": \"stream\"}}}}",
+	};
+	static const char *const where[] = {"handler.command", "handler.command",
+		"routes[0].handler.command", "users.alice.handler.command", "routes[0].handler.command",
+		"users.alice.handler.command"};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		cr_expect_eq(parse(&place, texts[i]), -EINVAL, "%s", texts[i]);
+		cr_expect_not_null(strstr(place.report.errors[0], where[i]), "%s", place.report.errors[0]);
+		cr_expect_not_null(strstr(place.report.errors[0], "started once for many files"));
+	}
+	cr_expect_eq(parse(&place, "{\"handler\": {\"command\": [\"/bin/true\", \"{user}\"], "
+	                   "\"mode\": \"stream\"}}"), 0);
 }
 
 Test(config_mistakes, values_in_messages_are_escaped_and_cut)

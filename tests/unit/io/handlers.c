@@ -159,6 +159,61 @@ Test(handlers, the_template_works_as_it_is)
 	run_result_clear(&result);
 }
 
+/* Two files that are well, one of a name that is no UTF-8, and an empty one,
+ * all by one process. */
+static void serve_files(void)
+{
+	struct runner *r = NULL;
+	signal(SIGPIPE, SIG_IGN);
+	w.order.stream = true;
+	w.order.kill_grace_ms = 5000;
+	cr_assert_eq(runner_new(&r), 0);
+	static const struct { const char *name, *text; } files[] = {
+		{"one.csv", "1\n"}, {"two \"\\.csv", "1\n2\n"}, {"odd \xff \\x41.csv", "1\n2\n3\n"},
+		{"none.csv", ""},
+	};
+	for (size_t i = 0; i < 4; i++) {
+		accept_file(&w, files[i].name, files[i].text);
+		w.order.job++;
+		cr_assert_eq(runner_start(r, &w.order, w.dirfd), 0);
+		struct run_result result = run_to_end(r);
+		cr_assert_eq(result.outcome, i < 3 ? OUTCOME_SUCCEEDED : OUTCOME_FAILED, "%s", result.error);
+		cr_assert_eq(result.permanent, i == 3);
+		if (i < 3)
+			cr_assert_eq(result.records, i + 1);
+		run_result_clear(&result);
+	}
+	runner_dismiss(r);
+	struct runner_event ev;
+	uint64_t until = clock_steady_ms() + PATIENCE_MS;
+	while (!runner_is_empty(r)) {
+		wait_readable(runner_fd(r), until);
+		runner_step(r, &ev);
+	}
+	runner_free(r);
+}
+
+Test(handlers, the_stream_template_works_as_it_is)
+{
+	use("stream-template");
+	serve_files();
+	char *text = get_job_file(&w, "output/lines");
+	cr_assert_str_eq(text, "3\n");
+	free(text);
+}
+
+Test(handlers, the_stream_handler_in_c_can_be_compiled_and_works)
+{
+	char *command, *program = in_world(&w, "count-lines");
+	cr_assert_geq(asprintf(&command, "gcc -Wall -Wextra -Werror -o '%s' packaging/examples/stream-handler.c "
+		"-ljansson", program), 0);
+	cr_assert_eq(system(command), 0);
+	free(command);
+	free(w.command[0]);
+	w.command[0] = program;
+	serve_files();
+}
+
 static int by_hand(const char *arguments)
 {
 	char *command;

@@ -673,3 +673,124 @@ Test(pool, many_jobs_through_few_workers)
 		pool_ack(p, ev.job);
 	}
 }
+
+/* A stream handler that says who it is by its number of records. */
+static void stream_handler(void)
+{
+	w.order.stream = true;
+	script(&w, "while read -r line; do job=${line#*'\"job\":'}; job=${job%%,*}\n"
+	           "echo \"{\\\"job\\\":$job,\\\"result\\\":\\\"done\\\",\\\"records\\\":$$}\"; done");
+}
+
+/* Runs a job of the user; returns the process that answered. */
+static uint64_t served_by(const char *user)
+{
+	free(w.order.user);
+	w.order.user = strdup(user);
+	w.order.job++;
+	run_job();
+	expect_started();
+	struct run_result result = expect_result();
+	cr_assert_eq(result.outcome, OUTCOME_SUCCEEDED, "%s", result.error);
+	uint64_t pid = result.records;
+	run_result_clear(&result);
+	pool_ack(p, w.order.job);
+	return pid;
+}
+
+Test(pool, a_stream_handler_gets_its_users_jobs)
+{
+	stream_handler();
+	pool_set_idle(p, 2);
+	uint64_t alice = served_by("alice"), bob = served_by("bob"), carol = served_by("carol");
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(served_by("bob"), bob);
+		cr_assert_eq(served_by("carol"), carol);
+		cr_assert_eq(served_by("alice"), alice);
+	}
+	pid_t pids[8];
+	cr_assert_eq(children(pids, 8), 3u);
+}
+
+Test(pool, the_one_that_waited_longest_makes_room)
+{
+	stream_handler();
+	uint64_t alice = served_by("alice"), bob = served_by("bob");
+	cr_assert_eq(served_by("alice"), alice);
+	/* No worker beyond the two: bob's is taken. */
+	served_by("carol");
+	pid_t pids[8];
+	cr_assert_eq(children(pids, 8), 2u);
+	cr_assert_eq(served_by("alice"), alice);
+	cr_assert_neq(served_by("bob"), bob);
+}
+
+Test(pool, a_job_without_stream_handler_spares_those_that_wait)
+{
+	stream_handler();
+	pool_set_idle(p, 1);
+	uint64_t alice = served_by("alice");
+	char *stream = w.command[0];
+	w.command[0] = strdup("/bin/true");
+	w.order.stream = false;
+	served_by("alice");
+	served_by("bob");
+	free(w.command[0]);
+	w.command[0] = stream;
+	w.order.stream = true;
+	cr_assert_eq(served_by("alice"), alice);
+}
+
+Test(pool, an_outdated_handler_meets_its_users_next_job)
+{
+	stream_handler();
+	pool_set_idle(p, 4);
+	uint64_t alice = served_by("alice"), bob = served_by("bob");
+	pool_outdate(p);
+	cr_assert_eq(served_by("bob"), bob);
+	w.command[1] = strdup("more");
+	cr_assert_neq(served_by("alice"), alice);
+	cr_assert_eq(kill((pid_t)alice, 0), -1, "it ended before that job began");
+	pid_t pids[8];
+	cr_assert_eq(children(pids, 8), 2u);
+}
+
+Test(pool, idle_handlers_beyond_the_limit_leave)
+{
+	stream_handler();
+	pool_set_idle(p, 4);
+	pid_t pids[8];
+	served_by("alice");
+	served_by("bob");
+	uint64_t carol = served_by("carol");
+	cr_assert_eq(children(pids, 8), 3u);
+	pool_set_idle(p, 0);
+	pool_set_max(p, 1);
+	uint64_t until = clock_steady_ms() + PATIENCE_MS;
+	struct pool_event ev;
+	while (children(pids, 8) > 1) {
+		cr_assert_eq(pool_next(p, &ev), 0);
+		cr_assert_lt(clock_steady_ms(), until, "they stay");
+		usleep(5000);
+	}
+	cr_assert_eq(served_by("carol"), carol);
+}
+
+Test(pool, what_an_idle_workers_handler_left_is_ended_with_it)
+{
+	w.order.stream = true;
+	script(&w, "while read -r line; do job=${line#*'\"job\":'}; job=${job%%,*}\n"
+	           "setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' >/dev/null 2>&1 &\n"
+	           "echo \"{\\\"job\\\":$job,\\\"result\\\":\\\"done\\\",\\\"records\\\":$$}\"; done");
+	served_by("alice");
+	pid_t pids[8];
+	cr_assert_eq(children(pids, 8), 1u);
+	kill(pids[0], SIGKILL);
+	uint64_t until = clock_steady_ms() + PATIENCE_MS;
+	struct pool_event ev;
+	while (count_processes(w.order.cookie) > 0) {
+		cr_assert_eq(pool_next(p, &ev), 0);
+		cr_assert_lt(clock_steady_ms(), until, "they stay");
+		usleep(5000);
+	}
+}

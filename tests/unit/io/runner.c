@@ -97,9 +97,9 @@ Test(runner, the_environment_is_the_contract_and_nothing_else)
 	char *log = get_log(&w);
 	char *expected;
 	cr_assert_geq(asprintf(&expected,
-		"SPOOL_FILE=%s/odd \xff name.csv\nSPOOL_NAME=odd \xff name.csv\nSPOOL_USER=alice\n"
+		"SPOOL_FILE=%s/odd \xff name.csv\nSPOOL_NAME=odd \xff name.csv\n"
 		"SPOOL_JOB=42\nSPOOL_ATTEMPT=2\nSPOOL_OUTPUT_DIR=%s/output\nSPOOL_REPORT_FD=3\n"
-		"SPOOL_COOKIE=%s\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+		"SPOOL_USER=alice\nSPOOL_COOKIE=%s\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
 		"HOME=%s\nLANG=C.UTF-8\n", w.dir, w.dir, w.order.cookie, getpwuid(geteuid())->pw_dir), 0);
 	cr_assert_str_eq(log, expected);
 	free(expected);

@@ -198,7 +198,7 @@ static void die_as_worker(const char *body)
 	if (worker == 0) {
 		struct runner *r = NULL;
 		struct runner_event ev;
-		if (runner_start(&w.order, w.dirfd, &r) < 0)
+		if (runner_new(&r) < 0 || runner_start(r, &w.order, w.dirfd) < 0)
 			_exit(1);
 		for (;;) {
 			struct pollfd p = {.fd = runner_fd(r), .events = POLLIN};

@@ -183,7 +183,8 @@ UNUSED static struct run_result run_to_end(struct runner *r)
 UNUSED static struct runner *start(struct world *w)
 {
 	struct runner *r = NULL;
-	cr_assert_eq(runner_start(&w->order, w->dirfd, &r), 0);
+	cr_assert_eq(runner_new(&r), 0);
+	cr_assert_eq(runner_start(r, &w->order, w->dirfd), 0);
 	return r;
 }
 

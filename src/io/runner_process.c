@@ -1,0 +1,80 @@
+/* The process of a handler: its start, its descriptors, what is forgotten when
+ * it is gone. How it ends is in runner_end.c. */
+#include "io/runner_private.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+int runner_watch(struct runner *r, int fd, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.fd = fd};
+	return epoll_ctl(r->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int open_pipes(struct runner *r, struct spawn *spawn)
+{
+	int e = runner_pipe_read_end(&r->output, &spawn->errors);
+	if (spawn->order->stream) {
+		if (e == 0)
+			e = runner_pipe_read_end(&r->report_fd, &spawn->output);
+		if (e == 0)
+			e = runner_pipe_write_end(&spawn->input, &r->input);
+	} else if (e == 0) {
+		e = runner_pipe_read_end(&r->report_fd, &spawn->report);
+	}
+	return e;
+}
+
+static int watch_all(struct runner *r)
+{
+	int e = runner_watch(r, r->pidfd, EPOLLIN);
+	if (e == 0)
+		e = runner_watch(r, r->output, EPOLLIN);
+	if (e == 0)
+		e = runner_watch(r, r->report_fd, EPOLLIN);
+	/* Only its errors, see runner_stream_deaf(). */
+	return e == 0 && r->input >= 0 ? runner_watch(r, r->input, 0) : e;
+}
+
+int runner_launch(struct runner *r, const struct runner_account *account, char **ret_error)
+{
+	struct spawn spawn = {.launcher = &r->launcher, .order = r->order, .account = account,
+	                      .job_dirfd = r->job_dirfd,
+	                      .input = -1, .output = -1, .errors = -1, .report = -1};
+	int e = open_pipes(r, &spawn);
+	if (e == 0 && r->order->stream)
+		e = runner_stream_begin(r);
+	if (e == 0)
+		e = runner_spawn(&spawn, &r->pid, &r->pidfd, ret_error);
+	fd_close(spawn.input);
+	fd_close(spawn.output);
+	fd_close(spawn.errors);
+	fd_close(spawn.report);
+	if (e == 0) {
+		runner_enter(r, PHASE_RUNNING);
+		e = watch_all(r);
+	}
+	if (e < 0 && r->phase != PHASE_NONE)
+		runner_end_hard(r);
+	if (e < 0)
+		runner_process_clear(r);
+	return e;
+}
+
+void runner_process_clear(struct runner *r)
+{
+	runner_stream_end(r);
+	r->input = fd_close(r->input);
+	r->output = fd_close(r->output);
+	r->report_fd = fd_close(r->report_fd);
+	r->pidfd = fd_close(r->pidfd);
+	r->pid = 0;
+	r->status = 0;
+	r->exited = r->alone = r->grumbled = false;
+	r->left_behind = 0;
+	r->phase = PHASE_NONE;
+}
