@@ -89,8 +89,7 @@ class Notices(SystemTest):
         spool.drop("bob", "b.csv")
         self.wait_says(spool, "a.csv", ".done")
         self.wait_says(spool, "b.csv", "rename", user="bob")
-        with open(spool.path("alice", "incoming", "a.csv.done"), "w"):
-            pass
+        spool.drop("alice", "a.csv.done", b"")
         os.rename(spool.path("bob", "incoming", "b.csv"), spool.path("bob", "incoming", "c.csv"))
         spool.forget("bob", "b.csv")
         spool.expect("bob", "c.csv", b"bob b.csv\n")
