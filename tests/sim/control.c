@@ -73,3 +73,10 @@ bool control_peer_in_group(const struct control_request *request, gid_t group)
 	(void)request, (void)group;
 	return true;
 }
+
+/* A status tells it: the same history, the same words. */
+pid_t __wrap_getpid(void);
+pid_t __wrap_getpid(void)
+{
+	return 1;
+}
