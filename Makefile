@@ -11,7 +11,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR ?= $(PREFIX)/share/man
 
 CC := gcc
-PKGS := lmdb jansson libsystemd yaml-0.1
+PKGS := lmdb jansson libsystemd yaml-0.1 nettle
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
         -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef \
         -Wformat=2 -Wvla -Wnull-dereference -Werror
@@ -79,9 +79,12 @@ unit-programs: $(UNIT) $(B)/spool-worker
 
 # What a fresh Debian 12 lacks is installed once, by name.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsystemd-dev \
-                  libyaml-dev uthash-dev
+                  libyaml-dev uthash-dev nettle-dev
 DEMO_PACKAGES := python3
-TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps strace
+# The doors: servers that are started by tests only, never by their installation.
+DOOR_PACKAGES := openssh-server openssh-client rsync samba smbclient vsftpd openssl
+TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps strace \
+                 $(DOOR_PACKAGES)
 
 .PHONY: deps demo-deps test-deps
 deps:
@@ -182,6 +185,7 @@ help:
 	@echo "make unit       unit tests;  make system  tests with the real programs"
 	@echo "make sanitized  both with the address and undefined-behaviour sanitizers"
 	@echo "Campaigns, see tests/README.md:"
+	@echo "make doors      uploads through sshd, Samba, vsftpd with the real clients, at length"
 	@echo "make soak       the simulated world with new seeds, MINUTES=10"
 	@echo "make crash      kill and fail the programs at every system call of each transition"
 	@echo "make powercut   SNAPSHOTS=300 power cuts under load (root);  make damage  of the index"

@@ -162,6 +162,7 @@ void job_clear(struct job *job)
 	free(job->path);
 	free(job->final_name);
 	free(job->error);
+	free(job->voucher_suffix);
 	*job = (struct job){0};
 }
 
@@ -176,9 +177,10 @@ static int copy_text(const char *text, char **ret)
 int job_copy(const struct job *job, struct job *ret)
 {
 	*ret = *job;
-	ret->path = ret->final_name = ret->error = NULL;
+	ret->path = ret->final_name = ret->error = ret->voucher_suffix = NULL;
 	if (copy_text(job->path, &ret->path) < 0 || copy_text(job->final_name, &ret->final_name) < 0 ||
-	    copy_text(job->error, &ret->error) < 0) {
+	    copy_text(job->error, &ret->error) < 0 ||
+	    copy_text(job->voucher_suffix, &ret->voucher_suffix) < 0) {
 		job_clear(ret);
 		return -ENOMEM;
 	}

@@ -103,6 +103,9 @@ struct job {
 	int32_t exit_code;    /* of the last attempt; EXIT_CODE_NONE; 128+N for signal N */
 	uint64_t records;     /* of the last attempt, or RECORDS_NONE */
 	char *error;          /* why it failed or was canceled, or NULL */
+	struct file_ident voucher; /* the marker or checksum that said it is complete; ino 0: none */
+	char *voucher_suffix; /* its name is `path` plus this, and it goes where the file goes;
+	                         NULL: a list for others, too, which stays */
 };
 
 /* One run of the handler. */

@@ -40,6 +40,8 @@ const char *name_log(const char *base);
 const char *name_output(const char *base);
 #define NAME_RESULT ".spoold-result"
 #define NAME_CANCEL ".spoold-cancel"
+/* Head of the name of an upload's marker or checksum there; its suffix follows. */
+#define NAME_VOUCHER ".spoold-voucher"
 
 /* A new string "<final><suffix>" for logs and outputs kept beside a final
  * file; the stem is cut where it would exceed NAME_FILE_MAX. */

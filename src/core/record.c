@@ -1,5 +1,7 @@
 #include "core/record.h"
 
+#include "core/name.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +10,9 @@
 enum { KIND_JOB = 'J', KIND_ATTEMPT = 'A', KIND_USER = 'U' };
 
 /* Raise a record's own number when its layout changes; keep reading the older. */
-enum { JOB_VERSION = 1, ATTEMPT_VERSION = 1, USER_VERSION = 1 };
+enum { JOB_VERSION = 2, ATTEMPT_VERSION = 1, USER_VERSION = 1 };
+/* A job without a voucher is written so that older versions can read it. */
+enum { JOB_VERSION_PLAIN = 1 };
 
 /* Length of a string that is NULL, which is not the empty one. */
 enum { TEXT_NULL = 0xffff };
@@ -144,12 +148,13 @@ static void put_head(struct out *out, uint8_t kind, uint8_t version)
 	put_u8(out, version);
 }
 
+/* Returns the version. */
 static int get_head(struct in *in, uint8_t kind, uint8_t version)
 {
 	uint8_t found_kind = get_u8(in), found_version = get_u8(in);
 	if (in->error < 0 || found_kind != kind || found_version == 0)
 		return -EBADMSG;
-	return found_version > version ? -EPROTONOSUPPORT : 0;
+	return found_version > version ? -EPROTONOSUPPORT : found_version;
 }
 
 static int get_end(const struct in *in)
@@ -170,11 +175,18 @@ static bool path_fits(const char *path)
 	return size > 0 && size <= JOB_PATH_MAX;
 }
 
+static bool suffix_fits(const char *suffix)
+{
+	size_t size = strnlen(suffix, NAME_FILE_MAX + 1);
+	return size > 0 && size <= NAME_FILE_MAX;
+}
+
 static bool job_fits(const struct job *job)
 {
 	return job->id > 0 && job->user > 0 && job->state < JOB_STATES && job->place < PLACES &&
 	       job->path != NULL && path_fits(job->path) &&
-	       (job->final_name == NULL || path_fits(job->final_name));
+	       (job->final_name == NULL || path_fits(job->final_name)) &&
+	       (job->voucher_suffix == NULL || suffix_fits(job->voucher_suffix));
 }
 
 static void put_ident(struct out *out, const struct file_ident *ident)
@@ -204,7 +216,8 @@ ssize_t record_put_job(const struct job *job, void *out, size_t size)
 	struct out o = {.at = out, .left = size};
 	if (!job_fits(job))
 		return -EINVAL;
-	put_head(&o, KIND_JOB, JOB_VERSION);
+	bool vouched = job->voucher.ino != 0;
+	put_head(&o, KIND_JOB, vouched ? JOB_VERSION : JOB_VERSION_PLAIN);
 	put_u64(&o, job->id);
 	put_u32(&o, job->user);
 	put_u8(&o, (uint8_t)job->state);
@@ -227,10 +240,14 @@ ssize_t record_put_job(const struct job *job, void *out, size_t size)
 	put_text(&o, job->path, JOB_PATH_MAX);
 	put_text(&o, job->final_name, JOB_PATH_MAX);
 	put_text(&o, job->error, JOB_TEXT_MAX);
+	if (vouched) {
+		put_ident(&o, &job->voucher);
+		put_text(&o, job->voucher_suffix, NAME_FILE_MAX);
+	}
 	return put_end(&o);
 }
 
-static void get_job_fields(struct in *in, struct job *ret)
+static void get_job_fields(struct in *in, int version, struct job *ret)
 {
 	ret->id = get_u64(in);
 	ret->user = get_u32(in);
@@ -254,6 +271,10 @@ static void get_job_fields(struct in *in, struct job *ret)
 	ret->path = get_text(in, JOB_PATH_MAX);
 	ret->final_name = get_text(in, JOB_PATH_MAX);
 	ret->error = get_text(in, JOB_TEXT_MAX);
+	if (version == JOB_VERSION_PLAIN)
+		return;
+	get_ident(in, &ret->voucher);
+	ret->voucher_suffix = get_text(in, NAME_FILE_MAX);
 }
 
 int record_get_job(const void *data, size_t size, struct job *ret)
@@ -263,7 +284,7 @@ int record_get_job(const void *data, size_t size, struct job *ret)
 	int r = get_head(&in, KIND_JOB, JOB_VERSION);
 	if (r < 0)
 		return r;
-	get_job_fields(&in, &job);
+	get_job_fields(&in, r, &job);
 	r = get_end(&in);
 	if (r == 0 && !job_fits(&job))
 		r = -EBADMSG;

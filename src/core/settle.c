@@ -18,6 +18,29 @@ static enum settle_answer judge_quiet(const struct settle_policy *policy,
 	return SETTLE_WAIT;
 }
 
+/* What matches is whole, however it came. What differs may still be on its way. */
+static enum settle_answer judge_checksum(const struct settle_policy *policy,
+                                         const struct upload *upload, enum writers writers,
+                                         uint64_t now_steady_ms, uint64_t now_wall_ms,
+                                         uint64_t *ret_due_steady_ms)
+{
+	if (upload->checksum == CHECKSUM_NONE || upload->checksum == CHECKSUM_STALE)
+		return SETTLE_CONVENTION;
+	if (writers == WRITERS_SOME) {
+		*ret_due_steady_ms = now_steady_ms + SETTLE_WRITER_POLL_MS;
+		return SETTLE_WRITER;
+	}
+	switch (upload->checksum) {
+	case CHECKSUM_MATCHES: return SETTLE_COMPLETE;
+	case CHECKSUM_DIFFERS:
+		return judge_quiet(policy, upload, now_steady_ms, now_wall_ms, ret_due_steady_ms) ==
+		                       SETTLE_WAIT
+		               ? SETTLE_WAIT
+		               : SETTLE_MISMATCH;
+	default: return SETTLE_CHECK;
+	}
+}
+
 enum settle_answer settle_judge(const struct settle_policy *policy, const struct upload *upload,
                                 enum writers writers, uint64_t now_steady_ms,
                                 uint64_t now_wall_ms, uint64_t *ret_due_steady_ms)
@@ -33,8 +56,10 @@ enum settle_answer settle_judge(const struct settle_policy *policy, const struct
 		if (!announced && !upload->found)
 			return SETTLE_CONVENTION;
 		break;
-	case COMPLETION_MARKER:
 	case COMPLETION_CHECKSUM:
+		return judge_checksum(policy, upload, writers, now_steady_ms, now_wall_ms,
+		                      ret_due_steady_ms);
+	case COMPLETION_MARKER:
 		announced = upload->marker_seen;
 		/* It may have come first, or be left over: the file must be quiet. */
 		if (!announced && !upload->marker_early)

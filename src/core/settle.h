@@ -6,6 +6,15 @@
 
 enum completion { COMPLETION_AUTO, COMPLETION_RENAME, COMPLETION_MARKER, COMPLETION_CHECKSUM };
 
+/* What its checksum says of a file. */
+enum checksum {
+	CHECKSUM_NONE,      /* there is none, or none that can be read */
+	CHECKSUM_UNCHECKED, /* there is one; the file was not read yet */
+	CHECKSUM_MATCHES,
+	CHECKSUM_DIFFERS,
+	CHECKSUM_STALE,     /* differs, and is known to be of an earlier upload of this name */
+};
+
 /* What is known of a file in incoming. */
 struct upload {
 	struct file_ident ident;     /* as last seen */
@@ -13,6 +22,7 @@ struct upload {
 	bool found;                  /* a scan found it: how it came was not seen */
 	bool marker_seen;            /* its marker is there, and came after it */
 	bool marker_early;           /* its marker is older than its last change */
+	enum checksum checksum;
 	uint64_t changed_steady_ms;  /* last change that was seen; 0 = never seen changing */
 };
 
@@ -23,7 +33,9 @@ enum settle_answer {
 	SETTLE_COMPLETE,
 	SETTLE_WAIT,    /* ask again at *ret_due_steady_ms */
 	SETTLE_WRITER,  /* a process has it open for writing; ask again then, or at its next event */
-	SETTLE_CONVENTION, /* waits for its rename or marker: only an event helps */
+	SETTLE_CONVENTION, /* waits for its rename, marker or checksum: only an event helps */
+	SETTLE_CHECK,      /* its content is to be read: ask again with what its checksum says */
+	SETTLE_MISMATCH,   /* complete, and not what its checksum says */
 };
 
 struct settle_policy {

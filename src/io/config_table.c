@@ -38,7 +38,7 @@ static const struct config_choice completion_choices[] = {
 	{"auto", COMPLETION_AUTO, false},
 	{"rename", COMPLETION_RENAME, false},
 	{"marker", COMPLETION_MARKER, false},
-	{"checksum", COMPLETION_CHECKSUM, .not_yet = true},
+	{"checksum", COMPLETION_CHECKSUM, false},
 	{0},
 };
 static const struct config_choice priority_choices[] = {
@@ -117,7 +117,10 @@ const struct config_setting config_settings[] = {
 	 .help = "When an upload is complete. \"auto\": renamed in, or closed by its writer and "
 		 "unchanged for settle_seconds; an aborted transfer can look the same. \"rename\": "
 		 "only by a rename, so a broken transfer is never taken. \"marker\": when a file "
-		 "of its name plus marker_suffix arrives."},
+		 "of its name plus marker_suffix arrives, which goes along with it to done or failed. "
+		 "\"checksum\": when a file of its name plus .sha256, or another list of this suffix "
+		 "beside or above it, has its SHA-256 as sha256sum writes it, and that is right; an "
+		 "upload that differs goes to failed without being processed."},
 	{SECTION_SPOOL, "settle_seconds", SECONDS, .min = 0, .max = 86400,
 	 USER_FIELD(settle.settle_ms), .preset = "1", .per_user = true,
 	 .help = "How long a closed upload must stay unchanged with \"auto\". More is safer for "

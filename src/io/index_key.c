@@ -116,6 +116,14 @@ size_t ix_entries(const struct job *job, struct entry out[ENTRIES_MAX])
 	return ENTRIES_MAX;
 }
 
+bool ix_entry_is_of(const struct job *job, enum table table, const MDB_val *key)
+{
+	struct entry own;
+	state_entry(job, &own);
+	return own.table == table && own.key.size == key->mv_size &&
+	       memcmp(own.key.bytes, key->mv_data, key->mv_size) == 0;
+}
+
 bool ix_entry_same(const struct entry *a, const struct entry *b)
 {
 	return a->table == b->table && a->key.size == b->key.size &&

@@ -95,6 +95,9 @@ struct entry {
 
 /* The tables in which a job belongs: from here alone. Returns how many. */
 size_t ix_entries(const struct job *job, struct entry out[ENTRIES_MAX]);
+/* Is this the job's entry in the table of its state? A walk goes on from what
+ * the job says: from another it might never end. */
+bool ix_entry_is_of(const struct job *job, enum table table, const MDB_val *key);
 bool ix_entry_same(const struct entry *a, const struct entry *b);
 /* The entry of an ended job in TABLE_PATHS: all before it are of older ones. */
 void ix_ended_value(uint64_t id, unsigned char out[ENTRY_VALUE_MAX]);

@@ -25,7 +25,9 @@ static int look_next_job(struct index *ix, MDB_txn *txn, const struct question *
 	int r = ix_seek(ix, txn, q, &key, &value);
 	if (r == 0)
 		r = ix_entry_id(q->table, &key, &value, &id);
-	return r != 0 ? r : must_exist(ix_get_job(ix, txn, id, &ret->job));
+	if (r == 0)
+		r = must_exist(ix_get_job(ix, txn, id, &ret->job));
+	return r == 0 && !ix_entry_is_of(&ret->job, q->table, &key) ? -EBADMSG : r;
 }
 
 /* The last entry of a path, or the last one of an ended job before q->before_id. */

@@ -103,7 +103,7 @@ int runner_sync(int job_dirfd, const char *name, uint64_t since_ms)
 	int r = fd_permit(job_dirfd);
 	if (r == 0 && fstat(job_dirfd, &st) < 0)
 		r = -errno;
-	if (r < 0)
+	if (r != 0)
 		return r;
 	const struct syncing s = {.name = name, .since_ms = since_ms, .dev = st.st_dev};
 	r = sync_directory(&s, job_dirfd, 0);

@@ -138,6 +138,10 @@ struct tree_finish {
 	enum place to;         /* PLACE_DONE or PLACE_FAILED */
 	bool keep_log, keep_output;
 	const char *reason;    /* or NULL */
+	/* Taken along from incoming where it is still the same; what lies in the
+	 * private directory already always is. */
+	const struct file_ident *voucher;
+	const char *voucher_suffix; /* or NULL */
 	/* The name that the index has. Where the file gets another one, or is no
 	 * more, its empty private directory stays for tree_drop_job(), so that a
 	 * crash before the index knows is made good. NULL: it always goes. */
@@ -149,6 +153,13 @@ int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
  * has ended. */
 int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
                    enum place from, const char *name);
+/* The job's marker or checksum (`voucher`, where it has a suffix) follows it
+ * into its private directory: from incoming, `name` its path, or from the
+ * neighbourhood of the final file `name`. What has been put in its place since
+ * stays. 0 also when there is nothing to take. tree_finish() puts it beside the
+ * final file, under the final name plus the suffix. */
+int tree_take_voucher(struct tree *t, const char *user, const struct job *job, enum place from,
+                      const char *name);
 /* Retention: removes a final file and what is beside it. 0 also when it was
  * gone. */
 int tree_purge(struct tree *t, const char *user, enum place from, const char *name);

@@ -30,7 +30,7 @@ bool tree_is_certainly_ours(const char *name)
 {
 	return strcmp(name, NAME_RESULT) == 0 || strcmp(name, NAME_RESULT ".new") == 0 ||
 	       strcmp(name, NAME_CANCEL) == 0 || strcmp(name, NAME_CANCEL ".new") == 0 ||
-	       strncmp(name, ASIDE, sizeof ASIDE - 1) == 0;
+	       strncmp(name, ASIDE, sizeof ASIDE - 1) == 0 || tree_voucher_suffix(name) != NULL;
 }
 
 /* Uploads keep their owner in done and failed; what is ours belongs to whom

@@ -28,6 +28,7 @@ struct ending {
 	bool has_file;    /* under its own name; a directory is none */
 	char *elsewhere;  /* the upload under a name that its handler gave it, or NULL */
 	bool log, output, result;
+	char *voucher;    /* its name here, or NULL */
 	bool more;        /* what the handler left in its working directory */
 	bool stuck;       /* something could not be kept: nothing is removed */
 };
@@ -83,6 +84,8 @@ static int note_entry(void *ctx, const char *name, uint64_t ino)
 		e->output = true;
 	else if (strcmp(name, NAME_RESULT) == 0)
 		e->result = true;
+	else if (e->voucher == NULL && tree_voucher_suffix(name) != NULL)
+		return (e->voucher = strdup(name)) == NULL ? -ENOMEM : 0;
 	else if (!tree_is_certainly_ours(name))
 		e->more = true;
 	return 0;
@@ -199,6 +202,7 @@ static int move_file(struct ending *e, char **ret_name)
 		.id = f->id,
 		.log = e->log && (f->keep_log || f->reason != NULL),
 		.output = f->keep_output && (e->output || e->more),
+		.voucher_suffix = e->voucher == NULL ? NULL : tree_voucher_suffix(e->voucher),
 	};
 	if (!e->has_file) {
 		struct stat st;
@@ -305,11 +309,21 @@ static void keep_output(struct ending *e, const char *final)
 	}
 }
 
+static void keep_voucher(struct ending *e, const char *final)
+{
+	int r = keep_beside(e, e->voucher, final, tree_voucher_suffix(e->voucher));
+	e->stuck |= r < 0;
+	if (r < 0)
+		warn(e->f, "its marker or checksum could not be kept beside it", r);
+}
+
 static int sweep_entry(void *ctx, const char *name, uint64_t ino)
 {
 	const struct ending *e = ctx;
 	struct stat st;
 	(void)ino;
+	if (tree_voucher_suffix(name) != NULL)
+		return 0;
 	/* With what is kept gone, a stranger is not ours to remove. */
 	if (e->f->keep_output && !tree_is_ours(name, e->base))
 		return 0;
@@ -347,12 +361,15 @@ static void end_private(struct ending *e, const char *final)
 {
 	bool want_log = e->log && (e->f->keep_log || e->f->reason != NULL);
 	bool want_output = e->f->keep_output && (e->output || e->more);
-	char *rest = want_log || want_output ? name_of_rest(e, final) : NULL;
+	bool want_any = want_log || want_output || e->voucher != NULL;
+	char *rest = want_any ? name_of_rest(e, final) : NULL;
+	if (e->voucher != NULL && rest != NULL)
+		keep_voucher(e, rest);
 	if (want_log && rest != NULL)
 		keep_log(e, rest);
 	if (want_output && rest != NULL)
 		keep_output(e, rest);
-	if ((want_log || want_output) && rest == NULL)
+	if (want_any && rest == NULL)
 		e->stuck = true;
 	free(rest);
 	if (e->result && !e->stuck)
@@ -406,6 +423,7 @@ static int bring_from_output(struct ending *e)
 	if (r == 0 && inner.elsewhere != NULL)
 		e->has_file = fstatat(e->fd, e->base, &e->file, AT_SYMLINK_NOFOLLOW) == 0;
 	free(inner.elsewhere);
+	free(inner.voucher);
 	fd_close(inner.fd);
 	return r;
 }
@@ -445,8 +463,13 @@ static int finish_processing(struct tree *t, const struct tree_finish *f, char *
 	e.fd = tree_open_private(t, f->user, f->id);
 	if (e.fd == -ENOENT)
 		return find_moved(t, f, ret_name);
+	/* A crash may have come between the file and it. */
+	int bring = e.fd < 0 ? 0 : tree_bring_voucher(t, f, e.fd);
+	if (bring < 0)
+		warn(f, "its marker or checksum stays in incoming", bring);
 	int r = e.fd < 0 ? e.fd : finish_private(&e, ret_name);
 	free(e.elsewhere);
+	free(e.voucher);
 	fd_close(e.fd);
 	return r;
 }

@@ -371,6 +371,30 @@ static int remove_file(void *ctx, const char *name, uint64_t ino)
 	return unlinkat(d->dirfd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+/* Never lost: without its upload it is for failed. */
+struct rescue {
+	struct tree *t;
+	const char *user, *path;
+	uint64_t id;
+	int dirfd;
+};
+
+static int rescue_voucher(void *ctx, const char *name, uint64_t ino)
+{
+	const struct rescue *s = ctx;
+	const char *suffix = tree_voucher_suffix(name);
+	(void)ino;
+	if (suffix == NULL)
+		return 0;
+	char *kept = NULL, *wanted = tree_beside(s->path[0] == '\0' ? "unknown" : s->path, suffix);
+	int r = wanted == NULL ? -ENOMEM
+	                       : tree_rename_final(s->t, s->user, PLACE_FAILED, s->dirfd, name, wanted,
+	                                           s->id, &kept);
+	free(wanted);
+	free(kept);
+	return r;
+}
+
 int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *path)
 {
 	char name[32];
@@ -380,6 +404,9 @@ int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *pat
 		return d.dirfd == -ENOENT ? 0 : d.dirfd;
 	int fd = tree_open_place(t, user, PLACE_PROCESSING);
 	int r = fd < 0 ? fd : tree_walk(d.dirfd, check_ours, &d);
+	struct rescue rescue = {.t = t, .user = user, .path = path, .id = id, .dirfd = d.dirfd};
+	if (r == 0)
+		r = tree_walk(d.dirfd, rescue_voucher, &rescue);
 	if (r == 0)
 		r = tree_walk(d.dirfd, remove_output, &d);
 	if (r == 0)

@@ -86,7 +86,9 @@ static int try_name(int placefd, const struct tree_move *m, const char *name, un
 	if (strcmp(base, TREE_OUTPUT_MARK) == 0)
 		r = -EEXIST; /* would turn the directory into an output of ours */
 	else if (n < BESIDE_TRIES && ((m->log && is_taken(dirfd, base, ".log")) ||
-	                              (m->output && is_taken(dirfd, base, ".output"))))
+	                              (m->output && is_taken(dirfd, base, ".output")) ||
+	                              (m->voucher_suffix != NULL &&
+	                               is_taken(dirfd, base, m->voucher_suffix))))
 		r = -EEXIST;
 	else
 		r = tree_rename(m->dirfd, m->name, dirfd, base);

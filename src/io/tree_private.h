@@ -53,6 +53,7 @@ struct tree_move {
 	const char *path;
 	uint64_t id;
 	bool log, output;
+	const char *voucher_suffix; /* or NULL */
 };
 int tree_move_final(struct tree *t, const char *user, enum place to, const struct tree_move *m,
                     char **ret_name);
@@ -100,6 +101,14 @@ int tree_judge_output(int dirfd, const char *name);
 bool tree_is_ours(const char *name, const char *base);
 /* Whatever the upload is called? */
 bool tree_is_certainly_ours(const char *name);
+/* The suffix of a voucher in a private directory, or NULL where this is none. It
+ * is kept like an upload: moved, never removed before its time. */
+const char *tree_voucher_suffix(const char *name);
+/* Takes the voucher of `f` from incoming, where it still is, into the private
+ * directory. */
+int tree_bring_voucher(struct tree *t, const struct tree_finish *f, int privfd);
+/* Removes the voucher beside a final file, where it is the job's. */
+int tree_purge_voucher(struct tree *t, const char *user, const struct job *job, const char *final);
 /* Walks a directory in one go, whatever `each` does to it. "." and ".." are
  * left out. A nonzero return of `each` ends the walk and is returned. */
 int tree_walk(int dirfd, int (*each)(void *ctx, const char *name, uint64_t ino), void *ctx);

@@ -181,6 +181,8 @@ int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 	char *own = NULL;
 	int r = tree_search_final(t, user, job->place, name, job->id, &job->ident, &own);
 	if (r == 0)
+		r = tree_purge_voucher(t, user, job, own);
+	if (r == 0)
 		r = tree_purge(t, user, job->place, own);
 	else if (r == -ENOENT)
 		r = is_name_taken(t, user, job->place, name) ? 0

@@ -3,6 +3,8 @@
 #include "base/fd.h"
 #include "base/human.h"
 #include "core/name.h"
+#include "core/sums.h"
+#include "io/digest.h"
 #include "spoolctl/progress.h"
 
 #include <errno.h>
@@ -10,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -111,6 +114,56 @@ static int put_marker(const struct submit *s, const char *name, char **ret_why)
 	           strerror(-r));
 }
 
+/* Of what was to be sent, where that can be read again; else of what arrived. */
+static int compute(const struct submit *s, int source, const char *name, uint8_t *ret_sum)
+{
+	bool again = lseek(source, 0, SEEK_SET) == 0;
+	int fd = again ? source : tree_open_upload(s->tree, s->user, name);
+	int r = fd < 0 ? fd : digest_whole(fd, ret_sum);
+	if (!again)
+		fd_close(fd);
+	return r;
+}
+
+/* A file with the checksum in it, which has no name. */
+static int write_checksum(const char *name, const uint8_t *sum)
+{
+	char hex[SUMS_HEX], *line = NULL;
+	sums_hex(sum, hex);
+	/* Where it would have to be escaped, the digits do. */
+	bool plain = strpbrk(name, "\\\n\r") == NULL;
+	int n = asprintf(&line, "%s%s%s\n", hex, plain ? "  " : "", plain ? name : "");
+	int fd = n < 0 ? -ENOMEM : memfd_create("checksum", MFD_CLOEXEC);
+	int r = fd == -1 ? -errno : fd < 0 ? fd : fd_write_all(fd, line, (size_t)n);
+	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
+		r = -errno;
+	free(line);
+	if (r < 0 && fd >= 0)
+		fd_close(fd);
+	return r < 0 ? r : fd;
+}
+
+/* Where uploads are told to be complete by their checksum, it comes along. */
+static int put_checksum(const struct submit *s, int source, const char *name, char **ret_why)
+{
+	uint8_t sum[DIGEST_SIZE];
+	char *path = NULL;
+	if (config_user(s->ctl->config, s->user)->settle.completion != COMPLETION_CHECKSUM ||
+	    sums_is_name(name))
+		return 0;
+	int r = compute(s, source, name, sum);
+	int fd = r < 0 ? r : write_checksum(name, sum);
+	ctl_need(asprintf(&path, "%s" SUMS_SUFFIX, name) < 0 ? NULL : path);
+	r = fd < 0 ? fd : tree_submit(s->tree, s->user, fd, path, NULL, NULL);
+	if (fd >= 0)
+		fd_close(fd);
+	free(path);
+	if (r == 0)
+		return 0;
+	return why(ret_why, "it is in incoming of %s, but its checksum could not be put beside it: %s",
+	           s->user, strerror(-r));
+}
+
 int submit_file(const struct submit *s, char **ret_name, char **ret_why)
 {
 	struct copy_progress progress;
@@ -127,11 +180,13 @@ int submit_file(const struct submit *s, char **ret_name, char **ret_why)
 	copy_progress_begin(&progress, s->ctl, escaped, size);
 	int r = tree_submit(s->tree, s->user, fd, name, copy_progress_each, &progress);
 	progress_end(s->ctl);
-	fd_close(fd);
 	free(escaped);
 	if (r < 0)
-		return say_failed(s, r, ret_why);
-	if (put_marker(s, name, ret_why) < 0)
+		r = say_failed(s, r, ret_why);
+	else
+		r = put_checksum(s, fd, name, ret_why);
+	fd_close(fd);
+	if (r < 0 || put_marker(s, name, ret_why) < 0)
 		return -1;
 	*ret_name = ctl_need(strdup(name));
 	return 0;

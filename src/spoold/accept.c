@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "core/name.h"
 #include "spoold/daemon.h"
+#include "spoold/result.h"
+#include "spoold/voucher.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -74,9 +76,34 @@ static int new_job(struct daemon *d, const struct upload_entry *e, struct job *j
 	job->accepted_ms = d->wall_ms;
 	job->exit_code = EXIT_CODE_NONE;
 	job->records = RECORDS_NONE;
+	job->voucher = e->voucher;
+	r = e->voucher.ino == 0 || !e->voucher_own
+	            ? 0
+	            : job_set_text(&job->voucher_suffix, voucher_suffix(e->user));
+	if (r < 0)
+		return r;
 	/* The whole of it: texts are cut, a path that was cut leads nowhere. */
 	job->path = strdup(e->path);
 	return job->path == NULL ? -ENOMEM : 0;
+}
+
+/* Its content is not what its checksum says: a job that ends without a run. */
+static int fail_unread(struct daemon *d, const struct upload_entry *e, struct job *job)
+{
+	job_step(job, JOB_EV_CLAIM);
+	job_step(job, JOB_EV_FAIL);
+	job->place = PLACE_FAILED;
+	job->finished_ms = d->wall_ms;
+	int r = job_set_text(&job->error, e->check->mismatch);
+	if (r < 0 || e->user->settings->on_final_failure == FINAL_FAILURE_CONTINUE)
+		return r;
+	return index_put_user_held(d->index, e->user->name, true,
+	                           "a job failed for good (on_final_failure: hold)");
+}
+
+static bool is_mismatch(const struct upload_entry *e)
+{
+	return e->check != NULL && e->check->mismatch != NULL;
 }
 
 static int accept_apply(struct daemon *d, struct change *c)
@@ -92,6 +119,8 @@ static int accept_apply(struct daemon *d, struct change *c)
 	if (r < 0 || accepted)
 		return r;
 	r = new_job(d, e, &a->job);
+	if (r == 0 && is_mismatch(e))
+		r = fail_unread(d, e, &a->job);
 	if (r == 0)
 		r = index_put_job(d->index, &a->job);
 	user_touch(d, e->user);
@@ -108,6 +137,11 @@ static void accept_finish(struct daemon *d, struct change *c, int error)
 		         (unsigned long long)a->job.id, shown == NULL ? "?" : shown);
 		free(shown);
 		request_accepted(d, a->entry->user, &a->job);
+		if (a->job.state == JOB_FAILED) {
+			log_warning("user %s: job %llu failed: %s", a->entry->user->name,
+			            (unsigned long long)a->job.id, a->job.error);
+			result_ended(d, a->entry->user, &a->job, PLACE_INCOMING);
+		}
 	}
 	bool touched = a->entry->touched, renamed = a->entry->renamed;
 	struct user *u = a->entry->user;
@@ -140,7 +174,7 @@ void accept_ready(struct daemon *d, struct upload_entry *e)
 	d->intake.ready_n++;
 }
 
-static void note_error(struct upload_entry *e, int error)
+void accept_note_error(struct upload_entry *e, int error)
 {
 	if (error != 0 && error != -ENOENT && error != -EAGAIN && e->error != error) {
 		char *shown = escape_str(e->path);
@@ -190,7 +224,7 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 		int file = e->gone ? -ENOENT : tree_open_upload(d->tree, e->user->name, e->path);
 		int dir = file < 0 ? file : tree_open_incoming(d->tree, e->user->name, e->path);
 		int unsafe = file < 0 ? 0 : tree_is_unsafe(file, &e->look.ident);
-		note_error(e, dir < 0 ? dir : 0);
+		accept_note_error(e, dir < 0 ? dir : 0);
 		if (unsafe < 0)
 			note_unsafe(d, e, unsafe);
 		e->unsafe_marked = unsafe < 0;
@@ -286,7 +320,7 @@ static void note_sync_errors(struct daemon *d, struct sync_batch *batch)
 			note_unsafe(d, e, file);
 			accept_mark_unsafe(d, e);
 		} else if (file < 0 || dir < 0) {
-			note_error(e, file < 0 ? file : dir);
+			accept_note_error(e, file < 0 ? file : dir);
 		}
 	}
 }
@@ -393,45 +427,4 @@ void accept_gone(struct daemon *d, struct user *u, const struct job *job, const 
 	dep->job = job->id;
 	dep->why = why;
 	turn_add(d, &dep->change);
-}
-
-/* "x.csv.done" → "x.csv" where the completion rule is "marker". */
-static bool marked_name(const struct user *u, const char *path, char *out, size_t size)
-{
-	const char *suffix = u->settings->marker_suffix;
-	size_t n = strlen(path), m = strlen(suffix);
-	if (u->settings->settle.completion != COMPLETION_MARKER || m == 0 || n <= m ||
-	    n - m >= size || strcmp(path + n - m, suffix) != 0)
-		return false;
-	memcpy(out, path, n - m);
-	out[n - m] = '\0';
-	return name_base(out)[0] != '\0';
-}
-
-bool accept_is_marker(struct daemon *d, struct user *u, const char *path)
-{
-	char marked[JOB_PATH_MAX + 1];
-	if (!marked_name(u, path, marked, sizeof marked))
-		return false;
-	struct upload_entry *e = upload_find(u, marked);
-	if (e == NULL || e->state == UPLOAD_ARRIVING)
-		intake_look(d, u, marked, WATCH_RENAMED_IN);
-	return true;
-}
-
-void accept_find_marker(struct daemon *d, const struct user *u, const char *path,
-                        struct upload *upload)
-{
-	char name[JOB_PATH_MAX + 1];
-	struct file_ident marker;
-	enum entry_kind kind;
-	upload->marker_seen = upload->marker_early = false;
-	if (u->settings->settle.completion != COMPLETION_MARKER)
-		return;
-	int n = snprintf(name, sizeof name, "%s%s", path, u->settings->marker_suffix);
-	if (n < 0 || (size_t)n >= sizeof name ||
-	    tree_look(d->tree, u->name, name, &marker, &kind) < 0 || kind != ENTRY_FILE)
-		return;
-	upload->marker_seen = marker.ctime_ns >= upload->ident.ctime_ns;
-	upload->marker_early = !upload->marker_seen;
 }

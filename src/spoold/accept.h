@@ -16,9 +16,5 @@ void accept_mark_unsafe(struct daemon *d, struct upload_entry *e);
 /* A pending or held job whose file is gone or replaced: adds the change. */
 void accept_gone(struct daemon *d, struct user *u, const struct job *job, const char *why);
 
-/* Completion "marker": is this name the marker of another one (then that one
- * is looked at)? */
-bool accept_is_marker(struct daemon *d, struct user *u, const char *path);
-/* Looks for the upload's marker and notes it in `upload`. */
-void accept_find_marker(struct daemon *d, const struct user *u, const char *path,
-                        struct upload *upload);
+/* An upload cannot be read or made durable: said once. 0: it can. */
+void accept_note_error(struct upload_entry *e, int error);

@@ -9,11 +9,13 @@
 #include "core/sched.h"
 #include "io/config.h"
 #include "io/control.h"
+#include "io/digest.h"
 #include "io/index.h"
 #include "io/pool.h"
 #include "io/sync.h"
 #include "io/tree.h"
 #include "io/watch.h"
+#include "spoold/check.h"
 #include "spoold/dispatch.h"
 #include "spoold/intake.h"
 #include "spoold/recover.h"
@@ -32,6 +34,7 @@ struct daemon {
 	struct index *index;
 	struct watch *watch;   /* NULL: everything is polled */
 	struct sync *sync;
+	struct digest *digest;
 	struct pool *pool;
 	struct control *control; /* NULL with --mode once */
 	struct sched *sched;
@@ -43,6 +46,8 @@ struct daemon {
 	struct users users;
 	struct turn turn;
 	struct intake intake;
+	struct checks checks;
+	uint64_t lists_loaded; /* bytes of all users' lists of checksums in memory */
 	struct scan scan;
 	struct dispatch dispatch;
 	struct retention retention;

@@ -168,6 +168,23 @@ static int take(struct daemon *d, const struct user *u, const struct job *job, c
 	return r;
 }
 
+/* After its file: a crash between the two is made good by the next attempt. */
+static void take_voucher(struct daemon *d, const struct user *u, const struct job *job)
+{
+	int r = tree_take_voucher(d->tree, u->name, job, PLACE_INCOMING, job->path);
+	if (r < 0)
+		log_warning("user %s: the marker or checksum of job %" PRIu64 " stays in incoming: %s",
+		            u->name, job->id, strerror(-r));
+}
+
+static int take_back_from(struct daemon *d, const struct user *u, const struct job *job,
+                          const struct tree_found *found)
+{
+	int r = tree_take_back(d->tree, u->name, job->id, job->path, found->place,
+	                       found->final_name);
+	return r < 0 ? r : tree_take_voucher(d->tree, u->name, job, found->place, found->final_name);
+}
+
 /* A retry whose file could not be brought out of done or failed when it was
  * asked for: now it is its turn. */
 static int take_back(struct daemon *d, const struct user *u, const struct job *job)
@@ -175,8 +192,7 @@ static int take_back(struct daemon *d, const struct user *u, const struct job *j
 	struct tree_found found = {0};
 	int r = tree_find(d->tree, u->name, job, &found);
 	if (r == 0 && (found.place == PLACE_DONE || found.place == PLACE_FAILED))
-		r = tree_take_back(d->tree, u->name, job->id, job->path, found.place,
-		                   found.final_name);
+		r = take_back_from(d, u, job, &found);
 	else if (r == 0)
 		r = -ENOENT;
 	free(found.final_name);
@@ -217,6 +233,8 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	const struct job *job = &claim->job;
 	char *kept = NULL;
 	int r = claim->from == PLACE_INCOMING ? take(d, u, job, &kept) : 0;
+	if (r == 0)
+		take_voucher(d, u, job);
 	if (r < 0) {
 		not_taken(d, u, job, r);
 	} else {
@@ -257,8 +275,7 @@ int dispatch_bring_back(struct daemon *d, const struct user *u, const struct job
 		r = -ENODEV;
 	bool ended = found.place == PLACE_DONE || found.place == PLACE_FAILED;
 	if (r == 0 && ended && !result_is_of_later(d, u, job))
-		r = tree_take_back(d->tree, u->name, job->id, job->path, found.place,
-		                   found.final_name);
+		r = take_back_from(d, u, job, &found);
 	free(found.final_name);
 	return r;
 }

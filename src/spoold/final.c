@@ -148,6 +148,11 @@ static char *reason_text(const struct job *job)
 	int n;
 	if (job->state == JOB_CANCELED)
 		n = asprintf(&text, "This file was not processed to its end: %s.\n", why);
+	else if (job->attempt == 0)
+		n = asprintf(&text,
+		             "This file was not processed: %s.\n"
+		             "To have it processed, upload it again (job %" PRIu64 ").\n",
+		             why, job->id);
 	else
 		n = asprintf(&text,
 		             "This file could not be processed: %s.\n"
@@ -186,6 +191,8 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 		            (h->keep_logs == KEEP_LOGS_FAILED && failed),
 		.keep_output = true,
 		.reason = reason,
+		.voucher = &job->voucher,
+		.voucher_suffix = job->voucher_suffix,
 		.known = known_name(job),
 	};
 	int r = tree_finish(d->tree, &f, &name);

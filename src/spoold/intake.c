@@ -6,6 +6,7 @@
 #include "core/name.h"
 #include "spoold/accept.h"
 #include "spoold/daemon.h"
+#include "spoold/voucher.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -31,6 +32,11 @@ static void track(struct daemon *d, struct user *u, const char *path,
 		        hint == WATCH_RENAMED_IN ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
 	if (e == NULL)
 		return;
+	if (e->state == UPLOAD_CHECKING) {
+		if (kind == ENTRY_FILE && file_ident_same(&e->look.ident, ident))
+			return;
+		check_abandon(d, e);
+	}
 	if (e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
 		/* Looked at once more before it is accepted, or after. */
 		e->touched = true;
@@ -159,7 +165,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 	case KNOWN_ERROR: return false;
 	case KNOWN_NOT: break;
 	}
-	if (accept_is_marker(d, u, path))
+	if (voucher_is(d, u, path))
 		return false;
 	struct upload_entry *e = upload_find(u, path);
 	if (e != NULL && e->unsafe != 0 && file_ident_same(&e->look.ident, ident)) {
@@ -230,19 +236,27 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	if (listed != NULL ||
 	    tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE)
 		return;
-	accept_find_marker(d, u, path, &look);
+	/* Since the walk an event may have made it a job. */
+	if (known_to_index(d, u, path, &look.ident) != KNOWN_NOT)
+		return;
+	struct voucher voucher;
+	voucher_find(d, u, path, NULL, &look, &voucher);
+	voucher_clear(&voucher);
 	uint64_t due = d->steady_ms;
 	enum settle_answer waits_for =
 		settle_judge(&u->settings->settle, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
-	if (waits_for == SETTLE_COMPLETE && backlog_waits(d, u))
+	bool goes_on = waits_for == SETTLE_COMPLETE || waits_for == SETTLE_CHECK;
+	if (goes_on && backlog_waits(d, u)) {
 		waits_for = SETTLE_WAIT;
-	struct upload_entry *e = upload_add(d, u, path, waits_for == SETTLE_COMPLETE ? INTAKE_USER_MAX
-	                                                                      : INTAKE_WAITING_MAX);
+		goes_on = false;
+	}
+	struct upload_entry *e =
+		upload_add(d, u, path, goes_on ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
 	if (e == NULL)
 		return;
 	e->waits_for = waits_for;
 	e->look = look;
-	if (waits_for == SETTLE_COMPLETE) {
+	if (goes_on) {
 		e->from_scan = true;
 		d->scan.feeding++;
 		upload_set_due(d, e, due);
@@ -301,7 +315,7 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		enum known known = known_to_index(d, u, path, &ident);
 		if (known == KNOWN_SAME)
 			forget_known(d, u, path);
-		if (known != KNOWN_NOT || accept_is_marker(d, u, path))
+		if (known != KNOWN_NOT || voucher_is(d, u, path))
 			return;
 	}
 	track(d, u, path, &ident, kind, hint, false);
@@ -357,6 +371,62 @@ void intake_read_hints(struct daemon *d)
 	}
 }
 
+static void set_problem(struct upload_entry *e, char *problem)
+{
+	bool same = problem != NULL && e->problem != NULL && strcmp(problem, e->problem) == 0;
+	if (problem != NULL && !same)
+		log_warning("user %s: an upload waits, its checksum cannot be used: %s", e->user->name,
+		            problem);
+	free(e->problem);
+	e->problem = problem;
+}
+
+/* In words, for whoever reads it in failed. */
+static int note_mismatch(struct upload_entry *e, const struct voucher *v)
+{
+	char expected[SUMS_HEX], found[SUMS_HEX], *shown = escape_str(v->name == NULL ? "" : v->name);
+	sums_hex(v->expected, expected);
+	sums_hex(e->check->found, found);
+	free(e->check->mismatch);
+	int n = asprintf(&e->check->mismatch,
+	                 "its content is not what %s says; expected SHA-256 %s, found %s",
+	                 shown == NULL ? "its checksum" : shown, expected, found);
+	free(shown);
+	if (n < 0)
+		e->check->mismatch = NULL;
+	return n < 0 ? -ENOMEM : 0;
+}
+
+static void take_up(struct daemon *d, struct upload_entry *e, const struct voucher *v)
+{
+	bool mismatch = e->waits_for == SETTLE_MISMATCH;
+	if (mismatch && note_mismatch(e, v) < 0) {
+		upload_again(d, e);
+		return;
+	}
+	if (!mismatch && e->check != NULL) {
+		free(e->check->mismatch);
+		e->check->mismatch = NULL;
+	}
+	e->voucher = v->ident;
+	e->voucher_own = v->own;
+	accept_ready(d, e);
+}
+
+static void follow(struct daemon *d, struct upload_entry *e, const struct voucher *v, uint64_t due)
+{
+	switch (e->waits_for) {
+	case SETTLE_COMPLETE:
+	case SETTLE_MISMATCH: take_up(d, e, v); return;
+	case SETTLE_CHECK: check_begin(d, e); return;
+	case SETTLE_CONVENTION: upload_leave_scan(d, e); return;
+	case SETTLE_WAIT:
+	case SETTLE_WRITER:
+		upload_leave_scan(d, e);
+		upload_set_due(d, e, due);
+	}
+}
+
 /* Judges an upload whose time has come; what it saw goes back into the entry. */
 static void judge(struct daemon *d, struct upload_entry *e)
 {
@@ -378,18 +448,17 @@ static void judge(struct daemon *d, struct upload_entry *e)
 		return;
 	}
 	e->look.ident = ident;
-	accept_find_marker(d, u, e->path, &e->look);
+	struct voucher voucher;
+	voucher_find(d, u, e->path, check_found(e), &e->look, &voucher);
+	set_problem(e, voucher.problem);
+	voucher.problem = NULL;
+	e->voucher_stale = voucher.stale;
 	uint64_t due = 0;
 	e->waits_for = settle_judge(&u->settings->settle, &e->look,
 	                            tree_probe_writer(d->tree, u->name, e->path), d->steady_ms,
 	                            d->wall_ms, &due);
-	if (e->waits_for == SETTLE_COMPLETE) {
-		accept_ready(d, e);
-		return;
-	}
-	upload_leave_scan(d, e);
-	if (e->waits_for != SETTLE_CONVENTION)
-		upload_set_due(d, e, due);
+	follow(d, e, &voucher, due);
+	voucher_clear(&voucher);
 }
 
 void intake_tick(struct daemon *d)
@@ -416,7 +485,7 @@ void intake_tick(struct daemon *d)
 
 bool intake_idle(const struct daemon *d)
 {
-	return accept_idle(d) && uploads_only_wait_for_writers(d);
+	return accept_idle(d) && d->checks.n == 0 && uploads_only_wait_for_writers(d);
 }
 
 uint64_t intake_next(const struct daemon *d)

@@ -111,6 +111,8 @@ static void act(struct daemon *d, struct user *u, const struct job *job, enum re
 	case REMEDY_MOVE_BACK: {
 		int r = tree_take_back(d->tree, u->name, job->id, job->path, found->place,
 		                       found->final_name);
+		if (r == 0)
+			r = tree_take_voucher(d->tree, u->name, job, found->place, found->final_name);
 		if (r < 0)
 			log_error("user %s: job %" PRIu64 " cannot be taken back: %s", u->name, job->id,
 			          strerror(-r));

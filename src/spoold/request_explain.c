@@ -5,6 +5,7 @@
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
+#include "spoold/voucher.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -227,12 +228,39 @@ static bool lacks_rename(const struct user *u, const struct upload_entry *entry)
 	       !entry->look.found;
 }
 
-static void explain_arriving(const struct daemon *d, const struct user *u,
+static bool is_checksum(const struct user *u)
+{
+	return u->settings->settle.completion == COMPLETION_CHECKSUM;
+}
+
+static bool lacks_checksum(const struct user *u, const struct upload_entry *entry)
+{
+	return is_checksum(u) &&
+	       (entry->look.checksum == CHECKSUM_NONE || entry->look.checksum == CHECKSUM_STALE);
+}
+
+static void explain_checksum(const struct upload_entry *entry, struct explanation *e)
+{
+	if (entry->look.checksum == CHECKSUM_STALE)
+		say(e->because, "its checksum is that of an earlier upload of this name, and not right");
+	else if (entry->problem != NULL)
+		say(e->because, "its checksum cannot be used: %s", entry->problem);
+	else
+		say(e->because, "its checksum is missing (completion \"checksum\")");
+	say(e->next, "it becomes a job when a file of its name with \"" SUMS_SUFFIX "\" appended, or a "
+	             "list with its name, arrives: as sha256sum writes it");
+}
+
+static void explain_arriving(struct daemon *d, const struct user *u,
                              const struct upload_entry *entry, struct explanation *e)
 {
 	double settle_s = (double)u->settings->settle.settle_ms / 1000;
 	if (turn_stalled(d)) {
 		explain_stalled(d, e);
+	} else if (entry->state == UPLOAD_CHECKING) {
+		say(e->because, "its checksum is being compared with its content (%u %% read)",
+		    check_percent(d, entry));
+		say(e->next, "it becomes a job when that is right, and goes to failed when not");
 	} else if (entry->state != UPLOAD_ARRIVING) {
 		say(e->because, "it is complete and is being made durable");
 		say(e->next, "it becomes a job in a moment");
@@ -250,10 +278,15 @@ static void explain_arriving(const struct daemon *d, const struct user *u,
 		say(e->because, "a process still has it open for writing");
 		say(e->next, "it becomes a job when that closed it and %g s passed without a change",
 		    settle_s);
+	} else if (lacks_marker(u, entry) && entry->voucher_stale) {
+		say(e->because, "its marker is that of an earlier upload of this name");
+		say(e->next, "it becomes a job when its marker arrives anew");
 	} else if (lacks_marker(u, entry)) {
 		say(e->because, "its marker is missing (completion \"marker\")");
 		say(e->next, "it becomes a job when a file of its name with \"%s\" appended arrives",
 		    u->settings->marker_suffix);
+	} else if (lacks_checksum(u, entry)) {
+		explain_checksum(entry, e);
 	} else if (lacks_rename(u, entry)) {
 		say(e->because, "it did not arrive by a rename (completion \"rename\")");
 		say(e->next, "upload it under an ignored name (.part, say) and rename it");
@@ -289,6 +322,14 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		    entry_kind_problem(kind));
 		say(e.next, "it is left alone; remove it or put a plain file in its place");
 		answer_file(d, a, outside, "refused", &e);
+	} else if (voucher_is_name(u, path)) {
+		say(e.because, "it is a %s (completion \"%s\") and never a job",
+		    is_checksum(u) ? "checksum" : "marker", is_checksum(u) ? "checksum" : "marker");
+		say(e.next, is_checksum(u)
+		                    ? "one that is named after an upload goes along with it to done or "
+		                      "failed; a list for several stays"
+		                    : "it goes along with its upload to done or failed");
+		answer_file(d, a, outside, "ignored", &e);
 	} else if (entry != NULL) {
 		explain_arriving(d, u, entry, &e);
 		answer_file(d, a, outside, "arriving", &e);

@@ -66,6 +66,18 @@ static const char *waits_for(const struct daemon *d, const struct user *u)
 	return NULL;
 }
 
+/* What takes long among what arrives: a large file whose content is read. */
+static json_t *arriving_waits_for(struct daemon *d, const struct user *u)
+{
+	unsigned more;
+	const struct upload_entry *e = check_at_work(u, &more);
+	char *shown = e == NULL ? NULL : escape_str(e->path);
+	json_t *text = shown == NULL ? json_null()
+	                             : json_sprintf("checking %s, %u %%", shown, check_percent(d, e));
+	free(shown);
+	return text;
+}
+
 static json_t *user_status(struct daemon *d, const struct user *u)
 {
 	struct user_row row = {0};
@@ -80,6 +92,7 @@ static json_t *user_status(struct daemon *d, const struct user *u)
 		json_object_set_new(object, "watch", json_string(u->polled ? "poll" : "inotify"));
 		json_object_set_new(object, "arriving",
 		                    json_integer((json_int_t)upload_count_arriving(u)));
+		json_object_set_new(object, "arriving_waits_for", arriving_waits_for(d, u));
 		json_object_set_new(object, "refused", json_integer(u->uploads_refused));
 		const char *waits = row.count[JOB_PENDING] > 0 ? waits_for(d, u) : NULL;
 		json_object_set_new(object, "waits_for",

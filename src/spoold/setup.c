@@ -255,6 +255,14 @@ static int open_sync(struct daemon *d)
 	return r;
 }
 
+static int open_digest(struct daemon *d)
+{
+	int r = digest_new(&d->digest);
+	if (r < 0)
+		log_error("checksums cannot be computed: %s", strerror(-r));
+	return r;
+}
+
 /* Batches of uploads, workers and clients take descriptors. */
 static void raise_file_limit(void)
 {
@@ -286,6 +294,8 @@ int setup_daemon(const struct setup *setup, struct daemon *d)
 	if (r == 0)
 		r = open_sync(d);
 	if (r == 0)
+		r = open_digest(d);
+	if (r == 0)
 		r = open_pool(d);
 	if (r == 0)
 		r = open_watch(d);
@@ -309,6 +319,7 @@ void setup_clear(struct daemon *d)
 	if (d->sync != NULL)
 		sync_free(d->sync);
 	daemon_clear(d);
+	digest_free(d->digest);
 	if (d->control != NULL)
 		control_free(d->control);
 	if (d->watch != NULL)

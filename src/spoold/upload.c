@@ -2,6 +2,7 @@
 
 #include "base/escape.h"
 #include "base/log.h"
+#include "spoold/check.h"
 #include "spoold/daemon.h"
 
 #include <stdlib.h>
@@ -55,11 +56,19 @@ struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *pa
 	return e;
 }
 
+static void entry_free(struct upload_entry *e)
+{
+	check_free(e->check);
+	free(e->problem);
+	free(e);
+}
+
 static void detach(struct daemon *d, struct upload_entry *e)
 {
 	struct user *u = e->user;
 	if (e->gone)
 		return;
+	check_abandon(d, e);
 	heap_remove(&d->intake.due, &e->due);
 	if (e->state == UPLOAD_REFUSED)
 		u->uploads_refused--;
@@ -91,7 +100,7 @@ void upload_release(struct daemon *d, struct upload_entry *e)
 {
 	detach(d, e);
 	upload_leave_scan(d, e);
-	free(e);
+	entry_free(e);
 }
 
 void uploads_clear(struct daemon *d)
@@ -100,7 +109,7 @@ void uploads_clear(struct daemon *d)
 		struct upload_entry *e, *tmp;
 		HASH_ITER(hh, u->uploads, e, tmp) {
 			HASH_DEL(u->uploads, e);
-			free(e);
+			entry_free(e);
 		}
 	}
 	heap_clear(&d->intake.due);
@@ -177,6 +186,11 @@ void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e)
 	if (d->steady_ms > backlog_until(u))
 		u->pause_ms = d->steady_ms + SCAN_PAUSE_MS;
 	put_due(d, e, backlog_until(u) + 1, e->due.key);
+}
+
+bool upload_is_due(const struct daemon *d, const struct upload_entry *e)
+{
+	return e->due.at != 0 && e->due.key >> ORDER_BITS <= d->steady_ms;
 }
 
 struct upload_entry *upload_take_due(struct daemon *d)

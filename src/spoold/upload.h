@@ -12,6 +12,7 @@ struct daemon;
 enum upload_state {
 	UPLOAD_ARRIVING,  /* waits for its due time or an event */
 	UPLOAD_REFUSED,   /* a symlink, a device ...: never a job */
+	UPLOAD_CHECKING,  /* its content is read, see check.h */
 	UPLOAD_SYNCING,   /* complete; being made durable */
 	UPLOAD_ACCEPTING, /* in a change */
 };
@@ -25,7 +26,12 @@ struct upload_entry {
 	uint64_t first_ms;      /* wall */
 	bool gone;              /* dropped while syncing or accepting */
 	bool touched, renamed;  /* a hint came, a rename among them, while syncing or accepting */
-	int error;              /* why it could not be made durable, or 0 */
+	int error;              /* why it could not be read or made durable, or 0 */
+	struct check *check;    /* completion "checksum", once it was read; or NULL */
+	struct file_ident voucher; /* what says that it is complete, once it is; ino 0: nothing */
+	bool voucher_own;       /* it goes along with it */
+	bool voucher_stale;     /* one is there, but of an earlier upload of the name */
+	char *problem;          /* why its checksum says nothing, or NULL */
 	int unsafe;             /* its data did not reach the disk: why, or 0; until it changes */
 	bool unsafe_marked;     /* for the next spoold */
 	int sync_at;            /* place of its file among the descriptors of its batch, or -1 */
@@ -72,6 +78,8 @@ uint64_t upload_count_arriving(const struct user *u);
 /* To be looked at again at this steady time; among those of the same
  * millisecond in the order of the calls. */
 void upload_set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms);
+/* Is it among those that upload_take_due() gives now? */
+bool upload_is_due(const struct daemon *d, const struct upload_entry *e);
 /* The next one that is due, taken out of the order; or NULL. */
 struct upload_entry *upload_take_due(struct daemon *d);
 /* UINT64_MAX: none. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "core/name.h"
 #include "spoold/daemon.h"
+#include "spoold/lists.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -195,6 +196,7 @@ void users_clear(struct daemon *d)
 	HASH_CLEAR(hh_number, d->users.by_number);
 	HASH_ITER(hh, d->users.by_name, u, tmp) {
 		HASH_DEL(d->users.by_name, u);
+		lists_clear(d, u);
 		user_free(u);
 	}
 	heap_clear(&d->users.polls);
@@ -209,6 +211,8 @@ void users_configure(struct daemon *d)
 			continue;
 		user_watch(d, u);
 		user_touch(d, u);
+		/* What waits by another rule of completion is judged by the new one. */
+		scan_want(d, u);
 	}
 }
 

@@ -14,6 +14,8 @@
 
 struct daemon;
 struct upload_entry;
+struct check;
+struct sums_list;
 
 struct user {
 	char *name;
@@ -30,6 +32,10 @@ struct user {
 	bool scanned;            /* once since we know the user: what was there before is known */
 	bool looked_through;     /* the same, and nothing kept us from seeing all of it */
 	struct upload_entry *uploads; /* arriving, by path */
+	struct sums_list *lists;      /* of checksums, in incoming */
+	struct check *checks;         /* uploads whose content is to be read, in order */
+	struct check *check_reading;  /* the one at io/digest */
+	bool check_listed;            /* in checks.users */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
 	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
 	uint64_t pause_ms;       /* what arrived beside a scan is looked at again then; steady */
@@ -40,6 +46,7 @@ struct user {
 	bool in_turn;            /* in users.in_turn */
 	struct user *touched_next, *in_turn_next;
 	struct user *scan_prev, *scan_next;
+	struct user *check_prev, *check_next;
 	UT_hash_handle hh, hh_number;
 };
 

@@ -243,6 +243,9 @@ class Judge:
             if row is None or promise.excused or row["size"] != promise.size:
                 continue  # said already
             wanted = promise.state if promise.final else becomes(promise.name)
+            if row["state"] == "canceled" and re.match("withdrawn|replaced", row["error"] or ""):
+                # A file that is not as it was accepted; in full mode no less a fault.
+                self.lost.add(promise.job)
             if row["state"] != wanted and not promise.steered:
                 self.say_of(promise, f"{promise} ended {row['state']}: {row['error']}",
                             promise.since_ns)

@@ -484,7 +484,7 @@ void ledger_after_cut(void)
 		struct ledger_entry *e = &world->uploads[i];
 		after_cut(i, e);
 	}
-	world->torn |= world->profile.relaxed;
+	world->torn |= world->profile.relaxed || world->index_lost;
 	if (world->torn)
 		find_jobs_again();
 	for (int u = 0; u < world->profile.users; u++)

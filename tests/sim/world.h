@@ -270,7 +270,7 @@ struct world {
 	struct rows committed, durable, draft;
 	bool in_transaction, spoilt, must_reopen, reopened;
 	bool index_lost;        /* attempts and history before do not count */
-	bool torn;              /* relaxed, and the last commits were lost: files are ahead of it */
+	bool torn;              /* a power cut after its loss, or in relaxed mode: they disagree */
 	bool clock_stepped;
 
 	/* The daemon's life. */

@@ -66,9 +66,12 @@ def _dropped_name(place, path, names):
     if path in names:
         return path
     directory, base = os.path.split(path)
-    without_id = re.sub(rb"\.\d+(\.[^.]*)?$", rb"\1", base, count=1)
-    path = os.path.join(directory, without_id)
-    return path if path in names else None
+    # The id stands before the extension; a marker or checksum has one more.
+    for rest in (rb"(\.[^.]*)?$", rb"(\.[^.]*\.[^.]*)$"):
+        path = os.path.join(directory, re.sub(rb"\.\d+" + rest, rb"\1", base, count=1))
+        if path in names:
+            return path
+    return None
 
 
 def _is_ours(place, path):

@@ -4,6 +4,7 @@ from collections import Counter
 import copy
 import functools
 import glob
+import hashlib
 import json
 import os
 import re
@@ -351,6 +352,17 @@ class Spool:
         if how == "mv":
             os.rename(target, path)
         return path
+
+    def drop_by_rule(self, user, name):
+        """An upload that is complete by its user's rule."""
+        rule = self.config.get("users", {}).get(user, {}).get("completion", "auto")
+        data = f"{user} {name}\n".encode()
+        self.drop(user, name, data, how="mv" if rule == "rename" else "cp")
+        if rule == "marker":
+            self.drop(user, name + ".done", b"")
+        if rule == "checksum":
+            digest = hashlib.sha256(data).hexdigest()
+            self.drop(user, name + ".sha256", f"{digest}  {name}\n".encode())
 
     def next_tick(self, path):
         """Waits until the clock of the file system has moved on, so that the

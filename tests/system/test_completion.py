@@ -331,7 +331,7 @@ class WhilePending(SystemTest):
 
 
 class Conventions(SystemTest):
-    """completion: rename, marker, checksum."""
+    """completion: rename, marker (checksum: test_checksum.py)."""
 
     def wait_explained(self, spool, name, pattern):
         """At first it has just changed; then it waits for the convention."""
@@ -362,13 +362,11 @@ class Conventions(SystemTest):
         spool = self.spool({"spool": {"completion": "marker"}})
         spool.drop("alice", "a.csv")
         spool.drop("alice", "b.csv")
-        with open(spool.path("alice", "incoming", "b.csv.done"), "wb"):
-            pass
+        spool.drop("alice", "b.csv.done", b"")
         spool.wait_state("b.csv", "done")
         self.assertIsNone(spool.job("a.csv"))
         self.wait_explained(spool, "a.csv", "marker|a.csv.done")
-        with open(spool.path("alice", "incoming", "a.csv.done"), "wb"):
-            pass
+        spool.drop("alice", "a.csv.done", b"")
         spool.wait_state("a.csv", "done")
         self.assertEqual([j["name"] for j in spool.jobs("alice") if j["name"].endswith(".done")],
                          [], "a marker is no job")
@@ -376,18 +374,9 @@ class Conventions(SystemTest):
     def test_marker_before_its_file(self):
         """The marker may come first; the file must still be whole."""
         spool = self.spool({"spool": {"completion": "marker"}})
-        with open(spool.path("alice", "incoming", "a.csv.done"), "wb"):
-            pass
+        spool.drop("alice", "a.csv.done", b"")
         spool.drop("alice", "a.csv")
         spool.wait_state("a.csv", "done")
-
-    def test_checksum_is_refused(self):
-        """Section 7: what this version cannot do yet is said when it is
-        configured, not when an upload waits for it in vain."""
-        spool = self.spool({"spool": {"completion": "checksum"}}, start=False)
-        result = spool.spoold("--check-config")
-        self.assertEqual(result.code, 1)
-        self.assertSays(r"config\.json:\d+:\d+: spool\.completion: .*checksum.*auto", result.err)
 
     def test_per_user(self):
         """Section 7: completion may differ per user."""

@@ -168,7 +168,7 @@ class Full(DiskTest):
         spool.wait_state("a.csv", "done")
 
     @unittest.skipIf(has_sanitizer(), "it needs the address space")
-    @limit(240)
+    @limit(400)
     def test_index_that_may_not_grow(self):
         """The index grows by itself, and where the system does not let it, it
         says what it lacks and goes on when it may."""
@@ -183,7 +183,8 @@ class Full(DiskTest):
         spool.wait_log(r"index cannot be written: (Cannot allocate|No space)", limit=90)
         self.assertSays("more memory|make room", self.problem(spool))
         resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
-        spool.wait_for(lambda: spool.user()["pending"] == FILES, 90, "all to be pending")
+        spool.wait_for(lambda: spool.user()["pending"] == FILES, 180, "all to be pending")
+        self.assertEqual(spool.user()["canceled"], 0, "each is a job once")
         self.assertIsNone(self.problem(spool))
         self.assertGreater(os.path.getsize(os.path.join(spool.index_path(), "data.mdb")), MAP_FIRST)
 

@@ -130,9 +130,14 @@ class Flood(SystemTest):
     CONFIG = {"spool": {"durability": "relaxed"}, "scheduler_settings": {"interval_minutes": 60},
               "job_processing": {"auto_start_processing": False}}
 
-    def flood(self, spool, files):
+    def flood(self, spool, files, naps=False):
+        """With naps of the daemon, in which a tiny queue overflows for sure."""
         incoming = spool.path("alice")
         for n in range(files):
+            if naps and n % 500 == 0:
+                spool.daemon.send_signal(subprocess.signal.SIGSTOP)
+            elif naps and n % 500 == 200:
+                spool.daemon.send_signal(subprocess.signal.SIGCONT)
             fd = os.open(os.path.join(incoming, f"{n:05}.csv"), os.O_WRONLY | os.O_CREAT)
             os.write(fd, b"x")
             os.close(fd)
@@ -180,8 +185,8 @@ class Flood(SystemTest):
         finally:
             with open(QUEUE, "w") as file:
                 file.write(before)
-        self.flood(spool, 4000)
-        self.judge(spool, 4000, 20)
+        self.flood(spool, 4000, naps=True)
+        self.judge(spool, 4000, 200)
 
 
 class Paths(SystemTest):

@@ -132,3 +132,15 @@ Test(name, ours_never_collide_with_the_upload)
 	cr_expect_str_eq(name_log("x.csv"), "log");
 	cr_expect_str_eq(name_output("x.csv"), "output");
 }
+
+Test(name, what_lies_in_an_ignored_directory_is_ignored)
+{
+	static const char *const patterns[] = {".*", "*.part", NULL};
+	cr_assert(name_path_matches(".x", patterns));
+	cr_assert(name_path_matches("a/.x", patterns));
+	cr_assert(name_path_matches(".rsync-partial/x.csv", patterns));
+	cr_assert(name_path_matches("a/b.part/c/x.csv", patterns));
+	cr_assert_not(name_path_matches("a/b/x.csv", patterns));
+	cr_assert_not(name_path_matches("a.b/x.csv", patterns));
+	cr_assert_not(name_path_matches(".x", NULL));
+}

@@ -223,9 +223,53 @@ Test(settle, marker_waits_for_the_marker_and_for_nothing_else_but_writers)
 	expect_by_marker(&by[COMPLETION_MARKER]);
 }
 
-Test(settle, checksum_waits_for_its_file_and_for_nothing_else_but_writers)
+/* checksum: "<name>.sha256 arrives and matches" */
+
+Test(settle, checksum_waits_for_its_checksum_whatever_else_happened)
 {
-	expect_by_marker(&by[COMPLETION_CHECKSUM]);
+	struct upload upload = found(90000);
+	upload.renamed_in = upload.marker_seen = true;
+	static const enum checksum nothing_said[] = {CHECKSUM_NONE, CHECKSUM_STALE};
+	for (size_t i = 0; i < 2; i++) {
+		upload.checksum = nothing_said[i];
+		for (int writers = WRITERS_NONE; writers <= WRITERS_UNKNOWN; writers++)
+			expect(&by[COMPLETION_CHECKSUM], upload, (enum writers)writers, SETTLE_CONVENTION,
+			       untouched);
+	}
+}
+
+Test(settle, checksum_is_compared_when_nobody_writes)
+{
+	struct upload upload = seen_changing(0);
+	upload.checksum = CHECKSUM_UNCHECKED;
+	expect(&by[COMPLETION_CHECKSUM], upload, WRITERS_NONE, SETTLE_CHECK, untouched);
+	expect(&by[COMPLETION_CHECKSUM], upload, WRITERS_UNKNOWN, SETTLE_CHECK, untouched);
+	for (int said = CHECKSUM_UNCHECKED; said <= CHECKSUM_DIFFERS; said++) {
+		upload.checksum = (enum checksum)said;
+		expect(&by[COMPLETION_CHECKSUM], upload, WRITERS_SOME, SETTLE_WRITER,
+		       steady_ms + SETTLE_WRITER_POLL_MS);
+	}
+}
+
+Test(settle, checksum_takes_what_matches_at_once)
+{
+	struct upload upload = seen_changing(0);
+	upload.checksum = CHECKSUM_MATCHES;
+	expect(&by[COMPLETION_CHECKSUM], upload, WRITERS_NONE, SETTLE_COMPLETE, untouched);
+}
+
+/* It may still be on its way, closed for a moment. */
+Test(settle, checksum_fails_what_differs_only_when_it_is_quiet)
+{
+	struct upload upload = seen_changing(10);
+	upload.checksum = CHECKSUM_DIFFERS;
+	expect(&by[COMPLETION_CHECKSUM], upload, WRITERS_NONE, SETTLE_WAIT, steady_ms + 990);
+	upload = seen_changing(1000);
+	upload.checksum = CHECKSUM_DIFFERS;
+	expect(&by[COMPLETION_CHECKSUM], upload, WRITERS_NONE, SETTLE_MISMATCH, untouched);
+	upload = found(1000);
+	upload.checksum = CHECKSUM_DIFFERS;
+	expect(&by[COMPLETION_CHECKSUM], upload, WRITERS_UNKNOWN, SETTLE_MISMATCH, untouched);
 }
 
 Test(settle, auto_ignores_markers)

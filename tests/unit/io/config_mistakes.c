@@ -75,7 +75,7 @@ Test(config_mistakes, words_and_texts)
 	expect_refused("scheduler_settings", "retry_failed_jobs", "\"true\"",
 	               "expected true or false, got \"true\" in quotes: write it without them");
 	expect_refused("spool", "completion", "\"renam\"",
-	               "expected \"auto\", \"rename\" or \"marker\", got \"renam\"; did you mean "
+	               "expected \"auto\", \"rename\", \"marker\" or \"checksum\", got \"renam\"; did you mean "
 	               "\"rename\"?");
 	expect_refused("spool", "durability", "\"none of the two\"",
 	               "expected \"full\" or \"relaxed\", got \"none of the two\"");
@@ -109,15 +109,6 @@ Test(config_mistakes, elements_of_lists)
 	             "1 to 255, got 0");
 	expect_refused("handler", "permanent_exit_codes", "65",
 	               "expected a list of exit codes from 1 to 255, like [65], got 65");
-}
-
-Test(config_mistakes, values_of_the_contract_that_are_not_built_yet)
-{
-	expect_refused("spool", "completion", "\"checksum\"",
-	               "\"checksum\" is planned, but this version of spoold cannot do it yet: use "
-	               "\"auto\", \"rename\" or \"marker\"");
-	cr_expect_eq(parse(&place, "{\"users\": {\"alice\": {\"completion\": \"checksum\"}}}"),
-	             -EINVAL);
 }
 
 Test(config_mistakes, a_stream_command_for_one_file)

@@ -379,6 +379,37 @@ Test(index_damage, a_read_of_damage_is_an_error_not_an_end)
 	index_close(ix);
 }
 
+/* Bytes may rot under the mark that the file was closed well. */
+Test(index_damage, a_walk_of_damage_comes_to_an_end)
+{
+	struct job job, found;
+	write_data(whole.bytes, whole.size);
+	struct index *ix = test_open(place.dir, (struct index_options){.relaxed = true});
+	cr_assert_eq(index_get_job(ix, 5, &job), 0);
+	cr_assert_eq(job.state, JOB_CANCELED);
+	unsigned char record[RECORD_MAX];
+	struct key key = {0};
+	/* The record says a later time than the table: a walk back would stay there. */
+	job.finished_ms++;
+	ssize_t size = record_put_job(&job, record, sizeof record);
+	cr_assert_gt(size, 0);
+	key_u64(&key, 5);
+	test_begin(ix);
+	cr_assert_eq(ix_put(ix, TABLE_JOBS, &key, ix_val(record, (size_t)size), 0), 0);
+	test_commit(ix);
+	int r, steps = 0;
+	uint64_t ms = UINT64_MAX, id = UINT64_MAX;
+	while ((r = index_prev_final(ix, job.user, JOB_CANCELED, ms, id, &found)) == 0 && ++steps < 1000) {
+		ms = found.finished_ms;
+		id = found.id;
+		job_clear(&found);
+	}
+	cr_assert_eq(r, -EBADMSG);
+	cr_assert(index_is_damaged(ix));
+	job_clear(&job);
+	index_close(ix);
+}
+
 /* A write that failed half way must not be committed. */
 Test(index_damage, a_spoilt_transaction_is_not_committed)
 {

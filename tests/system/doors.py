@@ -1,0 +1,506 @@
+"""Doors: real servers on 127.0.0.1, and the real clients that come through them.
+
+A server is started by the test, in its own directory, on a port of its own, and
+ended with it. Configurations are the ones of packaging/examples, with the paths
+of the test in the place of theirs."""
+
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+import procs
+from handlers import GATE
+from spool import REPO, slowness
+
+EXAMPLES = os.path.join(REPO, "packaging", "examples")
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def program(name):
+    """Its path; a test that needs it is skipped with the reason where it is not there."""
+    path = shutil.which(name, path=PATH)
+    if path is None:
+        raise unittest.SkipTest(f"{name} is not installed: make test-deps")
+    return path
+
+
+def example(name, spool, skip_to=""):
+    """An example of ours, with the root of this spool in it."""
+    with open(os.path.join(EXAMPLES, name)) as file:
+        text = file.read()
+    assert "/srv/spool" in text, name
+    return text[text.index(skip_to):].replace("/srv/spool", spool.root)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def descendants(pid):
+    found, look = [], [pid]
+    while look:
+        more = procs.children(look.pop())
+        found += more
+        look += more
+    return found
+
+
+class Server:
+    """A server process; `test` ends it."""
+
+    def __init__(self, test, spool, argv, port, **options):
+        self.spool = spool
+        self.port = port
+        self.log_path = os.path.join(spool.base, f"server-{port}.log")
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=spool.base,
+                start_new_session=True, **options)
+        test.addCleanup(self.end)
+        self.wait_listening()
+
+    def wait_listening(self):
+        deadline = time.monotonic() + 60 * slowness()
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+                    return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"the server did not start: {self.log()}") from None
+                time.sleep(0.05)
+
+    def log(self):
+        with open(self.log_path, errors="replace") as file:
+            return file.read()[-2000:]
+
+    def sessions(self):
+        return descendants(self.process.pid)
+
+    def kill_sessions(self):
+        """As a crash of the server would: no handler, no clean-up, all at once."""
+        pids = self.sessions()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+
+    def end(self):
+        pids = [self.process.pid, *self.sessions()]
+        self.process.terminate()
+        try:
+            self.process.wait(10 * slowness())
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pid in pids[1:]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+FIRST_UID = 47011
+ACCOUNTS = """set -e
+mount --make-rprivate /
+for file in passwd group shadow; do mount --bind {dir}/$file /etc/$file; done
+exec "$@"
+"""
+
+
+def with_accounts(spool, users, password="*"):
+    """Before a command: it runs where these accounts exist, in the group
+    "uploaders". Nothing else of the machine sees them."""
+    directory = os.path.join(spool.base, "accounts")
+    os.mkdir(directory, 0o755)
+    more = {"passwd": "", "group": f"uploaders:x:47000:{','.join(users)}\n", "shadow": ""}
+    for number, user in enumerate(users):
+        uid = FIRST_UID + number
+        more["passwd"] += f"{user}:x:{uid}:{uid}::/:/bin/sh\n"
+        more["group"] += f"{user}:x:{uid}:\n"
+        more["shadow"] += f"{user}:{password}:19000:0:99999:7:::\n"
+    for name, text in more.items():
+        with open(f"/etc/{name}") as file:
+            text = file.read() + text
+        with open(os.path.join(directory, name), "w") as file:
+            os.fchmod(file.fileno(), 0o600 if name == "shadow" else 0o644)
+            file.write(text)
+    return [program("unshare"), "--mount", "sh", "-c", ACCOUNTS.format(dir=directory), "sh"]
+
+
+def may_unshare():
+    return subprocess.run(["unshare", "--mount", "true"], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+class Throttle:
+    """A slow line to a server, for clients that have no limit of their own."""
+
+    def __init__(self, test, port):
+        self.to = port
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
+        self.port = self.listener.getsockname()[1]
+        self.sockets = [self.listener]
+        test.addCleanup(self.end)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+                server = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                return
+            self.sockets += [client, server]
+            for pair in ((client, server, RATE), (server, client, 0)):
+                threading.Thread(target=self.forward, args=pair, daemon=True).start()
+
+    def forward(self, source, target, rate):
+        try:
+            while data := source.recv(16384):
+                target.sendall(data)
+                time.sleep(len(data) / rate if rate else 0)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def end(self):
+        for one in self.sockets:
+            one.close()
+
+
+class Client:
+    """A client at work in a session of its own, so that it can be killed with
+    all that it started."""
+
+    def __init__(self, test, argv, data=None):
+        self.argv = argv
+        self.data = data
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        test.addCleanup(self.kill)
+
+    def wait(self, check=True, seconds=90):
+        """What it said; `self.process.returncode` tells the rest."""
+        out, _ = self.process.communicate(self.data, timeout=seconds * slowness())
+        if check and self.process.returncode != 0:
+            raise AssertionError(f"{self.argv} ended with {self.process.returncode}: "
+                                 f"{out.decode(errors='replace')}")
+        return out.decode(errors="replace")
+
+    def kill(self):
+        if self.process.poll() is None:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+class Sshd:
+    """An sshd for the account that runs the test, and a key to get in."""
+
+    def __init__(self, test, spool, extra="", **options):
+        self.test, self.spool = test, spool
+        self.directory = os.path.join(spool.base, "ssh")
+        os.mkdir(self.directory, 0o755)
+        for key in ("host", "user"):
+            subprocess.run([program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f",
+                            os.path.join(self.directory, key)], check=True)
+        port = free_port()
+        config = os.path.join(self.directory, "sshd_config")
+        with open(config, "w") as file:
+            file.write(f"Port {port}\nListenAddress 127.0.0.1\n"
+                       f"HostKey {self.directory}/host\nPidFile none\nUsePAM no\n"
+                       f"StrictModes no\nPermitRootLogin yes\nMaxStartups 100\n"
+                       f"AuthorizedKeysFile {self.directory}/user.pub\n"
+                       f"Subsystem sftp internal-sftp\n{extra}\n")
+        if os.geteuid() == 0:
+            os.makedirs("/run/sshd", exist_ok=True)
+        before = options.pop("before", [])
+        self.server = Server(test, spool, [*before, program("sshd"), "-D", "-e", "-f", config], port,
+                             **options)
+        self.options = ["-F", "/dev/null", "-i", f"{self.directory}/user",
+                        "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+                        "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes"]
+
+    def host(self, user=""):
+        return (user + "@" if user else "") + "127.0.0.1"
+
+    def shell(self):
+        """For rsync -e."""
+        return " ".join([program("ssh"), "-p", str(self.server.port), *self.options])
+
+    def sftp(self, commands, *args, user="", **options):
+        batch = os.path.join(self.directory, f"batch{time.monotonic_ns()}")
+        with open(batch, "w") as file:
+            file.write("\n".join(commands) + "\n")
+        return Client(self.test, [program("sftp"), "-P", str(self.server.port), *self.options,
+                                  "-b", batch, *args, self.host(user)], **options)
+
+    def scp(self, *args, **options):
+        return Client(self.test, [program("scp"), "-P", str(self.server.port), *self.options,
+                                  *args], **options)
+
+
+SMB_OWN = """[global]
+    server role = standalone server
+    map to guest = Bad User
+    guest account = {account}
+    interfaces = 127.0.0.1
+    bind interfaces only = yes
+    smb ports = {port}
+    disable netbios = yes
+    load printers = no
+    printcap name = /dev/null
+    disable spoolss = yes
+    # A slow upload shall arrive bit by bit.
+    smb2 max write = 65536
+    private dir = {dir}
+    lock directory = {dir}
+    state directory = {dir}
+    cache directory = {dir}
+    pid directory = {dir}
+    ncalrpc dir = {dir}
+    log file = {dir}/log
+    log level = 0
+"""
+
+
+class Smbd:
+    """A Samba of its own: whoever comes is a guest with the rights of the test."""
+
+    def __init__(self, test, spool):
+        import pwd
+        self.test, self.spool = test, spool
+        directory = os.path.join(spool.base, "smb")
+        os.mkdir(directory, 0o755)
+        port = free_port()
+        config = os.path.join(directory, "smb.conf")
+        with open(config, "w") as file:
+            file.write(SMB_OWN.format(port=port, dir=directory,
+                                      account=pwd.getpwuid(os.geteuid()).pw_name))
+            file.write(example("smb.conf", spool, "[upload]") + "\n    guest ok = yes\n")
+        self.config = config
+        self.server = Server(test, spool, [program("smbd"), "--foreground", "--no-process-group",
+                                           f"--configfile={config}"], port)
+
+    def client(self, user, command, slow=False):
+        port = Throttle(self.test, self.server.port).port if slow else self.server.port
+        return Client(self.test, [program("smbclient"), "//127.0.0.1/upload", "-p", str(port),
+                                  "-s", self.config, "-U", user + "%x", "-c",
+                                  command])
+
+
+# --- what every door must hold to ---------------------------------------------
+
+RULES = {"alice": "auto", "bob": "rename", "carol": "marker", "dave": "checksum"}
+BYTES = 4_000_000
+RATE = 1_000_000       # bytes per second of a slow upload
+BEGUN = 100_000        # of that many, an upload is on its way
+
+
+def content(user, name, size=BYTES):
+    line = f"{user} {name} ".encode() + b"0123456789" * 5 + b"\n"
+    return (line * (size // len(line) + 1))[:size]
+
+
+# Some doors are others with a flag: they go through all of it with make doors.
+ALL = bool(os.environ.get("SPOOLD_DOORS"))
+
+
+class Matrix:
+    """Mixed into a SystemTest. A door gives: open(spool), put(door, user, local
+    path, name, slow) → Client; and says what becomes of a half under its name."""
+
+    # Rules under which what a broken upload leaves is taken, as it is.
+    half_taken_when_client_dies = {"auto"}
+    half_taken_when_server_dies = {"auto"}
+    renames = False  # what it brings arrives by a rename
+
+    def door_spool(self, handler=None, **over):
+        users = {user: {"completion": rule} for user, rule in RULES.items()}
+        options = {} if handler is None else {"handler": handler}
+        return self.spool({"users": users, "scheduler_settings": {"max_concurrent_jobs": 4},
+                           **over}, users=tuple(RULES), **options)
+
+    def source(self, spool, user, name, data):
+        """The file at home, and what must come of it."""
+        directory = os.path.join(spool.base, "staging", user)
+        os.makedirs(directory, exist_ok=True)
+        path = os.path.join(directory, name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+    def send(self, spool, door, user, name, data, replace=False):
+        """A whole upload, with what its user's rule asks for besides."""
+        if replace:
+            spool.forget(user, name)
+        spool.expect(user, name, data)
+        rule = RULES[user]
+        arrives_as = name + ".part" if rule == "rename" and not self.renames else name
+        self.put(door, user, self.source(spool, user, name, data), arrives_as).wait()
+        if arrives_as != name:
+            os.rename(spool.path(user, "incoming", arrives_as), spool.path(user, "incoming", name))
+        extra = {"marker": (".done", b""), "checksum": (".sha256", sha256_line(data, name))}
+        if rule in extra:
+            suffix, text = extra[rule]
+            if replace:
+                spool.forget(user, name + suffix)
+            spool.expect(user, name + suffix, text)
+            self.put(door, user, self.source(spool, user, name + suffix, text),
+                     name + suffix).wait()
+
+    def begun(self, spool, user, size=BEGUN):
+        """So much of an upload lies in incoming, under whatever name."""
+        for directory, _, names in os.walk(spool.path(user, "incoming")):
+            for name in names:
+                try:
+                    if os.stat(os.path.join(directory, name)).st_size >= size:
+                        return True
+                except OSError:
+                    pass
+        return False
+
+    def jobs_named(self, spool, user, name):
+        return [job for job in spool.jobs(user) if job["name"] == name]
+
+    def test_one_upload_one_job(self):
+        """However many events it makes: slow, replaced while it waits, sent again
+        while it is processed; under every rule."""
+        spool = self.door_spool(handler=GATE)
+        door = self.open(spool)
+        for user in RULES:
+            spool.drop_by_rule(user, "first.csv")
+        for user in RULES:
+            spool.wait_started("first.csv", user)
+        # Slow: no job before its end, whatever else happens.
+        data = content("alice", "x.csv", 1_500_000)
+        slow = self.put(door, "alice", self.source(spool, "alice", "x.csv", data), "x.csv",
+                        slow=True)
+        spool.wait_for(lambda: self.begun(spool, "alice"), what="bytes to arrive")
+        self.assertEqual(self.jobs_named(spool, "alice", "x.csv"), [])
+        self.assertIsNone(slow.process.poll(), "it must still be at work")
+        slow.wait()
+        spool.expect("alice", "x.csv", data)
+        spool.wait_state("x.csv", "pending")
+        for user in ("bob", "carol", "dave"):
+            self.send(spool, door, user, "x.csv", content(user, "x.csv", 50_000))
+            spool.wait_state("x.csv", "pending", user)
+        # Replaced while it waits.
+        old = {user: spool.job("x.csv", user)["job"] for user in RULES}
+        for user in RULES:
+            self.send(spool, door, user, "x.csv", content(user, "second", 60_000), replace=True)
+        for user in RULES:
+            spool.wait_for(lambda: spool.job("x.csv", user)["job"] != old[user] and
+                           spool.job("x.csv", user)["state"] == "pending",
+                           what=f"the second of {user}")
+            self.assertEqual(spool.show(old[user])["state"], "canceled")
+        # Sent again while it is processed.
+        spool.open_gate("first.csv")
+        for user in RULES:
+            spool.wait_started("x.csv", user)
+            self.send(spool, door, user, "x.csv", content(user, "third", 40_000))
+        for user in RULES:
+            spool.wait_state("x.csv", "pending", user)
+        spool.open_gate()
+        for user in RULES:
+            spool.wait_for(lambda: len(spool.journal.starts(user, "x.csv")) == 2 and
+                           spool.job("x.csv", user)["state"] == "done", what="both to be done")
+            self.assertEqual(len(self.jobs_named(spool, user, "x.csv")), 3)
+        spool.ctl("rescan")
+        for user in RULES:
+            spool.drop_by_rule(user, "last.csv")
+            spool.wait_state("last.csv", "done", user)
+            self.assertEqual(len(spool.jobs(user)), 5, user)
+
+    def start_all(self, spool, door):
+        """One large upload for each rule, until all of them are on their way."""
+        clients = []
+        for user in RULES:
+            path = self.source(spool, user, "big.csv", content(user, "big.csv"))
+            clients.append(self.put(door, user, path, "big.csv", slow=True))
+
+        spool.wait_for(lambda: all(self.begun(spool, user) for user in RULES),
+                       what="bytes of all to arrive")
+        for client in clients:
+            self.assertIsNone(client.process.poll(), f"{client.argv} must still be at work")
+        return clients
+
+    def judge_halves(self, spool, taken):
+        for user, rule in RULES.items():
+            if rule in taken:
+                spool.wait_state("big.csv", "done", user)
+                with open(spool.path(user, "done", "big.csv"), "rb") as file:
+                    half = file.read()
+                self.assertLess(len(half), BYTES)
+                self.assertTrue(content(user, "big.csv").startswith(half.rstrip(b"\0")) or
+                                len(half) == 0)
+                spool.expect(user, "big.csv", half)
+        # What comes later is taken, and a rescan changes nothing: the halves are not.
+        for name in ("clock.csv", "after.csv"):
+            for user in RULES:
+                spool.drop_by_rule(user, name)
+            for user in RULES:
+                spool.wait_state(name, "done", user)
+            spool.ctl("rescan")
+        for user, rule in RULES.items():
+            self.assertEqual(len(self.jobs_named(spool, user, "big.csv")),
+                             1 if rule in taken else 0, rule)
+            self.assertEqual([j["name"] for j in spool.jobs(user) if j["name"] not in
+                              ("big.csv", "clock.csv", "after.csv")], [], rule)
+
+    def send_again(self, spool, door, taken):
+        """The whole, afterwards: one more job, with all of it."""
+        for user, rule in RULES.items():
+            self.send(spool, door, user, "big.csv", content(user, "big.csv"))
+        for user, rule in RULES.items():
+            jobs = 2 if rule in taken else 1
+            spool.wait_for(lambda: [j["state"] for j in self.jobs_named(spool, user, "big.csv")] ==
+                           ["done"] * jobs, what=f"the whole of {user} to be done")
+
+    def test_broken_off_by_the_client(self):
+        """Its process is killed half way: what is taken then is what the README says."""
+        spool = self.door_spool()
+        door = self.open(spool)
+        for client in self.start_all(spool, door):
+            client.kill()
+        self.judge_halves(spool, self.half_taken_when_client_dies)
+        self.send_again(spool, door, self.half_taken_when_client_dies)
+
+    def test_broken_off_by_the_server(self):
+        """The server's processes are killed half way."""
+        spool = self.door_spool()
+        door = self.open(spool)
+        clients = self.start_all(spool, door)
+        door.server.kill_sessions()
+        for client in clients:
+            client.kill()
+        self.judge_halves(spool, self.half_taken_when_server_dies)
+        self.send_again(spool, door, self.half_taken_when_server_dies)
+
+
+def sha256_line(data, name):
+    return f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode()

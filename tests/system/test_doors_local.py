@@ -1,0 +1,155 @@
+"""From this machine: programs that put a file into incoming, each in its way."""
+
+import mmap
+import os
+import subprocess
+import sys
+import time
+
+from doors import RATE, Client, Matrix, content
+from harness import SystemTest
+
+COPY = """
+import sys, time
+path, to, rate = sys.argv[1:]
+with open(path, "rb") as source, open(to, "wb", buffering=0) as target:
+    while piece := source.read(32768):
+        target.write(piece)
+        time.sleep(len(piece) / int(rate) if int(rate) else 0)
+"""
+
+
+class NoServer:
+    """The writer is the only process there is."""
+
+    class server:
+        @staticmethod
+        def kill_sessions():
+            pass
+
+    def __init__(self, spool):
+        self.spool = spool
+
+
+class Copy(Matrix, SystemTest):
+    """cp; slow, a program that writes what cp writes."""
+
+    def open(self, spool):
+        return NoServer(spool)
+
+    def put(self, door, user, path, name, slow=False):
+        target = os.path.join(door.spool.path(user), name)
+        if not slow:
+            return Client(self, ["cp", path, target])
+        return Client(self, [sys.executable, "-c", COPY, path, target, str(RATE)])
+
+
+class Others(SystemTest):
+    def one(self, spool, name, data):
+        spool.expect("alice", name, data)
+        spool.wait_state(name, "done")
+        self.assertEqual(len([j for j in spool.jobs("alice") if j["name"] == name]), 1)
+
+    def source(self, spool, name="x.csv", size=300_000):
+        data = content("alice", name, size)
+        path = os.path.join(spool.base, "staging", name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path, data
+
+    def test_mv(self):
+        spool = self.spool()
+        path, data = self.source(spool)
+        subprocess.run(["mv", path, spool.path("alice")], check=True)
+        self.one(spool, "x.csv", data)
+
+    def test_cp_p_and_into_directories(self):
+        spool = self.spool()
+        path, data = self.source(spool)
+        subprocess.run(["cp", "-p", path, spool.path("alice")], check=True)
+        self.one(spool, "x.csv", data)
+        os.makedirs(os.path.join(spool.base, "staging", "tree", "deep"))
+        os.rename(path, os.path.join(spool.base, "staging", "tree", "deep", "x.csv"))
+        subprocess.run(["cp", "-r", os.path.join(spool.base, "staging", "tree"),
+                        spool.path("alice")], check=True)
+        self.one(spool, "tree/deep/x.csv", data)
+
+    def test_mv_of_a_directory(self):
+        spool = self.spool()
+        path, data = self.source(spool)
+        tree = os.path.join(spool.base, "staging", "tree")
+        os.makedirs(os.path.join(tree, "deep"))
+        os.rename(path, os.path.join(tree, "deep", "x.csv"))
+        subprocess.run(["mv", tree, spool.path("alice")], check=True)
+        self.one(spool, "tree/deep/x.csv", data)
+
+    def test_tar_x(self):
+        spool = self.spool()
+        top = os.path.join(spool.base, "staging")
+        names = [f"t/{n}.csv" for n in range(20)]
+        os.mkdir(os.path.join(top, "t"))
+        for name in names:
+            with open(os.path.join(top, name), "wb") as file:
+                file.write(name.encode())
+        archive = os.path.join(spool.base, "t.tar")
+        subprocess.run(["tar", "cf", archive, "-C", top, "t"], check=True)
+        subprocess.run(["tar", "xf", archive, "-C", spool.path("alice")], check=True)
+        for name in names:
+            self.one(spool, name, name.encode())
+        self.assertEqual(len(spool.jobs("alice")), 20)
+
+    def test_ln_is_taken_when_its_other_name_is_gone(self):
+        """A file with two names could be changed through the other one."""
+        spool = self.spool()
+        path, data = self.source(spool)
+        os.link(path, spool.path("alice", "incoming", "x.csv"))
+        spool.wait_for(lambda: spool.explain_file("x.csv")["state"] == "refused",
+                       what="it to be refused")
+        os.unlink(path)
+        self.one(spool, "x.csv", data)
+
+    def give_name(self, fd, directory):
+        dirfd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        os.link(f"/proc/self/fd/{fd}", "x.csv", dst_dir_fd=dirfd, follow_symlinks=True)
+        os.close(dirfd)
+
+    def test_o_tmpfile(self):
+        """Written without a name, linked when it is whole: no event but the name."""
+        spool = self.spool()
+        data = content("alice", "x.csv", 300_000)
+        fd = os.open(spool.path("alice"), os.O_TMPFILE | os.O_WRONLY, 0o644)
+        os.write(fd, data)
+        self.give_name(fd, spool.path("alice"))
+        os.close(fd)
+        self.one(spool, "x.csv", data)
+
+    def test_o_tmpfile_still_open(self):
+        """Linked before it is whole: it waits for its writer."""
+        spool = self.spool()
+        fd = os.open(spool.path("alice"), os.O_TMPFILE | os.O_WRONLY, 0o644)
+        os.write(fd, b"half, ")
+        self.give_name(fd, spool.path("alice"))
+        spool.wait_for(lambda: "open for writing" in spool.explain_file("x.csv")["because"],
+                       what="it to wait for its writer")
+        os.write(fd, b"whole")
+        self.assertEqual(spool.jobs("alice"), [])
+        os.close(fd)
+        self.one(spool, "x.csv", b"half, whole")
+
+    def test_mmap_writer(self):
+        """Stores are silent, also after the close: it waits for the munmap."""
+        spool = self.spool()
+        path = spool.path("alice", "incoming", "x.csv")
+        with open(path, "w+b") as file:
+            file.truncate(8192)
+            memory = mmap.mmap(file.fileno(), 8192)
+        memory[:4] = b"half"
+        spool.wait_for(lambda: "open for writing" in spool.explain_file("x.csv")["because"],
+                       what="it to wait for its writer")
+        time.sleep(0.5)
+        memory[4096:4101] = b"whole"
+        self.assertEqual(spool.jobs("alice"), [])
+        memory.close()
+        data = bytearray(8192)
+        data[:4], data[4096:4101] = b"half", b"whole"
+        self.one(spool, "x.csv", bytes(data))

@@ -1,0 +1,29 @@
+"""Through Samba, with smbclient and the share of packaging/examples/smb.conf."""
+
+import os
+
+from doors import Matrix, Smbd
+from harness import SystemTest
+
+
+class Smb(Matrix, SystemTest):
+    def open(self, spool):
+        return Smbd(self, spool)
+
+    def put(self, door, user, path, name, slow=False):
+        return door.client(user, f'put "{path}" "{name}"', slow)
+
+    def test_mput_and_directories(self):
+        spool = self.spool()
+        door = self.open(spool)
+        top = os.path.join(spool.base, "staging", "tree")
+        names = ["a.csv", "b.csv", "deep/c.csv"]
+        for name in names:
+            os.makedirs(os.path.dirname(os.path.join(top, name)), exist_ok=True)
+            with open(os.path.join(top, name), "wb") as file:
+                file.write(name.encode() * 1000)
+            spool.expect("alice", name, name.encode() * 1000)
+        door.client("alice", f"lcd {top}; recurse on; prompt off; mput *").wait()
+        for name in names:
+            spool.wait_state(name, "done")
+        self.assertEqual(len(spool.jobs("alice")), 3)
