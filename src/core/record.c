@@ -10,7 +10,7 @@
 enum { KIND_JOB = 'J', KIND_ATTEMPT = 'A', KIND_USER = 'U' };
 
 /* Raise a record's own number when its layout changes; keep reading the older. */
-enum { JOB_VERSION = 2, ATTEMPT_VERSION = 1, USER_VERSION = 1 };
+enum { JOB_VERSION = 2, ATTEMPT_VERSION = 1, USER_VERSION = 2 };
 /* A job without a voucher is written so that older versions can read it. */
 enum { JOB_VERSION_PLAIN = 1 };
 
@@ -148,13 +148,15 @@ static void put_head(struct out *out, uint8_t kind, uint8_t version)
 	put_u8(out, version);
 }
 
-/* Returns the version. */
-static int get_head(struct in *in, uint8_t kind, uint8_t version)
+static int get_head(struct in *in, uint8_t kind, uint8_t version, uint8_t *ret_version)
 {
 	uint8_t found_kind = get_u8(in), found_version = get_u8(in);
 	if (in->error < 0 || found_kind != kind || found_version == 0)
 		return -EBADMSG;
-	return found_version > version ? -EPROTONOSUPPORT : found_version;
+	if (found_version > version)
+		return -EPROTONOSUPPORT;
+	*ret_version = found_version;
+	return 0;
 }
 
 static int get_end(const struct in *in)
@@ -281,10 +283,11 @@ int record_get_job(const void *data, size_t size, struct job *ret)
 {
 	struct in in = {.at = data, .left = size};
 	struct job job = {0};
-	int r = get_head(&in, KIND_JOB, JOB_VERSION);
+	uint8_t version;
+	int r = get_head(&in, KIND_JOB, JOB_VERSION, &version);
 	if (r < 0)
 		return r;
-	get_job_fields(&in, r, &job);
+	get_job_fields(&in, version, &job);
 	r = get_end(&in);
 	if (r == 0 && !job_fits(&job))
 		r = -EBADMSG;
@@ -318,7 +321,8 @@ int record_get_attempt(const void *data, size_t size, struct attempt *ret)
 {
 	struct in in = {.at = data, .left = size};
 	struct attempt attempt = {0};
-	int r = get_head(&in, KIND_ATTEMPT, ATTEMPT_VERSION);
+	uint8_t version;
+	int r = get_head(&in, KIND_ATTEMPT, ATTEMPT_VERSION, &version);
 	if (r < 0)
 		return r;
 	attempt.number = get_u32(&in);
@@ -351,6 +355,8 @@ ssize_t record_put_user(const struct user_row *row, void *out, size_t size)
 	put_u8(&o, row->held);
 	for (int s = 0; s < JOB_STATES; s++)
 		put_u64(&o, row->count[s]);
+	put_u8(&o, row->bytes_known);
+	put_u64(&o, row->bytes_known ? row->waiting_bytes : 0);
 	put_text(&o, row->held ? row->held_reason : NULL, JOB_TEXT_MAX);
 	return put_end(&o);
 }
@@ -359,13 +365,18 @@ int record_get_user(const void *data, size_t size, struct user_row *ret)
 {
 	struct in in = {.at = data, .left = size};
 	struct user_row row = {0};
-	int r = get_head(&in, KIND_USER, USER_VERSION);
+	uint8_t version;
+	int r = get_head(&in, KIND_USER, USER_VERSION, &version);
 	if (r < 0)
 		return r;
 	row.number = get_u32(&in);
 	row.held = get_below(&in, 2) != 0;
 	for (int s = 0; s < JOB_STATES; s++)
 		row.count[s] = get_u64(&in);
+	if (version >= 2) {
+		row.bytes_known = get_below(&in, 2) != 0;
+		row.waiting_bytes = get_u64(&in);
+	}
 	row.held_reason = get_text(&in, JOB_TEXT_MAX);
 	r = get_end(&in);
 	if (r == 0 && (row.number == 0 || (!row.held && row.held_reason != NULL)))

@@ -15,6 +15,8 @@ struct user_row {
 	bool held;              /* the line is held */
 	char *held_reason;      /* owned; NULL when not held */
 	uint64_t count[JOB_STATES]; /* jobs by state */
+	bool bytes_known;       /* false in what an older version wrote */
+	uint64_t waiting_bytes; /* size of the pending and held jobs together */
 };
 
 void user_row_clear(struct user_row *row);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "core/message.h"
+#include "core/quota.h"
 #include "core/retry.h"
 #include "core/settle.h"
 #include <stdio.h>
@@ -44,6 +45,9 @@ struct user_settings {
 	struct settle_policy settle;
 	char *marker_suffix;
 	char **ignore;            /* NULL-terminated patterns */
+	bool notices;             /* tell in incoming what is not taken */
+	uint64_t notice_after_ms;
+	struct quota quota;       /* what may be pending at a time */
 	bool single_job;          /* as configured; for decisions see max_running */
 	uint32_t max_jobs;        /* as configured */
 	uint32_t max_running;     /* effective: 1 with single_job_per_user; 0 = no limit */

@@ -134,6 +134,36 @@ const struct config_setting config_settings[] = {
 	 .help = "Shell patterns of names that are never jobs, nor is what lies in directories of "
 		 "such names: what transfer programs write to before the rename. A list of one's own "
 		 "replaces the whole default."},
+	{SECTION_SPOOL, "notices", .type = TYPE_BOOL, USER_FIELD(notices), .preset = "true",
+	 .per_user = true,
+	 .help = "Tell uploaders, who may have no shell, in a file SPOOLD-NOTICE.txt in incoming "
+		 "which of their uploads are not taken, and why: links and the like, what is over a "
+		 "limit, lacks its marker or rename, is never closed by its writer, has a temporary "
+		 "name for long, or is nested too deep. The file is never a job, and goes away by "
+		 "itself."},
+	{SECTION_SPOOL, "notice_after_seconds", SECONDS, .max = 86400, .zero = "at once",
+	 USER_FIELD(notice_after_ms), .preset = "60", .per_user = true,
+	 .help = "How long an upload waits before the notice speaks of it. Most waits are over by "
+		 "then, and nobody wonders earlier."},
+	{SECTION_SPOOL, "max_pending_files", WHOLE, .max = 1000000000, .zero = "no limit",
+	 USER_FIELD(quota.max_files), .preset = "0", .per_user = true,
+	 .help = "How many jobs of a user may be pending or held at a time. What is more waits in "
+		 "incoming, in the order of arrival, and becomes a job when earlier ones have started."},
+	{SECTION_SPOOL, "max_pending_mib", MIB, .max = 1000000000, .zero = "no limit",
+	 USER_FIELD(quota.max_bytes), .preset = "0", .per_user = true,
+	 .help = "How much the files of these jobs may have together. Nothing smaller overtakes an "
+		 "upload that waits for that; one that is larger than all of it is taken when "
+		 "nothing else of its user is pending."},
+	{SECTION_SPOOL, "max_upload_mib", MIB, .max = 1000000000, .zero = "no limit",
+	 USER_FIELD(quota.max_upload), .preset = "0", .per_user = true,
+	 .help = "How large an upload may be. A larger one stays in incoming, in nobody's way, until "
+		 "the limit is raised or its user takes it back."},
+	{SECTION_SPOOL, "min_free_mib", MIB, .max = 1000000000, .zero = "no limit",
+	 USER_FIELD(quota.min_free), .preset = "0", .per_user = true,
+	 .help = "How much has to be free where the user's directories lie, for outputs and logs, "
+		 "before further uploads become jobs. Looked at every 5 seconds while one waits for "
+		 "it. An upload that lies there takes no more room as a job, so none is kept free "
+		 "unless asked for."},
 
 	{SECTION_SCHEDULER, "interval_minutes", MINUTES, .min = 0.01, .max = 1440,
 	 CONFIG_FIELD(interval_ms), .preset = "2",

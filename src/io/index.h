@@ -75,8 +75,9 @@ bool index_is_damaged(const struct index *ix);
 int index_sync(struct index *ix);
 
 /* Users. -ENOENT where there is none. index_add_user() returns the existing
- * row too; -EINVAL for an empty name or one over NAME_USER_MAX. The row's
- * counters are the index's business. Rows are to be cleared by the caller. */
+ * row too, and adds up its bytes where an older version did not; -EINVAL for an
+ * empty name or one over NAME_USER_MAX. The row's counters are the index's
+ * business. Rows are to be cleared by the caller. */
 int index_get_user(struct index *ix, const char *name, struct user_row *ret);
 int index_add_user(struct index *ix, const char *name, struct user_row *ret);
 int index_put_user_held(struct index *ix, const char *name, bool held, const char *reason);

@@ -11,6 +11,8 @@
 
 struct counts {
 	uint64_t of[JOB_STATES];
+	uint64_t bytes; /* of those that wait */
+	bool bytes_known;
 };
 
 struct check {
@@ -116,7 +118,10 @@ static int check_row(struct check *c, const MDB_val *name, const struct user_row
 	int r = has(c, TABLE_NAMES, key_val(&key), *name);
 	if (r == -ENOENT)
 		return about_user(c, name, "its number is another user's");
-	memcpy(c->counts[row->number - 1].of, row->count, sizeof row->count);
+	struct counts *counts = &c->counts[row->number - 1];
+	memcpy(counts->of, row->count, sizeof row->count);
+	counts->bytes_known = row->bytes_known;
+	counts->bytes = row->waiting_bytes;
 	if (r < 0 || row->count[JOB_PENDING] == 0)
 		return r;
 	c->expected[TABLE_WAITING]++;
@@ -168,6 +173,7 @@ static int check_job(struct check *c, const MDB_val *key, const struct job *job)
 		return contradiction(c, "user %" PRIu32 " has more %s jobs than were counted", job->user,
 		                     job_state_name(job->state));
 	(*left)--;
+	c->counts[job->user - 1].bytes -= ix_waiting_bytes(job);
 	return check_entries(c, job);
 }
 
@@ -235,6 +241,9 @@ static int check_counts(struct check *c)
 				return contradiction(c, "user %" PRIu64 " has fewer %s jobs than were counted",
 				                     u + 1, job_state_name((enum job_state)s));
 		}
+		if (c->counts[u].bytes_known && c->counts[u].bytes != 0)
+			return contradiction(c, "the bytes that wait of user %" PRIu64 " were not counted "
+			                     "right", u + 1);
 	}
 	return 0;
 }

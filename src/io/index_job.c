@@ -105,10 +105,11 @@ static int check_job(struct index *ix, const struct job *old, const struct job *
 static int replace(struct index *ix, const struct job *old, const struct job *new, MDB_val record)
 {
 	struct key key = {0};
-	int from = old != NULL ? (int)old->state : -1, to = (int)new->state;
+	bool counts_same = old != NULL && old->state == new->state &&
+	                   ix_waiting_bytes(old) == ix_waiting_bytes(new);
 	int r = put_entries(ix, old, new);
-	if (r == 0 && from != to)
-		r = ix_count(ix, new->user, from, to);
+	if (r == 0 && !counts_same)
+		r = ix_count(ix, new->user, old, new);
 	if (r == 0 && old == NULL)
 		r = ix_raise_number(ix, "next_id", new->id);
 	if (r == 0 && (old == NULL || old->seq != new->seq))
@@ -177,7 +178,7 @@ static int forget(struct index *ix, const struct job *job)
 	key_u64(&key, job->id);
 	int r = put_entries(ix, job, NULL);
 	if (r == 0)
-		r = ix_count(ix, job->user, (int)job->state, -1);
+		r = ix_count(ix, job->user, job, NULL);
 	if (r == 0)
 		r = remove_attempts(ix, job->id);
 	if (r == 0)

@@ -191,8 +191,10 @@ int ix_spoil(struct index *ix, int r);
 int ix_put_number(struct index *ix, const char *name, uint64_t value);
 /* Makes the next number of that name larger than `used`. */
 int ix_raise_number(struct index *ix, const char *name, uint64_t used);
-/* Moves a job of a user from one count to another; -1 = from or to nowhere. */
-int ix_count(struct index *ix, uint32_t user, int from, int to);
+/* Counts a job of a user anew, as it was and as it is; NULL = not there. */
+int ix_count(struct index *ix, uint32_t user, const struct job *old, const struct job *new);
+/* What a job adds to its user's waiting_bytes. */
+uint64_t ix_waiting_bytes(const struct job *job);
 
 /* index_check.c: reads everything; the first contradiction in words. */
 int ix_check(struct index *ix, char problem[PROBLEM_MAX]);

@@ -72,7 +72,7 @@ static int put_row(struct index *ix, const char *name, const struct user_row *ro
 static int new_user(struct index *ix, const char *name, struct user_row *ret)
 {
 	struct key key = {0};
-	struct user_row row = {0};
+	struct user_row row = {.bytes_known = true};
 	uint64_t number = 0;
 	int r = take_number(ix, "next_user", UINT32_MAX, &number);
 	if (r < 0)
@@ -88,6 +88,45 @@ static int new_user(struct index *ix, const char *name, struct user_row *ret)
 	return 0;
 }
 
+enum waiting { WAITING_IN_LINE, WAITING_DELAYED, WAITING_HELD, WAITINGS };
+
+static int next_waiting(struct index *ix, uint32_t user, enum waiting where,
+                        const struct job *after, struct job *ret)
+{
+	switch (where) {
+	case WAITING_IN_LINE: return index_next_in_line(ix, user, after->seq, ret);
+	case WAITING_DELAYED:
+		return index_next_delayed(ix, user, after->not_before_ms, after->id, ret);
+	default: return index_next_held(ix, user, after->id, ret);
+	}
+}
+
+/* Adds up what waits of a user whose record an older version wrote. */
+static int count_bytes(struct index *ix, struct user_row *row)
+{
+	uint64_t total = 0;
+	for (int where = 0; where < WAITINGS; where++) {
+		struct job job, after = {0};
+		int r;
+		while ((r = next_waiting(ix, row->number, (enum waiting)where, &after, &job)) == 0) {
+			after = (struct job){.id = job.id, .seq = job.seq, .not_before_ms = job.not_before_ms};
+			total += ix_waiting_bytes(&job);
+			job_clear(&job);
+		}
+		if (r != -ENOENT)
+			return r;
+	}
+	row->waiting_bytes = total;
+	row->bytes_known = true;
+	return 0;
+}
+
+static int upgrade_row(struct index *ix, const char *name, struct user_row *row)
+{
+	int r = row->bytes_known ? 0 : count_bytes(ix, row);
+	return r < 0 ? r : put_row(ix, name, row);
+}
+
 int index_add_user(struct index *ix, const char *name, struct user_row *ret)
 {
 	assert(ix->write != NULL);
@@ -95,6 +134,12 @@ int index_add_user(struct index *ix, const char *name, struct user_row *ret)
 	if (size == 0 || size > NAME_USER_MAX)
 		return -EINVAL;
 	int r = ix_get_row(ix, ix->write, name, ret);
+	if (r == 0 && !ret->bytes_known) {
+		r = upgrade_row(ix, name, ret);
+		if (r < 0)
+			user_row_clear(ret);
+		return ix_spoil(ix, r);
+	}
 	return r == -ENOENT ? new_user(ix, name, ret) : r;
 }
 
@@ -125,20 +170,29 @@ static int put_waiting(struct index *ix, const char *name, uint64_t before, uint
 	return 0;
 }
 
-static int change_row(struct index *ix, const char *name, struct user_row *row, int from, int to)
+uint64_t ix_waiting_bytes(const struct job *job)
+{
+	bool waits = job != NULL && (job->state == JOB_PENDING || job->state == JOB_HELD);
+	return waits ? job->ident.size : 0;
+}
+
+static int change_row(struct index *ix, const char *name, struct user_row *row,
+                      const struct job *old, const struct job *new)
 {
 	uint64_t before = row->count[JOB_PENDING];
-	if (from >= 0 && row->count[from] == 0)
+	if (old != NULL && row->count[old->state] == 0)
 		return -EBADMSG;
-	if (from >= 0)
-		row->count[from]--;
-	if (to >= 0)
-		row->count[to]++;
+	if (old != NULL)
+		row->count[old->state]--;
+	if (new != NULL)
+		row->count[new->state]++;
+	if (row->bytes_known)
+		row->waiting_bytes += ix_waiting_bytes(new) - ix_waiting_bytes(old);
 	int r = put_row(ix, name, row);
 	return r < 0 ? r : put_waiting(ix, name, before, row->count[JOB_PENDING]);
 }
 
-int ix_count(struct index *ix, uint32_t user, int from, int to)
+int ix_count(struct index *ix, uint32_t user, const struct job *old, const struct job *new)
 {
 	char *name;
 	struct user_row row = {0};
@@ -149,7 +203,7 @@ int ix_count(struct index *ix, uint32_t user, int from, int to)
 	if (r == -ENOENT || (r == 0 && row.number != user))
 		r = -EBADMSG;
 	if (r == 0)
-		r = change_row(ix, name, &row, from, to);
+		r = change_row(ix, name, &row, old, new);
 	user_row_clear(&row);
 	free(name);
 	return r;

@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MARKER ".spoold/marker"
@@ -282,4 +283,17 @@ int tree_lock_user(struct tree *t, const char *user)
 	if (n < 0 || (size_t)n >= sizeof path)
 		return -ENAMETOOLONG;
 	return lock_file(t->rootfd, path);
+}
+
+int tree_user_space(struct tree *t, const char *user, uint64_t *ret_bytes)
+{
+	struct statvfs fs;
+	int fd = tree_open_place(t, user, PLACE_INCOMING);
+	if (fd < 0)
+		return fd;
+	int r = fstatvfs(fd, &fs) < 0 ? -errno : 0;
+	fd_close(fd);
+	if (r == 0)
+		*ret_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	return r;
 }

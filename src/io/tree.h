@@ -205,6 +205,9 @@ int tree_read_log(struct tree *t, const char *user, const struct job *job, uint6
  * call. 0, -ENOENT at the end; other errors end the walk too. Directories are
  * reported (ENTRY_DIRECTORY) before what is in them. */
 struct tree_scan;
+/* Is this directory below incoming, or that of this file, nested too deep to be
+ * followed? */
+bool tree_is_too_deep(const char *path, bool directory);
 int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret);
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind);
@@ -228,3 +231,13 @@ int tree_locate(struct tree *t, const char *outside, char **ret_user, enum place
  * written so far. */
 int tree_submit(struct tree *t, const char *user, int fd, const char *name,
                 void (*each)(void *ctx, uint64_t bytes), void *ctx);
+
+/* The notice in a user's incoming (core/notice): makes it say `text`, or, with
+ * NULL, takes it away. The user may read it, not write it. What the user put
+ * under that name is left alone (-EEXIST), whatever it is. */
+int tree_put_notice(struct tree *t, const char *user, const char *text);
+/* Is this our notice, and no upload? */
+bool tree_is_notice(struct tree *t, const char *user, const char *path);
+
+/* Free bytes where a user's incoming lies. */
+int tree_user_space(struct tree *t, const char *user, uint64_t *ret_bytes);

@@ -2,6 +2,7 @@
 #include "io/tree_private.h"
 
 #include "base/fd.h"
+#include "base/shell.h"
 #include "core/name.h"
 
 #include <errno.h>
@@ -26,25 +27,6 @@ struct check {
 	char chown[32]; /* the command that gives something to the daemon */
 };
 
-/* A name is a word of a shell command, whatever is in it. */
-static void put_word(FILE *out, const char *text)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	                            "/._-+,:@%";
-	if (text[0] != '\0' && text[strspn(text, plain)] == '\0') {
-		fputs(text, out);
-		return;
-	}
-	fputc('\'', out);
-	for (; *text != '\0'; text++) {
-		if (*text == '\'')
-			fputs("'\\''", out);
-		else
-			fputc(*text, out);
-	}
-	fputc('\'', out);
-}
-
 /* `mend` with the words behind it: a new string, or NULL. */
 static char *command(const char *mend, const char *first, const char *second)
 {
@@ -54,10 +36,10 @@ static char *command(const char *mend, const char *first, const char *second)
 	if (out == NULL)
 		return NULL;
 	fprintf(out, "%s ", mend);
-	put_word(out, first);
+	shell_word(out, first);
 	if (second != NULL) {
 		fputc(' ', out);
-		put_word(out, second);
+		shell_word(out, second);
 	}
 	if (fclose(out) == 0)
 		return text;
@@ -210,6 +192,10 @@ static void check_user_directory(struct check *c, int userfd, const struct stat 
 		found(c, false, "", c->chown,
 		      "the user's directory belongs to the uploader: sshd refuses it as a chroot, and its "
 		      "directories could be replaced");
+	else if (st->st_uid != 0 && st->st_uid != c->daemon)
+		found(c, false, "", c->chown,
+		      "the user's directory belongs neither to root nor to the account that spoold runs as: "
+		      "sshd refuses it as a chroot, and its directories could be replaced");
 	if ((st->st_mode & 0022) != 0)
 		found(c, false, "", "chmod go-w",
 		      "the user's directory is writable by others: sshd refuses it as a chroot, and its "

@@ -28,6 +28,14 @@ struct tree_scan {
 	char path[JOB_PATH_MAX + 1];
 };
 
+bool tree_is_too_deep(const char *path, bool directory)
+{
+	int levels = directory ? 2 : 1; /* incoming itself, and this one */
+	for (; *path != '\0'; path++)
+		levels += *path == '/';
+	return levels > SCAN_DEPTH_MAX;
+}
+
 int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
 {
 	struct tree_scan *s = calloc(1, sizeof *s);

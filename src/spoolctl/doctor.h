@@ -33,5 +33,12 @@ void doctor_spool(struct doctor *d);
 void doctor_space(struct doctor *d, const char *dir);
 /* doctor_index.c: the index, and whether the directories agree with it. */
 void doctor_index(struct doctor *d);
+/* doctor_account.c: does a program lie where programs can be run (false: said
+ * that it does not); can the account of this handler (of this user, or NULL) run
+ * it; is the socket to be reached; is the root safe? */
+bool doctor_exec_mount(struct doctor *d, const char *program);
+void doctor_handler_account(struct doctor *d, const struct handler *handler, const char *user);
+void doctor_socket(struct doctor *d);
+void doctor_root(struct doctor *d);
 /* doctor_system.c: the daemon, limits of the system, handlers. */
 void doctor_system(struct doctor *d);

@@ -1,4 +1,5 @@
 #include "spoolctl/doctor.h"
+#include "spoolctl/may.h"
 
 #include "base/human.h"
 
@@ -81,6 +82,18 @@ static void found(void *ctx, bool fatal, const char *what, const char *mend)
 	doctor_say(c->d, fatal ? FINDING_ERROR : FINDING_WARNING, mend, "user %s: %s", c->user, what);
 }
 
+/* Below it uploads wait, which only looks like a fault of spoold. */
+static void check_wanted_space(struct doctor *d, const char *user, const char *escaped)
+{
+	uint64_t bytes, wanted = config_user(d->ctl->config, user)->quota.min_free;
+	char size[HUMAN_SIZE];
+	if (wanted == 0 || tree_user_space(d->tree, user, &bytes) < 0 || bytes >= wanted)
+		return;
+	doctor_say(d, FINDING_ERROR, "make room, or lower min_free_mib and run: spoolctl reload",
+	           "user %s: less is free than has to stay free (min_free_mib: %s): uploads wait in "
+	           "incoming", escaped, human_bytes(wanted, size));
+}
+
 static int check_user(void *ctx, const char *user, const char *problem)
 {
 	struct doctor *d = ctx;
@@ -95,6 +108,8 @@ static int check_user(void *ctx, const char *user, const char *problem)
 		if (r < 0)
 			doctor_say(d, FINDING_ERROR, NULL, "user %s: its directories cannot be checked: %s",
 			           escaped, strerror(-r));
+		may_check_uploader(d->ctl->config->root, user, found, &check);
+		check_wanted_space(d, user, escaped);
 	}
 	free(escaped);
 	return 0;
@@ -132,6 +147,7 @@ void doctor_spool(struct doctor *d)
 	if (d->tree == NULL)
 		return;
 	check_account(d);
+	doctor_root(d);
 	doctor_space(d, d->ctl->config->root);
 	check_users(d);
 }

@@ -1,6 +1,8 @@
 #include "spoolctl/doctor.h"
 #include "spoolctl/view.h"
 
+#include "base/shell.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,7 +12,7 @@
 #include <unistd.h>
 
 /* Descriptors a daemon needs beside those of its users and workers. */
-enum { FDS_BASE = 256, FDS_PER_WORKER = 8 };
+enum { FDS_BASE = 256, FDS_PER_WORKER = 8, FDS_ASKED = 16384 };
 
 static bool read_number(const char *path, uint64_t *ret)
 {
@@ -38,39 +40,59 @@ static void check_watches(struct doctor *d)
 		           " and one for each subdirectory are needed", limit, wanted);
 }
 
-/* "Max open files" of a process; its soft limit. */
-static bool read_fd_limit(json_int_t pid, uint64_t *ret)
+struct fd_limit {
+	uint64_t soft, hard;
+};
+
+/* "Max open files" of a process. */
+static bool read_fd_limit(json_int_t pid, struct fd_limit *ret)
 {
 	char path[64], line[256];
 	bool got = false;
 	snprintf(path, sizeof path, "/proc/%lld/limits", (long long)pid);
 	FILE *in = fopen(path, "re");
 	while (in != NULL && !got && fgets(line, sizeof line, in) != NULL)
-		got = sscanf(line, "Max open files %" SCNu64, ret) == 1;
+		got = sscanf(line, "Max open files %" SCNu64 " %" SCNu64, &ret->soft, &ret->hard) == 2;
 	if (in != NULL)
 		fclose(in);
 	return got;
 }
 
+/* Of the daemon; without one, what it would get here. */
+static bool find_fd_limit(const struct doctor *d, struct fd_limit *ret)
+{
+	struct rlimit own;
+	if (d->daemon != NULL)
+		return read_fd_limit(view_number(d->daemon, "pid"), ret);
+	if (getrlimit(RLIMIT_NOFILE, &own) < 0)
+		return false;
+	/* It raises its soft limit by itself. */
+	*ret = (struct fd_limit){.soft = own.rlim_max, .hard = own.rlim_max};
+	return true;
+}
+
 static void check_files(struct doctor *d)
 {
-	uint64_t limit = 0;
+	struct fd_limit limit = {0};
 	uint64_t wanted = FDS_BASE + (uint64_t)d->ctl->config->max_concurrent * FDS_PER_WORKER;
-	struct rlimit own;
-	const char *whose = "spoold";
-	if (d->daemon == NULL || !read_fd_limit(view_number(d->daemon, "pid"), &limit)) {
-		if (getrlimit(RLIMIT_NOFILE, &own) < 0)
-			return;
-		limit = own.rlim_cur;
-		whose = "a program started here";
-	}
-	if (limit < wanted)
-		doctor_say(d, FINDING_WARNING, "raise it: LimitNOFILE= in the unit, or ulimit -n",
-		           "%s may have %" PRIu64 " files open; with %u workers %" PRIu64 " are wanted",
-		           whose, limit, d->ctl->config->max_concurrent, wanted);
+	char mend[96];
+	if (!find_fd_limit(d, &limit))
+		return;
+	const char *whose = d->daemon != NULL ? "spoold" : "a program started here";
+	if (d->daemon == NULL)
+		snprintf(mend, sizeof mend, "ulimit -n %d", FDS_ASKED);
+	else /* The hard limit stays, where it need not be raised. */
+		snprintf(mend, sizeof mend, "prlimit --pid %lld --nofile=%d%s",
+		         (long long)view_number(d->daemon, "pid"), FDS_ASKED,
+		         limit.hard >= (uint64_t)FDS_ASKED ? ":" : "");
+	if (limit.soft < wanted)
+		doctor_say(d, FINDING_WARNING, mend,
+		           "%s may have %" PRIu64 " files open; with %u workers %" PRIu64 " are wanted "
+		           "(for good: LimitNOFILE=%d in the unit)", whose, limit.soft,
+		           d->ctl->config->max_concurrent, wanted, FDS_ASKED);
 	else
 		doctor_say(d, FINDING_OK, NULL, "%s may have enough files open (%" PRIu64 ")", whose,
-		           limit);
+		           limit.soft);
 }
 
 static bool check_handler(struct doctor *d, const struct handler *handler, const char *of)
@@ -80,13 +102,36 @@ static bool check_handler(struct doctor *d, const struct handler *handler, const
 	if (access(handler->command[0], X_OK) == 0)
 		return true;
 	int error = errno;
+	if (error == EACCES && !doctor_exec_mount(d, handler->command[0]))
+		return false;
 	char *path = ctl_escape(handler->command[0]);
+	char *mend = ctl_need(error == EACCES ? shell_command("chmod a+rx", handler->command[0])
+	                                      : strdup("correct handler.command, or install it"));
 	/* Only the daemon's account counts; root and it see the same. */
-	doctor_say(d, error == ENOENT ? FINDING_ERROR : FINDING_WARNING,
-	           "correct handler.command, or install it", "the handler%s %s cannot be run: %s", of,
-	           path, strerror(error));
+	doctor_say(d, error == ENOENT ? FINDING_ERROR : FINDING_WARNING, mend,
+	           "the handler%s %s cannot be run: %s", of, path, strerror(error));
+	free(mend);
 	free(path);
 	return false;
+}
+
+/* Of this user, or NULL: of users that have none of their own. */
+static void check_settings(struct doctor *d, const struct user_settings *settings,
+                           const char *user, const char *of, const char *of_route)
+{
+	if (check_handler(d, &settings->handler, of))
+		doctor_handler_account(d, &settings->handler, user);
+	for (size_t i = 0; i < settings->routes_n; i++)
+		if (check_handler(d, &settings->routes[i].handler, of_route))
+			doctor_handler_account(d, &settings->routes[i].handler, user);
+}
+
+static bool runs_as_user(const struct user_settings *settings)
+{
+	bool as_user = strcmp(settings->handler.run_as, "{user}") == 0;
+	for (size_t i = 0; i < settings->routes_n; i++)
+		as_user = as_user || strcmp(settings->routes[i].handler.run_as, "{user}") == 0;
+	return as_user;
 }
 
 static int check_user_handlers(void *ctx, const char *user, const char *problem)
@@ -94,24 +139,19 @@ static int check_user_handlers(void *ctx, const char *user, const char *problem)
 	struct doctor *d = ctx;
 	const struct user_settings *settings = config_user(d->ctl->config, user);
 	char *of = NULL;
-	if (problem != NULL || settings == &d->ctl->config->defaults)
+	if (problem != NULL || (settings == &d->ctl->config->defaults && !runs_as_user(settings)))
 		return 0;
 	ctl_need(asprintf(&of, " of user %s", user) < 0 ? NULL : of);
-	check_handler(d, &settings->handler, of);
-	for (size_t i = 0; i < settings->routes_n; i++)
-		check_handler(d, &settings->routes[i].handler, of);
+	check_settings(d, settings, user, of, of);
 	free(of);
 	return 0;
 }
 
 static void check_handlers(struct doctor *d)
 {
-	const struct user_settings *defaults = &d->ctl->config->defaults;
 	unsigned before = d->errors + d->warnings;
 	doctor_kind(d);
-	check_handler(d, &defaults->handler, "");
-	for (size_t i = 0; i < defaults->routes_n; i++)
-		check_handler(d, &defaults->routes[i].handler, " of a route");
+	check_settings(d, &d->ctl->config->defaults, NULL, "", " of a route");
 	if (d->tree != NULL)
 		tree_each_user(d->tree, check_user_handlers, d);
 	doctor_kind_end(d);
@@ -148,6 +188,7 @@ static void check_daemon(struct doctor *d)
 void doctor_system(struct doctor *d)
 {
 	check_daemon(d);
+	doctor_socket(d);
 	check_files(d);
 	check_handlers(d);
 	if (d->ctl->config->watch != WATCH_POLL)

@@ -66,7 +66,7 @@ static void add_remarks(const struct look *look, struct entry *e)
 	const json_t *u = e->user;
 	const char *reason = view_text(u, "held_reason");
 	json_int_t arriving = view_number(u, "arriving"), held = view_number(u, "held_jobs");
-	json_int_t refused = view_number(u, "refused");
+	json_int_t refused = view_number(u, "refused"), over = view_number(u, "over_limit");
 	if (view_true(u, "held"))
 		add_line(look, e, TINT_YELLOW, "line held%s%s (spoolctl release --user %s)",
 		         *reason == '\0' ? "" : ": ", reason, view_text(u, "user"));
@@ -80,6 +80,10 @@ static void add_remarks(const struct look *look, struct entry *e)
 		add_line(look, e, TINT_NONE, "%lld upload%s arriving%s%s", (long long)arriving,
 		         arriving == 1 ? "" : "s", view_has(u, "arriving_waits_for") ? ": " : "",
 		         view_text(u, "arriving_waits_for"));
+	if (over > 0)
+		add_line(look, e, TINT_YELLOW, "%lld upload%s in incoming over a limit; the first: %s",
+		         (long long)over, over == 1 ? " stays" : "s stay",
+		         view_text(u, "over_limit_because"));
 	if (refused > 0)
 		add_line(look, e, TINT_YELLOW, "%lld file%s refused (spoolctl explain FILE tells why)",
 		         (long long)refused, refused == 1 ? "" : "s");
@@ -106,6 +110,8 @@ static const char *state_word(const json_t *user, enum tint *ret_tint)
 		return "waiting";
 	if (view_number(user, "arriving") > 0)
 		return "arriving";
+	if (view_number(user, "over_limit") > 0)
+		return "over limit";
 	*ret_tint = TINT_DIM;
 	return "idle";
 }

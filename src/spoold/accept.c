@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "core/name.h"
 #include "spoold/daemon.h"
+#include "spoold/notice.h"
 #include "spoold/result.h"
 #include "spoold/voucher.h"
 
@@ -204,6 +205,7 @@ static void note_unsafe(struct daemon *d, struct upload_entry *e, int error)
 	          e->user->name, shown == NULL ? "?" : shown, strerror(-error));
 	free(shown);
 	e->error = e->unsafe = error;
+	notice_waits(d, e);
 	d->failed_count++;
 }
 
@@ -225,6 +227,8 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 		int dir = file < 0 ? file : tree_open_incoming(d->tree, e->user->name, e->path);
 		int unsafe = file < 0 ? 0 : tree_is_unsafe(file, &e->look.ident);
 		accept_note_error(e, dir < 0 ? dir : 0);
+		if (dir < 0 && !e->gone)
+			notice_waits(d, e);
 		if (unsafe < 0)
 			note_unsafe(d, e, unsafe);
 		e->unsafe_marked = unsafe < 0;

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "spoold/accept.h"
+#include "spoold/notice.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -170,6 +171,7 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	users_tick(d);
 	bool more = scan_tick(d);
 	intake_tick(d);
+	notice_tick(d);
 	retention_tick(d);
 	dispatch_tick(d);
 	if (d->control != NULL)
@@ -182,7 +184,7 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 		return 0;
 	uint64_t next = due_min(users_next(d), due_min(intake_next(d), turn_next(d)));
 	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));
-	next = due_min(next, due_min(request_next(d), d->rescan_ms));
+	next = due_min(next, due_min(request_next(d), due_min(notice_next(d), d->rescan_ms)));
 	if (d->stuck_ms != 0)
 		next = due_min(next, d->stuck_ms + ONCE_PATIENCE_MS);
 	return d->unmounted ? due_min(next, d->mount_check_ms) : next;
@@ -232,7 +234,7 @@ bool daemon_finished(const struct daemon *d)
 	if (d->stopping)
 		return turn_stalled(d) ? quiet || d->stop_forced : quiet && d->turn.changes == NULL;
 	return d->once && quiet && !d->starting && d->turn.changes == NULL && scan_idle(d) &&
-	       intake_idle(d) && d->dispatch.unmoved == NULL && !work_is_left(d);
+	       intake_idle(d) && notice_idle(d) && d->dispatch.unmoved == NULL && !work_is_left(d);
 }
 
 int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fixed)

@@ -52,6 +52,7 @@ struct daemon {
 	struct dispatch dispatch;
 	struct retention retention;
 	struct strays strays;
+	struct heap notices;   /* users whose notice is to be renewed, by steady ms */
 	struct requests requests;
 
 	bool once;             /* --mode once: work off what is there and end */

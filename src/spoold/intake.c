@@ -6,6 +6,8 @@
 #include "core/name.h"
 #include "spoold/accept.h"
 #include "spoold/daemon.h"
+#include "spoold/notice.h"
+#include "spoold/room.h"
 #include "spoold/voucher.h"
 
 #include <errno.h>
@@ -44,7 +46,7 @@ static void track(struct daemon *d, struct user *u, const char *path,
 		return;
 	}
 	if (kind != ENTRY_FILE) {
-		upload_refuse(u, e, kind);
+		upload_refuse(d, e, kind);
 		if (kind == ENTRY_HARDLINKED)
 			upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
 		return;
@@ -52,12 +54,18 @@ static void track(struct daemon *d, struct user *u, const char *path,
 	if (e->state == UPLOAD_REFUSED) {
 		u->uploads_refused--;
 		e->state = UPLOAD_ARRIVING;
+		notice_over(d, e);
 	}
 	bool changed = is_new || !file_ident_same(&e->look.ident, ident);
-	if (changed)
-		e->unsafe = 0;
-	else if (e->unsafe != 0)
+	if (e->state == UPLOAD_OVER && !changed)
 		return;
+	room_leave(d, e);
+	if (!changed && e->unsafe != 0)
+		return;
+	if (changed) {
+		e->unsafe = 0;
+		notice_over(d, e);
+	}
 	e->look.found = by_scan && (is_new || e->look.found);
 	e->look.ident = *ident;
 	if (hint == WATCH_RENAMED_IN)
@@ -146,16 +154,34 @@ static void enter_directory(struct daemon *d, struct user *u, const char *path)
 	}
 }
 
+/* A temporary name that nobody hides from its user, for a file that does not
+ * change: a transfer that broke off, or a name that was meant. */
+static bool is_forgotten(const struct daemon *d, const struct user *u, const char *path,
+                         const struct file_ident *ident)
+{
+	int64_t age_ms = (int64_t)d->wall_ms - ident->ctime_ns / 1000000;
+	bool hidden = path[0] == '.' || strstr(path, "/.") != NULL;
+	return !hidden && age_ms >= (int64_t)u->settings->notice_after_ms;
+}
+
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
 {
 	*ret_new = false;
-	if (is_ignored(u, path))
-		return false;
-	if (kind == ENTRY_DIRECTORY) {
-		enter_directory(d, u, path);
+	if (is_ignored(u, path)) {
+		if (kind == ENTRY_FILE && is_forgotten(d, u, path, ident))
+			notice_stray(u, path, false);
 		return false;
 	}
+	if (kind == ENTRY_DIRECTORY) {
+		if (tree_is_too_deep(path, true))
+			notice_stray(u, path, true);
+		else
+			enter_directory(d, u, path);
+		return false;
+	}
+	if (notice_is(d, u, path))
+		return false;
 	if (kind != ENTRY_FILE) {
 		track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
@@ -217,8 +243,10 @@ static void let_it_settle(struct daemon *d, struct upload_entry *e, uint64_t due
 	struct user *u = e->user;
 	uint64_t settle_ms = u->settings->settle.settle_ms;
 	e->look.changed_steady_ms = d->steady_ms;
-	if (e->waits_for == SETTLE_CONVENTION)
+	if (e->waits_for == SETTLE_CONVENTION) {
+		notice_waits(d, e);
 		return;
+	}
 	if (backlog_waits(d, u))
 		due = due > u->backlog_ms ? due : u->backlog_ms;
 	e->look.changed_steady_ms = due > settle_ms ? due - settle_ms : 1;
@@ -286,7 +314,7 @@ void intake_left(struct daemon *d, struct user *u, const char *path)
 static void forget_known(struct daemon *d, struct user *u, const char *path)
 {
 	struct upload_entry *e = upload_find(u, path);
-	if (e != NULL && (e->state == UPLOAD_ARRIVING || e->state == UPLOAD_REFUSED))
+	if (e != NULL && e->state != UPLOAD_SYNCING && e->state != UPLOAD_ACCEPTING)
 		upload_drop(d, e);
 }
 
@@ -294,11 +322,21 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	if (is_ignored(u, path))
+	if (is_ignored(u, path)) {
+		notice_look_stray(d, u, path);
+		return;
+	}
+	if (notice_is(d, u, path))
 		return;
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
 	if (r == -ENOENT) {
+		notice_look_stray(d, u, path);
 		intake_left(d, u, path);
+		return;
+	}
+	if (r == 0 && tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
+		/* Neither watched nor walked through: the same by every way in. */
+		scan_want(d, u);
 		return;
 	}
 	if (r < 0) {
@@ -417,11 +455,19 @@ static void follow(struct daemon *d, struct upload_entry *e, const struct vouche
 {
 	switch (e->waits_for) {
 	case SETTLE_COMPLETE:
+		if (room_ask(d, e))
+			take_up(d, e, v);
+		return;
 	case SETTLE_MISMATCH: take_up(d, e, v); return;
 	case SETTLE_CHECK: check_begin(d, e); return;
-	case SETTLE_CONVENTION: upload_leave_scan(d, e); return;
-	case SETTLE_WAIT:
+	case SETTLE_CONVENTION:
+		upload_leave_scan(d, e);
+		notice_waits(d, e);
+		return;
 	case SETTLE_WRITER:
+		notice_waits(d, e);
+		/* fall through */
+	case SETTLE_WAIT:
 		upload_leave_scan(d, e);
 		upload_set_due(d, e, due);
 	}
@@ -441,10 +487,13 @@ static void judge(struct daemon *d, struct upload_entry *e)
 	if (r < 0 || kind != ENTRY_FILE || e->state == UPLOAD_REFUSED ||
 	    !file_ident_same(&ident, &e->look.ident)) {
 		upload_leave_scan(d, e);
-		if (r < 0)
+		/* Whatever it waited for: others need not wait behind it. */
+		if (r < 0) {
+			room_leave(d, e);
 			upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
-		else
+		} else {
 			track(d, u, e->path, &ident, kind, WATCH_CHANGED, e->look.found);
+		}
 		return;
 	}
 	e->look.ident = ident;
@@ -457,6 +506,8 @@ static void judge(struct daemon *d, struct upload_entry *e)
 	e->waits_for = settle_judge(&u->settings->settle, &e->look,
 	                            tree_probe_writer(d->tree, u->name, e->path), d->steady_ms,
 	                            d->wall_ms, &due);
+	if (e->waits_for != SETTLE_COMPLETE)
+		room_leave(d, e);
 	follow(d, e, &voucher, due);
 	voucher_clear(&voucher);
 }

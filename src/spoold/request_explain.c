@@ -5,7 +5,9 @@
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
+#include "spoold/room.h"
 #include "spoold/voucher.h"
+#include "spoold/why.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,20 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT = 512 };
-
-struct explanation {
-	char because[TEXT];
-	char next[TEXT]; /* "" = null */
-};
-
 static void say(char *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void say(char *out, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
-	vsnprintf(out, TEXT, format, args);
+	vsnprintf(out, WHY_TEXT, format, args);
 	va_end(args);
 }
 
@@ -296,6 +291,32 @@ static void explain_arriving(struct daemon *d, const struct user *u,
 	}
 }
 
+/* Complete, but over a limit of its user. */
+static void explain_over(const struct upload_entry *entry, struct explanation *e)
+{
+	char why[QUOTA_TEXT];
+	const char *next;
+	room_explain(entry, why, &next);
+	say(e->because, "it %s", why);
+	say(e->next, "%s", next);
+}
+
+static void explain_refused(enum entry_kind kind, struct explanation *e)
+{
+	say(e->because, "it %s: only plain files with one name become jobs", entry_kind_problem(kind));
+	say(e->next, "it is left alone; remove it or put a plain file in its place");
+}
+
+void why_waits(struct daemon *d, const struct upload_entry *entry, struct explanation *ret)
+{
+	if (entry->state == UPLOAD_REFUSED)
+		explain_refused(entry->kind, ret);
+	else if (entry->state == UPLOAD_OVER)
+		explain_over(entry, ret);
+	else
+		explain_arriving(d, entry->user, entry, ret);
+}
+
 /* A file in incoming that is no job. */
 static void explain_upload(struct daemon *d, const struct asker *a, const struct user *u,
                            const char *outside, const char *path)
@@ -309,6 +330,10 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
 		    strerror(-r));
 		answer_file(d, a, outside, "unknown", &e);
+	} else if (tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
+		say(e.because, "its directories are nested too deep to be followed");
+		say(e.next, "it becomes a job when it is moved further up");
+		answer_file(d, a, outside, "refused", &e);
 	} else if (name_path_matches(path, (const char *const *)u->settings->ignore)) {
 		say(e.because, "its name, or that of a directory above it, matches one of the patterns of "
 		               "spool.ignore");
@@ -318,9 +343,7 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		say(e.because, "it is a directory: the files in it become jobs, one each");
 		answer_file(d, a, outside, "directory", &e);
 	} else if (kind != ENTRY_FILE) {
-		say(e.because, "it %s: only plain files with one name become jobs",
-		    entry_kind_problem(kind));
-		say(e.next, "it is left alone; remove it or put a plain file in its place");
+		explain_refused(kind, &e);
 		answer_file(d, a, outside, "refused", &e);
 	} else if (voucher_is_name(u, path)) {
 		say(e.because, "it is a %s (completion \"%s\") and never a job",
@@ -330,6 +353,13 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		                      "failed; a list for several stays"
 		                    : "it goes along with its upload to done or failed");
 		answer_file(d, a, outside, "ignored", &e);
+	} else if (tree_is_notice(d->tree, u->name, path)) {
+		say(e.because, "spoold wrote it: it tells its user what is not taken, and why");
+		say(e.next, "it goes away when nothing is left to say");
+		answer_file(d, a, outside, "notice", &e);
+	} else if (entry != NULL && entry->state == UPLOAD_OVER) {
+		explain_over(entry, &e);
+		answer_file(d, a, outside, "over_limit", &e);
 	} else if (entry != NULL) {
 		explain_arriving(d, u, entry, &e);
 		answer_file(d, a, outside, "arriving", &e);

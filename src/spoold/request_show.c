@@ -3,6 +3,7 @@
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
+#include "spoold/room.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -78,6 +79,16 @@ static json_t *arriving_waits_for(struct daemon *d, const struct user *u)
 	return text;
 }
 
+/* What is complete but over a limit. */
+static void add_over(const struct user *u, json_t *object)
+{
+	char why[QUOTA_TEXT];
+	room_summary(u, why);
+	json_object_set_new(object, "over_limit", json_integer(u->uploads_over));
+	json_object_set_new(object, "over_limit_because",
+	                    why[0] == '\0' ? json_null() : json_sprintf("it %s", why));
+}
+
 static json_t *user_status(struct daemon *d, const struct user *u)
 {
 	struct user_row row = {0};
@@ -94,6 +105,7 @@ static json_t *user_status(struct daemon *d, const struct user *u)
 		                    json_integer((json_int_t)upload_count_arriving(u)));
 		json_object_set_new(object, "arriving_waits_for", arriving_waits_for(d, u));
 		json_object_set_new(object, "refused", json_integer(u->uploads_refused));
+		add_over(u, object);
 		const char *waits = row.count[JOB_PENDING] > 0 ? waits_for(d, u) : NULL;
 		json_object_set_new(object, "waits_for",
 		                    waits == NULL ? json_null() : json_string(waits));

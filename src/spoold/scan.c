@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "spoold/accept.h"
 #include "spoold/daemon.h"
+#include "spoold/notice.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -109,6 +110,7 @@ static bool begin_walk(struct daemon *d)
 	s->known = 0;
 	s->more = false;
 	forget_found(s);
+	notice_walk_begins(s->user);
 	int r = tree_scan_begin(d->tree, s->user->name, &s->walk);
 	if (r == 0) {
 		s->phase = SCAN_WALK;
@@ -136,6 +138,7 @@ static void begin(struct daemon *d)
 	DL_DELETE2(s->wanted, u, scan_prev, scan_next);
 	u->scan_wanted = false;
 	u->scan_running = true;
+	u->uploads_missed = false;
 	s->user = u;
 	s->unclear = false;
 	begin_walk(d);
@@ -146,6 +149,8 @@ static void after_walk(struct daemon *d)
 	struct scan *s = &d->scan;
 	tree_scan_end(s->walk);
 	s->walk = NULL;
+	notice_walk_ended(d, s->user);
+	uploads_forget_gone(d, s->user);
 	if (s->found_n > SCAN_PORTION)
 		cut_found(s);
 	sort_found(s);

@@ -4,7 +4,10 @@
 #include "base/log.h"
 #include "spoold/check.h"
 #include "spoold/daemon.h"
+#include "spoold/notice.h"
+#include "spoold/room.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +41,10 @@ struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *pa
                                 unsigned max)
 {
 	size_t n = strlen(path);
+	/* While some wait for room, nothing that would come before what was left to
+	 * the scan is listed. */
+	if (u->room.line != NULL)
+		max = u->uploads_missed ? 0 : INTAKE_WAITING_MAX;
 	if (HASH_COUNT(u->uploads) >= max) {
 		u->uploads_missed = true;
 		return NULL;
@@ -72,12 +79,13 @@ static void detach(struct daemon *d, struct upload_entry *e)
 	heap_remove(&d->intake.due, &e->due);
 	if (e->state == UPLOAD_REFUSED)
 		u->uploads_refused--;
+	room_leave(d, e);
+	notice_over(d, e);
 	HASH_DEL(u->uploads, e);
 	e->gone = true;
-	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2) {
-		u->uploads_missed = false;
+	/* The scan lowers the flag when it begins. */
+	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2)
 		scan_want(d, u);
-	}
 }
 
 void upload_drop(struct daemon *d, struct upload_entry *e)
@@ -99,6 +107,7 @@ void upload_leave_scan(struct daemon *d, struct upload_entry *e)
 void upload_release(struct daemon *d, struct upload_entry *e)
 {
 	detach(d, e);
+	room_arrived(d, e);
 	upload_leave_scan(d, e);
 	entry_free(e);
 }
@@ -115,8 +124,9 @@ void uploads_clear(struct daemon *d)
 	heap_clear(&d->intake.due);
 }
 
-void upload_refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
+void upload_refuse(struct daemon *d, struct upload_entry *e, enum entry_kind kind)
 {
+	struct user *u = e->user;
 	if (e->state == UPLOAD_REFUSED && e->kind == kind)
 		return;
 	char *shown = escape_str(e->path);
@@ -124,10 +134,12 @@ void upload_refuse(struct user *u, struct upload_entry *e, enum entry_kind kind)
 	            "become jobs",
 	            u->name, shown == NULL ? "?" : shown, entry_kind_problem(kind));
 	free(shown);
+	room_leave(d, e);
 	if (e->state != UPLOAD_REFUSED)
 		u->uploads_refused++;
 	e->state = UPLOAD_REFUSED;
 	e->kind = kind;
+	notice_waits(d, e);
 }
 
 /* Is there room to list one more that can never be a job? */
@@ -150,6 +162,7 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 	}
 	upload_leave_scan(d, e);
 	e->state = UPLOAD_ARRIVING;
+	room_arrived(d, e);
 	e->look.changed_steady_ms = d->steady_ms;
 	e->look.renamed_in = e->look.renamed_in || e->renamed;
 	uint64_t settle_ms = e->renamed ? 0 : e->user->settings->settle.settle_ms;
@@ -160,7 +173,7 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 
 uint64_t upload_count_arriving(const struct user *u)
 {
-	return HASH_COUNT(u->uploads) - u->uploads_refused;
+	return HASH_COUNT(u->uploads) - u->uploads_refused - u->uploads_over;
 }
 
 static uint64_t backlog_until(const struct user *u)
@@ -171,7 +184,7 @@ static uint64_t backlog_until(const struct user *u)
 bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 {
 	const struct user *u = e->user;
-	if (e->from_scan || e->look.found)
+	if (e->from_scan || e->look.found || e->state == UPLOAD_OVER)
 		return false;
 	/* Between two scans of it in a row: events were lost meanwhile. */
 	bool next = d->scan.phase == SCAN_IDLE && d->scan.wanted == u;
@@ -208,12 +221,29 @@ uint64_t upload_next_due(const struct daemon *d)
 	return node == NULL ? UINT64_MAX : node->key >> ORDER_BITS;
 }
 
+void uploads_forget_gone(struct daemon *d, struct user *u)
+{
+	struct upload_entry *e, *tmp;
+	if (u->uploads == NULL || !daemon_mounted(d))
+		return;
+	HASH_ITER(hh, u->uploads, e, tmp) {
+		struct file_ident ident;
+		enum entry_kind kind;
+		bool waits = e->due.at == 0 && e->state != UPLOAD_SYNCING &&
+		             e->state != UPLOAD_ACCEPTING;
+		if (waits && tree_look(d->tree, u->name, e->path, &ident, &kind) == -ENOENT)
+			upload_drop(d, e);
+	}
+}
+
 bool uploads_only_wait_for_writers(const struct daemon *d)
 {
 	for (size_t i = 1; i <= d->intake.due.n; i++) {
 		const struct upload_entry *e =
 			HEAP_ENTRY(d->intake.due.nodes[i], struct upload_entry, due);
 		if (e->state == UPLOAD_ARRIVING && e->waits_for != SETTLE_WRITER)
+			return false;
+		if (e->state == UPLOAD_OVER && e->lacks == QUOTA_ROOM)
 			return false;
 	}
 	return true;

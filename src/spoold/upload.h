@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/heap.h"
+#include "core/quota.h"
 #include "core/settle.h"
 #include "io/tree.h"
 #include "spoold/user.h"
@@ -15,6 +16,7 @@ enum upload_state {
 	UPLOAD_CHECKING,  /* its content is read, see check.h */
 	UPLOAD_SYNCING,   /* complete; being made durable */
 	UPLOAD_ACCEPTING, /* in a change */
+	UPLOAD_OVER,      /* complete, but over a limit of its user: see room.h */
 };
 
 struct upload_entry {
@@ -36,6 +38,13 @@ struct upload_entry {
 	bool unsafe_marked;     /* for the next spoold */
 	int sync_at;            /* place of its file among the descriptors of its batch, or -1 */
 	bool from_scan;         /* counts in scan.feeding */
+	enum quota_answer lacks; /* while over; QUOTA_ROOM: behind others, or to be asked again */
+	bool in_line;           /* for room; else while over: too large */
+	bool let_in;            /* counts in room.on_the_way, with these bytes */
+	uint64_t bytes;
+	uint64_t waits_since_ms; /* for what may last; steady, 0 = not now; see notice.h */
+	bool told;              /* in the notice */
+	struct upload_entry *room_prev, *room_next;
 	struct heap_node due;
 	struct upload_entry *batch_next;
 	UT_hash_handle hh;
@@ -69,7 +78,7 @@ void upload_again(struct daemon *d, struct upload_entry *e);
 /* The scan that found it goes on without it. */
 void upload_leave_scan(struct daemon *d, struct upload_entry *e);
 /* It can never be a job: said once. */
-void upload_refuse(struct user *u, struct upload_entry *e, enum entry_kind kind);
+void upload_refuse(struct daemon *d, struct upload_entry *e, enum entry_kind kind);
 /* Is there room to list one more that can never be a job? */
 bool upload_may_list_refused(struct user *u);
 /* Uploads of this user that are not jobs yet and may become some. */
@@ -88,6 +97,9 @@ uint64_t upload_next_due(const struct daemon *d);
 bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e);
 void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e);
 
-/* Nothing is listed but what somebody still writes, or what is refused. */
+/* A walk ended: what only an event would have told to be gone is dropped. */
+void uploads_forget_gone(struct daemon *d, struct user *u);
+/* Nothing is listed but what somebody still writes, what is over a limit, or
+ * what is refused. */
 bool uploads_only_wait_for_writers(const struct daemon *d);
 void uploads_clear(struct daemon *d);

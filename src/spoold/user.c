@@ -6,6 +6,8 @@
 #include "core/name.h"
 #include "spoold/daemon.h"
 #include "spoold/lists.h"
+#include "spoold/notice.h"
+#include "spoold/room.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,6 +30,7 @@ struct user *user_by_number(const struct daemon *d, uint32_t number)
 static void user_free(struct user *u)
 {
 	fd_close(u->lock_fd);
+	notice_clear(u);
 	free(u->name);
 	free(u);
 }
@@ -201,6 +204,7 @@ void users_clear(struct daemon *d)
 	}
 	heap_clear(&d->users.polls);
 	heap_clear(&d->users.locks);
+	heap_clear(&d->notices);
 }
 
 void users_configure(struct daemon *d)
@@ -211,6 +215,8 @@ void users_configure(struct daemon *d)
 			continue;
 		user_watch(d, u);
 		user_touch(d, u);
+		room_ask_all(d, u);
+		notice_configure(d, u);
 		/* What waits by another rule of completion is judged by the new one. */
 		scan_want(d, u);
 	}
@@ -312,6 +318,7 @@ static int refresh(struct daemon *d, struct user *u)
 		.held = row.held,
 		.blocked = !u->reconciled || d->unmounted,
 	};
+	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
 	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);
 	user_row_clear(&row);
 	return r < 0 ? r : sched_set_user(d->sched, u->number, &view);

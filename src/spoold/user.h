@@ -16,6 +16,27 @@ struct daemon;
 struct upload_entry;
 struct check;
 struct sums_list;
+struct oddity;
+
+/* What counts for the limits of a user; see room.h. */
+struct room {
+	struct upload_entry *line;    /* complete, wait for room; the first was here first */
+	uint64_t files, bytes;        /* pending and held jobs, as the index had them last */
+	uint64_t on_the_way, bytes_on_the_way; /* let in, not yet in the index */
+	uint64_t told_ms;             /* said in the log; steady, 0 = never */
+};
+
+/* What is said to a user in incoming; see notice.h. */
+struct notice {
+	struct heap_node due;          /* steady ms */
+	bool there;                    /* there is one, as far as we know */
+	bool known;                    /* its text has this hash */
+	bool failed;                   /* said so */
+	uint64_t hash;
+	uint64_t wrote_ms;             /* steady, 0 = never */
+	struct oddity *oddities, *found; /* of the last walk, of the one at hand */
+	unsigned found_n;
+};
 
 struct user {
 	char *name;
@@ -37,6 +58,9 @@ struct user {
 	struct check *check_reading;  /* the one at io/digest */
 	bool check_listed;            /* in checks.users */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
+	uint32_t uploads_over;        /* of these: complete, but over a limit; see room.h */
+	struct room room;
+	struct notice notice;
 	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
 	uint64_t pause_ms;       /* what arrived beside a scan is looked at again then; steady */
 	bool uploads_missed;          /* there was no room for more of them */

@@ -156,12 +156,20 @@ static struct flat_user *find_user(struct rows *rows, const char *name)
 	return NULL;
 }
 
+static void count(const struct job *job, struct user_row *row)
+{
+	row->count[job->state]++;
+	if (job->state == JOB_PENDING || job->state == JOB_HELD)
+		row->waiting_bytes += job->ident.size;
+}
+
 static int give_user(struct rows *rows, const struct flat_user *user, struct user_row *ret)
 {
-	*ret = (struct user_row){.number = user->number, .held = user->held};
+	*ret = (struct user_row){.number = user->number, .held = user->held,
+	                         .bytes_known = true};
 	for (int i = 0; i < rows->jobs_n; i++)
 		if (rows->jobs[i].job.user == user->number)
-			ret->count[rows->jobs[i].job.state]++;
+			count(&rows->jobs[i].job, ret);
 	return job_set_text(&ret->held_reason, user->held ? user->reason : NULL);
 }
 

@@ -462,6 +462,38 @@ int64_t tree_scan_began_ns(const struct tree_scan *s)
 	return s->began_ns;
 }
 
+/* The world has no notices, no directories and endless room. */
+bool tree_is_too_deep(const char *path, bool directory)
+{
+	(void)path;
+	(void)directory;
+	return false;
+}
+
+bool tree_is_notice(struct tree *t, const char *user, const char *path)
+{
+	(void)t;
+	(void)user;
+	(void)path;
+	return false;
+}
+
+int tree_put_notice(struct tree *t, const char *user, const char *text)
+{
+	(void)t;
+	(void)user;
+	(void)text;
+	return 0;
+}
+
+int tree_user_space(struct tree *t, const char *user, uint64_t *ret_bytes)
+{
+	(void)t;
+	(void)user;
+	*ret_bytes = UINT64_MAX;
+	return 0;
+}
+
 /* "/spool/alice/incoming/a.csv" */
 int tree_locate(struct tree *t, const char *outside, char **ret_user, enum place *ret_place,
                 char **ret_path)

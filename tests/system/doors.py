@@ -113,14 +113,18 @@ class Server:
 FIRST_UID = 47011
 ACCOUNTS = """set -e
 mount --make-rprivate /
-for file in passwd group shadow; do mount --bind {dir}/$file /etc/$file; done
+mkdir {dir}/etc
+cp -a /etc/. {dir}/etc
+for file in passwd group shadow; do cat {dir}/$file >{dir}/etc/$file; done
+mount --bind {dir}/etc /etc
 exec "$@"
 """
 
 
 def with_accounts(spool, users, password="*"):
     """Before a command: it runs where these accounts exist, in the group
-    "uploaders". Nothing else of the machine sees them."""
+    "uploaders". Nothing else of the machine sees them. All of /etc is another:
+    what is mounted on a single file of it goes when somebody replaces that."""
     directory = os.path.join(spool.base, "accounts")
     os.mkdir(directory, 0o755)
     more = {"passwd": "", "group": f"uploaders:x:47000:{','.join(users)}\n", "shadow": ""}

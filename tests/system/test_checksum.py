@@ -314,6 +314,7 @@ class Wrong(ChecksumTest):
         self.assertSays(r"checking big\.bin, \d+ %", said)
         # Others are not kept waiting by it.
         spool.add_user("bob")
+        spool.wait_for(lambda: spool.user("bob"), what="bob to be met")
         self.pair(spool, "small.csv", user="bob")
         spool.wait_state("small.csv", "done", "bob")
         self.assertSays("compared", spool.explain_file("big.bin")["because"])

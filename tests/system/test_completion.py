@@ -74,6 +74,7 @@ class Ways(SystemTest):
         spool = self.spool()
         spool.add_user("carol")
         spool.drop("carol", "first.csv")
+        spool.wait_for(lambda: spool.user("carol"), 20, "carol to be met")
         spool.wait_state("first.csv", "done", "carol", limit=20)
         self.assertIn("carol", [u["user"] for u in spool.status()["users"]])
 

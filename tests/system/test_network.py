@@ -47,6 +47,17 @@ class Network(SystemTest):
         self.assertEqual(result.code, 1)
         self.assertSays(r"network file system.*spool\.index", result.err)
 
+    def test_doctor_finds_an_index_there(self):
+        """FIELD: said before spoold is started, and gone when it is mended."""
+        spool = self.spool({"spool": {"root": "spool", "index": "near/index"}}, start=False)
+        self.mount(spool)
+        self.assertEqual(spool.spoold("--init").code, 0)
+        result = spool.ctl("doctor", check=None)
+        self.assertSays(r"index is on a network file system.*spool\.index to a directory on a local",
+                        result.out)
+        spool.configure({"spool": {"index": "index"}})
+        self.assertNotIn("network", spool.ctl("doctor", check=None).out)
+
     def test_spool_there_is_polled(self):
         """FIELD (inotify is blind on network shares): what comes from the far
         side is found, and status says how."""

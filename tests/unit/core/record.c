@@ -225,10 +225,13 @@ Test(record, attempts_and_users_come_back)
 		u.held_reason = u.held ? random_or_null(&seed, 0, 50) : NULL;
 		for (int s = 0; s < JOB_STATES; s++)
 			u.count[s] = random_number(&seed);
+		u.bytes_known = next_random(&seed) % 2 == 0;
+		u.waiting_bytes = u.bytes_known ? random_number(&seed) : 0;
 		n = record_put_user(&u, bytes, sizeof bytes);
 		cr_assert_eq(record_get_user(bytes, (size_t)n, &v), 0);
 		cr_assert(u.number == v.number && u.held == v.held);
 		cr_assert_arr_eq(u.count, v.count, sizeof u.count);
+		cr_assert(u.bytes_known == v.bytes_known && u.waiting_bytes == v.waiting_bytes);
 		same_text(u.held_reason, v.held_reason);
 		user_row_clear(&u);
 		user_row_clear(&v);
@@ -357,6 +360,27 @@ Test(record, version_1_of_a_user_is_readable)
 	cr_assert_str_eq(row.held_reason, "ok");
 	cr_assert_eq(row.count[JOB_PENDING], 1);
 	cr_assert_eq(row.count[JOB_CANCELED], 256);
+	cr_assert(!row.bytes_known, "nobody counted bytes then");
+	user_row_clear(&row);
+}
+
+Test(record, version_2_of_a_user_is_readable)
+{
+	const unsigned char bytes[] = {
+		'U', 2, 7, 0, 0, 0, 0,
+		1, 0, 0, 0, 0, 0, 0, 0,  2, 0, 0, 0, 0, 0, 0, 0,  3, 0, 0, 0, 0, 0, 0, 0,
+		4, 0, 0, 0, 0, 0, 0, 0,  5, 0, 0, 0, 0, 0, 0, 0,  6, 0, 0, 0, 0, 0, 0, 0,
+		0, 1, 0, 0, 0, 0, 0, 0,
+		1, 0, 2, 0, 0, 0, 0, 0, 0,
+		0xff, 0xff,
+	};
+	struct user_row row;
+	cr_assert_eq(record_get_user(bytes, sizeof bytes, &row), 0);
+	cr_assert_eq(row.number, 7);
+	cr_assert_eq(row.count[JOB_CANCELED], 256);
+	cr_assert(row.bytes_known);
+	cr_assert_eq(row.waiting_bytes, 512);
+	cr_assert_null(row.held_reason);
 	user_row_clear(&row);
 }
 

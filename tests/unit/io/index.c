@@ -579,6 +579,50 @@ Test(index, users_with_pending_jobs_are_found)
 	index_close(ix);
 }
 
+/* What an older version wrote: without the sum of bytes. */
+static void write_old_row(struct index *ix, const char *name, const struct user_row *row)
+{
+	unsigned char record[7 + 8 * JOB_STATES + 2] = {'U', 1, (unsigned char)row->number};
+	struct key key = {0};
+	for (int s = 0; s < JOB_STATES; s++)
+		record[7 + 8 * s] = (unsigned char)row->count[s];
+	record[sizeof record - 2] = record[sizeof record - 1] = 0xff;
+	key_name(&key, name);
+	cr_assert_eq(ix_put(ix, TABLE_USERS, &key, ix_val(record, sizeof record), 0), 0);
+}
+
+Test(index, bytes_that_an_older_version_did_not_count_are_counted_when_the_user_is_met)
+{
+	struct index *ix = test_create(place.dir);
+	char path[] = "a";
+	struct user_row row;
+	test_begin(ix);
+	uint32_t user = test_user(ix, "alice");
+	for (unsigned n = 0; n < 5; n++) {
+		struct job job = test_job(ix, user, path);
+		job.ident.size = UINT64_C(1) << n;
+		job.yields = n == 3;
+		job.not_before_ms = n == 3 ? 99 : 0;
+		job.state = n == 2 ? JOB_HELD : n == 4 ? JOB_DONE : JOB_PENDING;
+		cr_assert_eq(index_put_job(ix, &job), 0);
+	}
+	cr_assert_eq(index_get_user(ix, "alice", &row), 0);
+	cr_assert_eq(row.waiting_bytes, 1 + 2 + 4 + 8);
+	write_old_row(ix, "alice", &row);
+	test_commit(ix);
+	test_sound(ix);
+	cr_assert_eq(index_get_user(ix, "alice", &row), 0);
+	cr_assert_not(row.bytes_known);
+	test_begin(ix);
+	cr_assert_eq(index_add_user(ix, "alice", &row), 0);
+	cr_assert(row.bytes_known);
+	cr_assert_eq(row.waiting_bytes, 1 + 2 + 4 + 8);
+	cr_assert_eq(row.count[JOB_PENDING], 3);
+	test_commit(ix);
+	test_sound(ix);
+	index_close(ix);
+}
+
 Test(index, abort_leaves_nothing)
 {
 	struct index *ix = test_create(place.dir);

@@ -295,7 +295,20 @@ static int stranger_in_line(struct index *ix)
 
 static int wrong_count(struct index *ix)
 {
-	return ix_count(ix, 2, -1, JOB_DONE);
+	return ix_count(ix, 2, NULL, &(struct job){.state = JOB_DONE});
+}
+
+static int wrong_bytes(struct index *ix)
+{
+	struct job job;
+	int r = index_get_job(ix, 4, &job);
+	cr_assert_eq(r, 0);
+	job.state = JOB_PENDING;
+	struct job other = job;
+	other.ident.size = job.ident.size + 1;
+	r = ix_count(ix, job.user, &job, &other);
+	job_clear(&job);
+	return r;
 }
 
 static int waits_for_nothing(struct index *ix)
@@ -341,6 +354,7 @@ Test(index_damage, contradictions_are_found_and_named)
 		{drop_from_line, "not in table line"},
 		{stranger_in_line, "table line has"},
 		{wrong_count, "fewer done jobs"},
+		{wrong_bytes, "bytes that wait"},
 		{waits_for_nothing, "table waiting"},
 		{orphaned_attempt, "job 777777, which is not there"},
 		{id_to_come, "never given"},
@@ -423,7 +437,7 @@ Test(index_damage, a_spoilt_transaction_is_not_committed)
 	struct job bad;
 	cr_assert_eq(index_get_job(ix, 2, &bad), 0);
 	test_begin(ix);
-	cr_assert_eq(ix_count(ix, bad.user, -1, JOB_DONE), 0);
+	cr_assert_eq(ix_count(ix, bad.user, NULL, &(struct job){.state = JOB_DONE}), 0);
 	cr_assert_eq(ix_spoil(ix, -EBADMSG), -EBADMSG);
 	cr_assert_eq(index_commit(ix), -EBADMSG);
 	cr_assert_not(index_in_transaction(ix));

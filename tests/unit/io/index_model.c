@@ -42,6 +42,7 @@ static void change(struct index *ix, struct job *job, uint64_t *seed)
 	if (event == JOB_EV_REQUEUE)
 		cr_assert_eq(index_new_seq(ix, &job->seq), 0);
 	job->yields = below(seed, 3) == 0;
+	job->ident.size = below(seed, 2) == 0 ? job->ident.size : below(seed, 5000);
 	job->not_before_ms = below(seed, 2) == 0 ? 0 : below(seed, 50);
 	job->finished_ms = job_state_is_final(job->state) ? below(seed, 50) : 0;
 	job->place = (enum place)below(seed, PLACES);
@@ -164,14 +165,20 @@ static void check_list(struct index *ix, const struct model *m, uint32_t user, e
 static void check_counts(struct index *ix, const struct model *m, uint32_t user)
 {
 	struct user_row row;
-	uint64_t count[JOB_STATES] = {0};
+	uint64_t count[JOB_STATES] = {0}, bytes = 0;
 	for (size_t i = 0; i < JOBS_MAX; i++) {
-		if (m->jobs[i].id != 0 && m->jobs[i].user == user)
-			count[m->jobs[i].state]++;
+		const struct job *j = &m->jobs[i];
+		if (j->id == 0 || j->user != user)
+			continue;
+		count[j->state]++;
+		if (j->state == JOB_PENDING || j->state == JOB_HELD)
+			bytes += j->ident.size;
 	}
 	cr_assert_eq(index_get_user(ix, user_names[user - 1], &row), 0);
 	cr_assert_eq(row.number, user);
 	cr_assert_arr_eq(row.count, count, sizeof count);
+	cr_assert(row.bytes_known);
+	cr_assert_eq(row.waiting_bytes, bytes);
 }
 
 static void check_paths(struct index *ix, const struct model *m, uint32_t user)

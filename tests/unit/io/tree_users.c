@@ -309,6 +309,7 @@ Test(tree_users, owners)
 		const char *says;
 	} rows[] = {
 		{".", UPLOADER, 0, "the user's directory belongs to the uploader: sshd refuses it"},
+		{".", 1234, 0, "the user's directory belongs neither to root nor to the account"},
 		{"processing", UPLOADER, 0, "processing belongs to the uploader, who could change"},
 		{"failed", 1234, UPLOADER, "failed does not belong to the account that spoold runs as"},
 		{"done", 0, 1234, "done cannot be read by the uploader"},

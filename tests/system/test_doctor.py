@@ -1,0 +1,198 @@
+"""Every mistake of an installation is found, with a command that mends it: the
+test runs that command and looks again."""
+
+import json
+import os
+import pwd
+import re
+import resource
+import shutil
+import stat
+import subprocess
+
+import harness
+from harness import SystemTest, root_only
+
+USER = "nobody"  # an account that is there
+
+
+@root_only
+class Mended(SystemTest):
+    def findings(self, spool, *what):
+        """Of user check or doctor: [(what, mend)]; without what is always so here."""
+        data = spool.ctl(*what, json=True, check=None).data
+        return [(f["what"], f["mend"]) for f in data["findings"] if f.get("level") != "ok"]
+
+    def find(self, spool, pattern, *what):
+        found = [f for f in self.findings(spool, *what) if re.search(pattern, f[0])]
+        self.assertTrue(found, f"/{pattern}/ among {self.findings(spool, *what)}")
+        return found[0]
+
+    def mend(self, command, **options):
+        """Just as a person would paste it."""
+        command = re.sub(r"^spoolctl\b", os.path.join(harness.BUILD, "spoolctl"), command)
+        done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, **options)
+        self.assertEqual(done.returncode, 0, f"{command}: {done.stdout}")
+
+    def expect_mended(self, spool, pattern, *what):
+        """Found, mended by its command, and found no more."""
+        said, command = self.find(spool, pattern, *what)
+        self.assertTrue(command, said)
+        self.mend(command, env={**spool.environment(), "SPOOLD_CONFIG": spool.config_path})
+        again = [f for f in self.findings(spool, *what) if re.search(pattern, f[0])]
+        self.assertEqual(again, [], f"after {command}")
+
+    def spool_of_account(self, config=None):
+        spool = self.spool(config, users=())
+        spool.ctl("user", "add", USER)
+        spool.wait_for(lambda: spool.user(USER), what="the user")
+        self.assertEqual(self.findings(spool, "user", "check", USER), [])
+        return spool
+
+    def test_directories_of_a_user(self):
+        """Owners, groups and modes: chroot, upload, secrets."""
+        spool = self.spool_of_account()
+        account = pwd.getpwnam(USER)
+        mistakes = [
+            ("", lambda p: os.chown(p, account.pw_uid, -1), "belongs to the uploader"),
+            ("", lambda p: os.chown(p, 4321, -1), "neither to root nor"),
+            ("", lambda p: os.chmod(p, 0o775), "writable by others: sshd"),
+            ("", lambda p: os.chmod(p, 0o700), "cannot pass through"),
+            ("incoming", lambda p: os.chown(p, 0, 0), "cannot write to incoming"),
+            ("incoming", lambda p: os.chown(p, 4321, 4321), "cannot write to incoming"),
+            ("incoming", lambda p: os.chmod(p, 0o570), "not writable by its owner"),
+            ("incoming", lambda p: os.chmod(p, 0o777), "writable by everybody"),
+            ("processing", lambda p: os.chmod(p, 0o755), "can be listed"),
+            ("processing", lambda p: os.chown(p, account.pw_uid, -1), "belongs to the uploader"),
+            ("done", lambda p: os.chown(p, -1, 4321), "cannot be read by the uploader"),
+            ("failed", lambda p: os.chmod(p, 0o770), "writable by others"),
+            ("failed", lambda p: os.rmdir(p), "is missing"),
+        ]
+        spool.stop()  # it would make what is missing itself
+        for place, make, pattern in mistakes:
+            with self.subTest(pattern):
+                path = spool.path(USER, place)
+                make(path)
+                self.expect_mended(spool, pattern, "user", "check", USER)
+                self.assertEqual(self.findings(spool, "user", "check", USER), [])
+        spool.restart()
+
+    def test_add_fits_a_chroot_and_a_share(self):
+        """user add: what sshd asks of a chroot, and what an uploader needs."""
+        spool = self.spool_of_account()
+        account = pwd.getpwnam(USER)
+        home = spool.path(USER, "")
+        st = os.stat(home)
+        self.assertEqual((st.st_uid, stat.S_IMODE(st.st_mode) & 0o022), (0, 0))
+        as_user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        script = ("set -e; cd incoming; echo x >a.part; mv a.part b.part; rm b.part; ls ../done ../failed; "
+                  "! ls ../processing; ! mkdir ../mine; ! mv ../incoming ../other; "
+                  "! touch ../done/x ../failed/x")
+        done = subprocess.run(["bash", "-c", script], cwd=home, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, **as_user)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_root_of_the_spool(self):
+        spool = self.spool()
+        os.chmod(spool.root, 0o777)
+        self.expect_mended(spool, "writable by others than its owner", "doctor")
+        os.chown(spool.root, 4321, -1)
+        self.expect_mended(spool, "belongs neither to root", "doctor")
+
+    def test_handler_on_a_noexec_mount(self):
+        spool = self.spool()
+        handlers = os.path.join(spool.base, "handlers")
+        kept = os.path.join(spool.base, "staging", "kept")
+        shutil.copytree(handlers, kept)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "none", handlers],
+                       check=True)
+        self.addCleanup(subprocess.run, ["umount", "--lazy", handlers], check=True)
+        shutil.copytree(kept, handlers, dirs_exist_ok=True)
+        self.expect_mended(spool, "mounted noexec", "doctor")
+
+    def test_handler_that_is_not_executable(self):
+        spool = self.spool()
+        os.chmod(os.path.join(spool.base, "handlers", "main"), 0o644)
+        self.expect_mended(spool, "handler .* cannot be run", "doctor")
+
+    def test_handler_out_of_reach_of_its_account(self):
+        """run_as: the program, a directory above it, and the spool itself."""
+        spool = self.spool({"handler": {"run_as": USER}})
+        self.assertEqual([f for f in self.findings(spool, "doctor") if "run_as" in f[0]], [])
+        for path, pattern in ((os.path.join(spool.base, "handlers", "main"), "run the handler"),
+                              (os.path.join(spool.base, "handlers"), "run the handler"),
+                              (spool.root, "get to the spool")):
+            os.chmod(path, 0o700)
+            self.expect_mended(spool, pattern, "doctor")
+
+    def test_account_that_is_missing(self):
+        name = f"spoold-t{os.getpid()}"
+        spool = self.spool()
+        spool.stop()
+        spool.configure({"handler": {"run_as": "{user}"}})
+        os.makedirs(spool.path(name))
+        self.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL, check=False)
+        self.expect_mended(spool, f"no account {name} ", "doctor")
+        self.assertTrue(pwd.getpwnam(name))
+
+    def test_socket_out_of_reach(self):
+        """Of the group spool, or, without one, of who is not root."""
+        spool = self.spool()
+        os.chmod(spool.socket_path(), 0o600)
+        self.expect_mended(spool, "cannot ask spoold", "doctor")
+        os.chmod(os.path.dirname(spool.socket_path()), 0o700)
+        self.expect_mended(spool, "cannot ask spoold", "doctor")
+
+    def test_too_few_watches(self):
+        """In a mount namespace of its own, the limit is another one."""
+        spool = self.spool()
+        limit = os.path.join(spool.base, "limit")
+        with open(limit, "w") as file:
+            file.write("1\n")
+        doctor = f"'{harness.BUILD}/spoolctl' --config '{spool.config_path}' --json doctor"
+        bound = "/proc/sys/fs/inotify/max_user_watches"
+        in_there = ["unshare", "--mount", "bash", "-c",
+                    f"mount --bind '{limit}' {bound} && exec {doctor}"]
+        done = subprocess.run(in_there, cwd=spool.base, env=spool.environment(),
+                              stdout=subprocess.PIPE)
+        before = json.loads(done.stdout)
+        found = [f for f in before["findings"] if "inotify watches" in f["what"]]
+        self.assertEqual(found[0]["level"], "warning", found)
+        name, value = re.fullmatch(r"sysctl ([a-z_.]+)=(\d+)", found[0]["mend"]).groups()
+        self.assertEqual("/proc/sys/" + name.replace(".", "/"), bound)
+        with open(limit, "w") as file:
+            file.write(value)
+        done = subprocess.run(in_there, cwd=spool.base, env=spool.environment(),
+                              stdout=subprocess.PIPE)
+        after = json.loads(done.stdout)
+        levels = [f["level"] for f in after["findings"] if "inotify watches" in f["what"]]
+        self.assertEqual(levels, ["ok"])
+
+    def test_too_few_files(self):
+        spool = self.spool()
+        pid = spool.daemon.pid
+        hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (200, hard))
+        self.expect_mended(spool, "files open", "doctor")
+        self.assertEqual(resource.prlimit(pid, resource.RLIMIT_NOFILE)[1], hard)
+
+    def test_group_out_of_reach(self):
+        """Where there is a group spool, it is its members that must get in."""
+        spool = self.spool()
+        groups = os.path.join(spool.base, "group")
+        with open("/etc/group") as old, open(groups, "w") as new:
+            new.write(re.sub(r"(?m)^spool:.*\n", "", old.read()) + "spool:x:54321:\n")
+        os.chmod(spool.socket_path(), 0o660)
+
+        def doctor():
+            command = f"mount --bind '{groups}' /etc/group && exec '{harness.BUILD}/spoolctl' " \
+                      f"--config '{spool.config_path}' --json doctor"
+            done = subprocess.run(["unshare", "--mount", "bash", "-c", command], cwd=spool.base,
+                                  env=spool.environment(), stdout=subprocess.PIPE)
+            return [f for f in json.loads(done.stdout)["findings"]
+                    if "the group spool" in f["what"]]
+        found = doctor()
+        self.assertEqual(len(found), 1, found)
+        self.mend(found[0]["mend"])
+        self.assertEqual(doctor(), [])
