@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
 
 struct stray {
 	char *user;
@@ -35,11 +34,10 @@ char *stray_stream_cookie(const struct daemon *d, const char *user)
 
 static struct stray *find(const struct daemon *d, const char *user)
 {
-	struct stray *s;
-	LL_FOREACH(d->strays.users, s)
-		if (strcmp(s->user, user) == 0)
-			return s;
-	return NULL;
+	struct stray *s = d->strays.users;
+	while (s != NULL && strcmp(s->user, user) != 0)
+		s = s->next;
+	return s;
 }
 
 static void note(void *ctx, const char *user)
@@ -49,10 +47,12 @@ static void note(void *ctx, const char *user)
 	if (s == NULL)
 		return;
 	s->user = strdup(user);
-	if (s->user == NULL)
+	if (s->user == NULL) {
 		free(s);
-	else
-		LL_PREPEND(d->strays.users, s);
+		return;
+	}
+	s->next = d->strays.users;
+	d->strays.users = s;
 }
 
 void stray_look(struct daemon *d)
@@ -66,7 +66,10 @@ void stray_look(struct daemon *d)
 
 static void forget(struct daemon *d, struct stray *s)
 {
-	LL_DELETE(d->strays.users, s);
+	struct stray **at = &d->strays.users;
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
 	free(s->user);
 	free(s);
 }
