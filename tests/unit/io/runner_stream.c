@@ -178,7 +178,7 @@ Test(runner_stream, the_line_of_a_job_names_what_it_needs)
 
 Test(runner_stream, progress_is_news_at_once)
 {
-	serve("say '\"progress\":0.25,\"records\":10,\"message\":\"reading\"'\n"
+	serve("[ -e go ] || say '\"progress\":0.25,\"records\":10,\"message\":\"reading\"'\n"
 	      "until [ -e go ]; do sleep 0.02; done; ok");
 	struct runner_event ev;
 	uint64_t until = clock_steady_ms() + PATIENCE_MS;

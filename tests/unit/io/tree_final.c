@@ -778,8 +778,12 @@ Test(tree_final, collisions_lose_nothing)
 Test(tree_final, an_upload_written_anew_is_not_the_canceled_one)
 {
 	struct work w;
-	put(at("incoming/x.csv"), "old");
 	start_work(&w, 1, "x.csv", "1");
+	/* It was canceled before its turn. */
+	cr_assert_eq(unlink(at("processing/1/x.csv")), 0);
+	cr_assert_eq(rmdir(at("processing/1/output")), 0);
+	cr_assert_eq(rmdir(at("processing/1")), 0);
+	put(at("incoming/x.csv"), "old");
 	w.ident = ident_of(at("incoming/x.csv"));
 	w.f.from = PLACE_INCOMING;
 	w.f.to = PLACE_FAILED;
