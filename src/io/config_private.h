@@ -149,7 +149,6 @@ enum config_type {
 struct config_choice {
 	const char *name;      /* NULL ends the list */
 	uint32_t value;
-	bool not_yet;          /* of the contract, but this version cannot do it */
 };
 
 enum config_target { TARGET_NONE, TARGET_CONFIG, TARGET_USER, TARGET_HANDLER };

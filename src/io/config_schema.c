@@ -28,8 +28,7 @@ static json_t *choice_of(const struct config_choice *choices)
 {
 	json_t *names = json_array();
 	for (; choices->name != NULL; choices++)
-		if (!choices->not_yet)
-			json_array_append_new(names, json_string(choices->name));
+		json_array_append_new(names, json_string(choices->name));
 	return json_pack("{s:o}", "enum", names);
 }
 

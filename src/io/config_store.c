@@ -169,14 +169,7 @@ static void refuse_choice(struct config_loader *l, const struct config_setting *
 	const char *known[16];
 	size_t n = 0;
 	for (const struct config_choice *c = s->choices; c->name != NULL; c++) {
-		if (c->not_yet && strcmp(c->name, node->text) == 0) {
-			config_error(l, node->at, where,
-			             "\"%s\" is planned, but this version of spoold "
-			             "cannot do it yet: use %s",
-			             c->name, config_expected(s, expected));
-			return;
-		}
-		if (!c->not_yet && n < sizeof known / sizeof *known)
+		if (n < sizeof known / sizeof *known)
 			known[n++] = c->name;
 	}
 	const char *near = config_nearest(node->text, known, n);
@@ -193,7 +186,7 @@ static void store_choice(struct config_loader *l, const struct config_setting *s
 		return;
 	}
 	for (const struct config_choice *c = s->choices; c->name != NULL; c++) {
-		if (c->not_yet || strcmp(c->name, node->text) != 0)
+		if (strcmp(c->name, node->text) != 0)
 			continue;
 		if (field != NULL)
 			memcpy(field, &c->value, sizeof c->value);

@@ -24,52 +24,52 @@
 #define CHOICE(c) .type = TYPE_CHOICE, .choices = (c)
 
 static const struct config_choice watch_choices[] = {
-	{"auto", WATCH_AUTO, false},
-	{"inotify", WATCH_INOTIFY, false},
-	{"poll", WATCH_POLL, false},
+	{"auto", WATCH_AUTO},
+	{"inotify", WATCH_INOTIFY},
+	{"poll", WATCH_POLL},
 	{0},
 };
 static const struct config_choice durability_choices[] = {
-	{"full", DURABILITY_FULL, false},
-	{"relaxed", DURABILITY_RELAXED, false},
+	{"full", DURABILITY_FULL},
+	{"relaxed", DURABILITY_RELAXED},
 	{0},
 };
 static const struct config_choice completion_choices[] = {
-	{"auto", COMPLETION_AUTO, false},
-	{"rename", COMPLETION_RENAME, false},
-	{"marker", COMPLETION_MARKER, false},
-	{"checksum", COMPLETION_CHECKSUM, false},
+	{"auto", COMPLETION_AUTO},
+	{"rename", COMPLETION_RENAME},
+	{"marker", COMPLETION_MARKER},
+	{"checksum", COMPLETION_CHECKSUM},
 	{0},
 };
 static const struct config_choice priority_choices[] = {
-	{"first_in_first_out", 0, false},
+	{"first_in_first_out", 0},
 	{0},
 };
 static const struct config_choice position_choices[] = {
-	{"front", RETRY_FRONT, false},
-	{"back", RETRY_BACK, false},
+	{"front", RETRY_FRONT},
+	{"back", RETRY_BACK},
 	{0},
 };
 static const struct config_choice final_failure_choices[] = {
-	{"continue", FINAL_FAILURE_CONTINUE, false},
-	{"hold", FINAL_FAILURE_HOLD, false},
+	{"continue", FINAL_FAILURE_CONTINUE},
+	{"hold", FINAL_FAILURE_HOLD},
 	{0},
 };
 static const struct config_choice on_crash_choices[] = {
-	{"retry", ON_CRASH_RETRY, false},
-	{"fail", ON_CRASH_FAIL, false},
-	{"hold", ON_CRASH_HOLD, false},
+	{"retry", ON_CRASH_RETRY},
+	{"fail", ON_CRASH_FAIL},
+	{"hold", ON_CRASH_HOLD},
 	{0},
 };
 static const struct config_choice mode_choices[] = {
-	{"per_file", HANDLER_PER_FILE, false},
-	{"stream", HANDLER_STREAM, false},
+	{"per_file", HANDLER_PER_FILE},
+	{"stream", HANDLER_STREAM},
 	{0},
 };
 static const struct config_choice keep_logs_choices[] = {
-	{"never", KEEP_LOGS_NEVER, false},
-	{"failed", KEEP_LOGS_FAILED, false},
-	{"always", KEEP_LOGS_ALWAYS, false},
+	{"never", KEEP_LOGS_NEVER},
+	{"failed", KEEP_LOGS_FAILED},
+	{"always", KEEP_LOGS_ALWAYS},
 	{0},
 };
 
@@ -344,10 +344,8 @@ static void expect_choice(const struct config_choice *choices, char *out)
 {
 	size_t n = 0, left = 0;
 	for (const struct config_choice *c = choices; c->name != NULL; c++)
-		left += !c->not_yet;
+		left++;
 	for (const struct config_choice *c = choices; c->name != NULL; c++) {
-		if (c->not_yet)
-			continue;
 		left--;
 		n += (size_t)snprintf(out + n, CONFIG_EXPECTED_SIZE - n, "\"%s\"%s", c->name,
 		                      left > 1 ? ", " : left == 1 ? " or " : "");
