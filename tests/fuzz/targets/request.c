@@ -111,6 +111,9 @@ int __wrap_pool_run(struct pool *p, const struct run_order *order, int lock_fd, 
 int __wrap_pool_cancel(struct pool *p, uint64_t job, bool interrupt);
 void __wrap_pool_ack(struct pool *p, uint64_t job);
 void __wrap_pool_set_max(struct pool *p, uint32_t max);
+void __wrap_pool_set_idle(struct pool *p, uint32_t handlers);
+void __wrap_pool_outdate(struct pool *p);
+void __wrap_pool_wake(struct pool *p, uint64_t job);
 int __wrap_pool_next(struct pool *p, struct pool_event *ret);
 uint32_t __wrap_pool_free_places(const struct pool *p);
 uint32_t __wrap_pool_busy(const struct pool *p);
@@ -149,6 +152,23 @@ void __wrap_pool_set_max(struct pool *p, uint32_t max)
 {
 	(void)p;
 	(void)max;
+}
+
+void __wrap_pool_set_idle(struct pool *p, uint32_t handlers)
+{
+	(void)p;
+	(void)handlers;
+}
+
+void __wrap_pool_outdate(struct pool *p)
+{
+	(void)p;
+}
+
+void __wrap_pool_wake(struct pool *p, uint64_t job)
+{
+	(void)p;
+	(void)job;
 }
 
 int __wrap_pool_next(struct pool *p, struct pool_event *ret)
@@ -194,16 +214,18 @@ uint32_t __wrap_pool_busy(const struct pool *p)
 static uint64_t synced[JOBS_MAX];
 static size_t synced_n;
 
-int __wrap_sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n);
+int __wrap_sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n, int *errors);
 int __wrap_sync_next(struct sync *s, uint64_t *ret_tag, int *ret_error);
 
-int __wrap_sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n)
+int __wrap_sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n, int *errors)
 {
 	(void)s;
 	if (synced_n == JOBS_MAX)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		fd_close(fds[i]);
+		errors[i] = 0;
+	}
 	synced[synced_n++] = tag;
 	return 0;
 }

@@ -41,7 +41,7 @@ static void read_marker(const uint8_t *data, size_t size)
 	if (r == 0) {
 		int n = snprintf(head, sizeof head, "spoold spool 1\nid %016jx\n", (uintmax_t)tree_id(t));
 		MUST(size >= (size_t)n && memcmp(data, head, (size_t)n) == 0);
-		MUST(tree_id(t) != 0 && tree_mounted(t));
+		MUST(tree_id(t) != 0 && tree_mounted(t) == 0);
 		tree_close(t);
 	}
 	/* Never written anew. */
