@@ -191,7 +191,8 @@ static int take_back(struct daemon *d, const struct user *u, const struct job *j
 {
 	struct tree_found found = {0};
 	int r = tree_find(d->tree, u->name, job, &found);
-	if (r == 0 && (found.place == PLACE_DONE || found.place == PLACE_FAILED))
+	bool there = r == 0 && (found.place == PLACE_DONE || found.place == PLACE_FAILED);
+	if (there && !result_is_of_later(d, u, job))
 		r = take_back_from(d, u, job, &found);
 	else if (r == 0)
 		r = -ENOENT;
