@@ -388,6 +388,11 @@ bool tree_has_job(struct tree *t, const char *user, uint64_t id)
 	return fd != -ENOENT;
 }
 
+int tree_sync_job(int job_dirfd)
+{
+	return fsync(job_dirfd) < 0 ? -errno : 0;
+}
+
 int tree_let_pass(struct tree *t, const char *user)
 {
 	struct stat st;

@@ -200,15 +200,31 @@ static int take_back(struct daemon *d, const struct user *u, const struct job *j
 	return r;
 }
 
+/* A job that an operator put into the line again comes out of done or failed,
+ * perhaps by a daemon that was killed before it had synced that: what runs must
+ * not be found there after a power cut, as if it had ended. */
+static int settle_retry(const struct daemon *d, const struct job *job, int fd)
+{
+	if (job->failures > 0 || d->config->durability != DURABILITY_FULL)
+		return fd;
+	int r = tree_sync_job(fd);
+	if (r < 0)
+		fd_close(fd);
+	return r < 0 ? r : fd;
+}
+
 static int open_job(struct daemon *d, const struct claim *claim)
 {
 	const struct user *u = claim->user;
 	const struct job *job = &claim->job;
 	int fd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
-	if (fd != -ENOENT || claim->from != PLACE_PROCESSING)
+	if (claim->from != PLACE_PROCESSING)
 		return fd;
-	int r = take_back(d, u, job);
-	return r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
+	if (fd == -ENOENT) {
+		int r = take_back(d, u, job);
+		fd = r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
+	}
+	return fd < 0 ? fd : settle_retry(d, job, fd);
 }
 
 /* Did somebody move it to done or failed by hand? That is no withdrawal. */

@@ -261,6 +261,14 @@ int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	return open_dir(u, PLACE_PROCESSING, id);
 }
 
+int tree_sync_job(int job_dirfd)
+{
+	const struct sim_fd *f = &world->fds[job_dirfd - 1000];
+	io_step("sync a private directory");
+	fs_sync_dir(f->user, f->place, f->dir);
+	return 0;
+}
+
 bool tree_has_job(struct tree *t, const char *user, uint64_t id)
 {
 	(void)t;
