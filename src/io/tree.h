@@ -115,8 +115,8 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
  * the file under its own name again, should an attempt have renamed it. */
 int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
                   const struct file_ident *ident);
-/* Makes durable that what lies in this private directory lies there. */
-int tree_sync_job(int job_dirfd);
+/* Makes durable that what lies in the job's private directory lies there. */
+int tree_sync_job(struct tree *t, const char *user, uint64_t id);
 /* Is there a private directory of this number? True also where that cannot be
  * found out. */
 bool tree_has_job(struct tree *t, const char *user, uint64_t id);

@@ -388,9 +388,12 @@ bool tree_has_job(struct tree *t, const char *user, uint64_t id)
 	return fd != -ENOENT;
 }
 
-int tree_sync_job(int job_dirfd)
+int tree_sync_job(struct tree *t, const char *user, uint64_t id)
 {
-	return fsync(job_dirfd) < 0 ? -errno : 0;
+	int fd = tree_open_private(t, user, id);
+	int r = fd < 0 ? fd : fsync(fd) < 0 ? -errno : 0;
+	fd_close(fd);
+	return r;
 }
 
 int tree_let_pass(struct tree *t, const char *user)

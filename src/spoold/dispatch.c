@@ -17,8 +17,7 @@
 struct claim {
 	struct change change;
 	struct user *user;
-	uint64_t id;
-	struct job job;      /* as claimed; id 0: it was no longer to be had */
+	struct job job;      /* as claimed */
 	enum place from;
 };
 
@@ -75,14 +74,6 @@ static int claim_apply(struct daemon *d, struct change *c)
 {
 	struct claim *claim = (struct claim *)c;
 	struct job *job = &claim->job;
-	int r = index_get_job(d->index, claim->id, job);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	user_touch(d, claim->user);
-	if (job->state != JOB_PENDING) {
-		job_clear(job);
-		return 0;
-	}
 	claim->from = job->place;
 	job_step(job, JOB_EV_CLAIM);
 	job->place = PLACE_PROCESSING;
@@ -177,56 +168,6 @@ static void take_voucher(struct daemon *d, const struct user *u, const struct jo
 		            u->name, job->id, strerror(-r));
 }
 
-static int take_back_from(struct daemon *d, const struct user *u, const struct job *job,
-                          const struct tree_found *found)
-{
-	int r = tree_take_back(d->tree, u->name, job->id, job->path, found->place,
-	                       found->final_name);
-	return r < 0 ? r : tree_take_voucher(d->tree, u->name, job, found->place, found->final_name);
-}
-
-/* A retry whose file could not be brought out of done or failed when it was
- * asked for: now it is its turn. */
-static int take_back(struct daemon *d, const struct user *u, const struct job *job)
-{
-	struct tree_found found = {0};
-	int r = tree_find(d->tree, u->name, job, &found);
-	bool there = r == 0 && (found.place == PLACE_DONE || found.place == PLACE_FAILED);
-	if (there && !result_is_of_later(d, u, job))
-		r = take_back_from(d, u, job, &found);
-	else if (r == 0)
-		r = -ENOENT;
-	free(found.final_name);
-	return r;
-}
-
-/* A job that an operator put into the line again comes out of done or failed,
- * perhaps by a daemon that was killed before it had synced that: what runs must
- * not be found there after a power cut, as if it had ended. */
-static int settle_retry(const struct daemon *d, const struct job *job, int fd)
-{
-	if (job->failures > 0 || d->config->durability != DURABILITY_FULL)
-		return fd;
-	int r = tree_sync_job(fd);
-	if (r < 0)
-		fd_close(fd);
-	return r < 0 ? r : fd;
-}
-
-static int open_job(struct daemon *d, const struct claim *claim)
-{
-	const struct user *u = claim->user;
-	const struct job *job = &claim->job;
-	int fd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
-	if (claim->from != PLACE_PROCESSING)
-		return fd;
-	if (fd == -ENOENT) {
-		int r = take_back(d, u, job);
-		fd = r < 0 ? r : tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
-	}
-	return fd < 0 ? fd : settle_retry(d, job, fd);
-}
-
 /* Did somebody move it to done or failed by hand? That is no withdrawal. */
 static bool ended_outside(struct daemon *d, const struct user *u, const struct job *job)
 {
@@ -255,7 +196,7 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	if (r < 0) {
 		not_taken(d, u, job, r);
 	} else {
-		int dirfd = open_job(d, claim);
+		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
 		r = dirfd < 0 ? dirfd : start(d, u, claim, dirfd);
 		/* Where that cannot be found out now, it is tried again. */
 		if (dirfd == -ENOENT)
@@ -278,10 +219,33 @@ static void claim_finish(struct daemon *d, struct change *c, int error)
 {
 	struct claim *claim = (struct claim *)c;
 	d->dispatch.claims--;
-	if (error == 0 && claim->job.id != 0)
+	if (error == 0)
 		hand_over(d, claim);
 	job_clear(&claim->job);
 	free(claim);
+}
+
+/* Takes the job over. Applied here, once: claims come on top of a turn. */
+static int claim(struct daemon *d, struct user *u, struct job *job)
+{
+	struct claim *claim = calloc(1, sizeof *claim);
+	if (claim == NULL)
+		return -ENOMEM;
+	claim->change = (struct change){.apply = claim_apply, .finish = claim_finish};
+	claim->user = u;
+	claim->job = *job;
+	*job = (struct job){0};
+	d->dispatch.claims++;
+	turn_add(d, &claim->change);
+	return claim_apply(d, &claim->change);
+}
+
+static int take_back(struct daemon *d, const struct user *u, const struct job *job,
+                     const struct tree_found *found)
+{
+	int r = tree_take_back(d->tree, u->name, job->id, job->path, found->place,
+	                       found->final_name);
+	return r < 0 ? r : tree_take_voucher(d->tree, u->name, job, found->place, found->final_name);
 }
 
 int dispatch_bring_back(struct daemon *d, const struct user *u, const struct job *job)
@@ -291,45 +255,35 @@ int dispatch_bring_back(struct daemon *d, const struct user *u, const struct job
 	if (r == 0 && found.place == PLACE_NOWHERE && !daemon_mounted(d))
 		r = -ENODEV;
 	bool ended = found.place == PLACE_DONE || found.place == PLACE_FAILED;
+	bool fresh = found.place == PLACE_PROCESSING && job->failures == 0;
 	if (r == 0 && ended && !result_is_of_later(d, u, job))
-		r = take_back_from(d, u, job, &found);
+		r = take_back(d, u, job, &found);
+	else if (r == 0 && fresh && d->config->durability == DURABILITY_FULL)
+		r = tree_sync_job(d->tree, u->name, job->id);
 	free(found.final_name);
-	return r;
-}
-
-/* A crash may have come before an operator's retry was taken back. Claimed as
- * it is, it would be found in done or failed as a job that has ended. */
-static int bring_back(struct daemon *d, const struct user *u, uint64_t id)
-{
-	struct job job = {0};
-	int r = index_get_job(d->index, id, &job);
-	if (r < 0)
-		return 0;
-	if (job.state == JOB_PENDING && job.place == PLACE_PROCESSING)
-		r = dispatch_bring_back(d, u, &job);
-	job_clear(&job);
 	return r;
 }
 
 static int claim_one(struct daemon *d, const struct sched_pick *pick)
 {
 	struct user *u = user_by_number(d, pick->user);
+	struct job job = {0};
 	user_touch(d, u);
 	/* A lock that somebody else has blocks the user; users_tick() goes on. */
 	if (user_lock(d, u) < 0)
 		return 0;
-	int r = bring_back(d, u, pick->job);
+	int r = index_get_job(d->index, pick->job, &job);
 	if (r < 0)
-		return recover_later(d, u, r);
-	struct claim *claim = calloc(1, sizeof *claim);
-	if (claim == NULL)
-		return -ENOMEM;
-	claim->change = (struct change){.apply = claim_apply, .finish = claim_finish};
-	claim->user = u;
-	claim->id = pick->job;
-	d->dispatch.claims++;
-	turn_add(d, &claim->change);
-	return claim_apply(d, &claim->change);
+		return r == -ENOENT ? 0 : r;
+	/* The turn may have changed it since it was seen at the head of the line. */
+	bool waits = job.state == JOB_PENDING;
+	int unclear = waits && job.place == PLACE_PROCESSING ? dispatch_bring_back(d, u, &job) : 0;
+	if (unclear < 0)
+		r = recover_later(d, u, unclear);
+	else if (waits)
+		r = claim(d, u, &job);
+	job_clear(&job);
+	return r;
 }
 
 /* A result acts before the claims that follow it in the same turn, so its

@@ -261,12 +261,13 @@ int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	return open_dir(u, PLACE_PROCESSING, id);
 }
 
-int tree_sync_job(int job_dirfd)
+int tree_sync_job(struct tree *t, const char *user, uint64_t id)
 {
-	const struct sim_fd *f = &world->fds[job_dirfd - 1000];
-	io_step("sync a private directory");
-	fs_sync_dir(f->user, f->place, f->dir);
-	return 0;
+	(void)t;
+	int r = io_may_fail("sync a private directory", -EIO, -EMFILE);
+	if (r == 0 && world->mounted && !broken("take-back-not-synced"))
+		fs_sync_dir(user_index(user), PLACE_PROCESSING, id);
+	return r;
 }
 
 bool tree_has_job(struct tree *t, const char *user, uint64_t id)
