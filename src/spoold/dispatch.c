@@ -1,25 +1,15 @@
 #include "spoold/dispatch.h"
 
-#include "base/escape.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "core/name.h"
+#include "spoold/claim.h"
 #include "spoold/daemon.h"
 #include "spoold/result.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
-
-struct claim {
-	struct change change;
-	struct user *user;
-	struct job job;      /* as claimed */
-	enum place from;
-};
 
 struct running *dispatch_find(const struct daemon *d, uint64_t job)
 {
@@ -47,7 +37,7 @@ void dispatch_forget(struct daemon *d, uint64_t job)
 	running_free(r);
 }
 
-static struct running *remember(struct daemon *d, struct user *u, const struct job *job)
+struct running *dispatch_remember(struct daemon *d, struct user *u, const struct job *job)
 {
 	struct running *r = calloc(1, sizeof *r);
 	if (r == NULL)
@@ -67,222 +57,6 @@ static struct running *remember(struct daemon *d, struct user *u, const struct j
 		running_free(r);
 		return NULL;
 	}
-	return r;
-}
-
-static int claim_apply(struct daemon *d, struct change *c)
-{
-	struct claim *claim = (struct claim *)c;
-	struct job *job = &claim->job;
-	claim->from = job->place;
-	job_step(job, JOB_EV_CLAIM);
-	job->place = PLACE_PROCESSING;
-	job->attempt++;
-	job->claimed_ms = d->wall_ms;
-	job->started_ms = 0;
-	job->not_before_ms = 0;
-	job->yields = false;
-	return index_put_job(d->index, job);
-}
-
-static uint64_t attempt_limit_ms(const struct user_settings *s, const struct job *job)
-{
-	uint64_t total = s->retry.max_total_ms;
-	if (total == 0)
-		return s->timeout_ms;
-	uint64_t left = total > job->spent_ms ? total - job->spent_ms : 1;
-	return s->timeout_ms == 0 ? left : due_min(s->timeout_ms, left);
-}
-
-/* Everything in an order is borrowed but `dir` and `cookie`. */
-static int make_order(struct daemon *d, const struct user *u, const struct job *job, bool fresh,
-                      struct run_order *order)
-{
-	const char *base = name_base(job->path);
-	const struct handler *h = settings_handler(u->settings, base);
-	char *run_as = strcmp(h->run_as, "{user}") == 0 ? u->name : h->run_as;
-	*order = (struct run_order){
-		.job = job->id,
-		.attempt = job->attempt,
-		.user = u->name,
-		.name = job->path + (base - job->path),
-		.dir = tree_job_path(d->tree, u->name, job->id),
-		.command = h->command,
-		.run_as = run_as[0] == '\0' ? NULL : run_as,
-		.timeout_ms = attempt_limit_ms(u->settings, job),
-		.kill_grace_ms = h->kill_grace_ms,
-		.log_limit_bytes = h->log_limit_bytes,
-		.sync = d->config->durability == DURABILITY_FULL,
-		/* An earlier attempt may have put another file in its place. */
-		.ident_ino = job->attempt > 1 ? 0 : job->ident.ino,
-		.limits = h->limits,
-		.fresh = fresh,
-		.stream = h->mode == HANDLER_STREAM,
-		.recycle_jobs = h->recycle_jobs,
-		.recycle_ms = h->recycle_ms,
-		.idle_ms = h->idle_ms,
-	};
-	order->cookie = order->stream ? stray_stream_cookie(d, u->name) : stray_cookie(d, job->id);
-	return order->dir == NULL || order->cookie == NULL ? -ENOMEM : 0;
-}
-
-static int start(struct daemon *d, struct user *u, const struct claim *claim, int dirfd)
-{
-	struct run_order order;
-	const struct job *job = &claim->job;
-	int r = make_order(d, u, job, claim->from == PLACE_INCOMING, &order);
-	if (r == 0 && order.run_as != NULL)
-		r = tree_let_pass(d->tree, u->name);
-	struct running *running = r == 0 ? remember(d, u, job) : NULL;
-	if (r == 0 && running == NULL)
-		r = -ENOMEM;
-	if (r == 0) {
-		running->grace_ms = order.kill_grace_ms;
-		running->limit_ms = order.timeout_ms > 0 ? order.timeout_ms + order.kill_grace_ms : 0;
-		running->overdue_ms = d->steady_ms + DISPATCH_PATIENCE_MS;
-		r = pool_run(d->pool, &order, u->lock_fd, dirfd);
-		if (r < 0)
-			dispatch_forget(d, job->id);
-	}
-	free(order.dir);
-	free(order.cookie);
-	return r;
-}
-
-static int take(struct daemon *d, const struct user *u, const struct job *job, char **ret_kept)
-{
-	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
-	/* Somebody removed a directory of ours. */
-	if (r == -ENOTDIR && daemon_mounted(d) && tree_has_user(d->tree, u->name) &&
-	    users_make_directories(d, u->name))
-		r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
-	return r;
-}
-
-/* After its file: a crash between the two is made good by the next attempt. */
-static void take_voucher(struct daemon *d, const struct user *u, const struct job *job)
-{
-	int r = tree_take_voucher(d->tree, u->name, job, PLACE_INCOMING, job->path);
-	if (r < 0)
-		log_warning("user %s: the marker or checksum of job %" PRIu64 " stays in incoming: %s",
-		            u->name, job->id, strerror(-r));
-}
-
-/* Did somebody move it to done or failed by hand? That is no withdrawal. */
-static bool ended_outside(struct daemon *d, const struct user *u, const struct job *job)
-{
-	struct tree_found found = {0};
-	if (tree_find(d->tree, u->name, job, &found) < 0)
-		return false;
-	free(found.final_name);
-	return found.place == PLACE_DONE || found.place == PLACE_FAILED;
-}
-
-static void not_taken(struct daemon *d, struct user *u, const struct job *job, int error)
-{
-	if (error == -ENOENT && ended_outside(d, u, job) && recover_job(d, u, job) == 0)
-		return;
-	result_unclaim(d, u, job, error, PLACE_INCOMING);
-}
-
-static void hand_over(struct daemon *d, struct claim *claim)
-{
-	struct user *u = claim->user;
-	const struct job *job = &claim->job;
-	char *kept = NULL;
-	int r = claim->from == PLACE_INCOMING ? take(d, u, job, &kept) : 0;
-	if (r == 0)
-		take_voucher(d, u, job);
-	if (r < 0) {
-		not_taken(d, u, job, r);
-	} else {
-		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
-		r = dirfd < 0 ? dirfd : start(d, u, claim, dirfd);
-		/* Where that cannot be found out now, it is tried again. */
-		if (dirfd == -ENOENT)
-			r = recover_job(d, u, job);
-		if (r < 0)
-			result_unclaim(d, u, job, r, PLACE_PROCESSING);
-		fd_close(dirfd);
-	}
-	if (kept != NULL) {
-		char *shown = escape_str(kept);
-		log_warning("user %s: a file that was put in the place of job %" PRIu64
-		            " while it was taken is kept as failed/%s",
-		            u->name, job->id, shown == NULL ? "?" : shown);
-		free(shown);
-	}
-	free(kept);
-}
-
-static void claim_finish(struct daemon *d, struct change *c, int error)
-{
-	struct claim *claim = (struct claim *)c;
-	d->dispatch.claims--;
-	if (error == 0)
-		hand_over(d, claim);
-	job_clear(&claim->job);
-	free(claim);
-}
-
-/* Takes the job over. Applied here, once: claims come on top of a turn. */
-static int claim(struct daemon *d, struct user *u, struct job *job)
-{
-	struct claim *claim = calloc(1, sizeof *claim);
-	if (claim == NULL)
-		return -ENOMEM;
-	claim->change = (struct change){.apply = claim_apply, .finish = claim_finish};
-	claim->user = u;
-	claim->job = *job;
-	*job = (struct job){0};
-	d->dispatch.claims++;
-	turn_add(d, &claim->change);
-	return claim_apply(d, &claim->change);
-}
-
-static int take_back(struct daemon *d, const struct user *u, const struct job *job,
-                     const struct tree_found *found)
-{
-	int r = tree_take_back(d->tree, u->name, job->id, job->path, found->place,
-	                       found->final_name);
-	return r < 0 ? r : tree_take_voucher(d->tree, u->name, job, found->place, found->final_name);
-}
-
-int dispatch_bring_back(struct daemon *d, const struct user *u, const struct job *job)
-{
-	struct tree_found found = {0};
-	int r = tree_find(d->tree, u->name, job, &found);
-	if (r == 0 && found.place == PLACE_NOWHERE && !daemon_mounted(d))
-		r = -ENODEV;
-	bool ended = found.place == PLACE_DONE || found.place == PLACE_FAILED;
-	bool fresh = found.place == PLACE_PROCESSING && job->failures == 0;
-	if (r == 0 && ended && !result_is_of_later(d, u, job))
-		r = take_back(d, u, job, &found);
-	else if (r == 0 && fresh && d->config->durability == DURABILITY_FULL)
-		r = tree_sync_job(d->tree, u->name, job->id);
-	free(found.final_name);
-	return r;
-}
-
-static int claim_one(struct daemon *d, const struct sched_pick *pick)
-{
-	struct user *u = user_by_number(d, pick->user);
-	struct job job = {0};
-	user_touch(d, u);
-	/* A lock that somebody else has blocks the user; users_tick() goes on. */
-	if (user_lock(d, u) < 0)
-		return 0;
-	int r = index_get_job(d->index, pick->job, &job);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	/* The turn may have changed it since it was seen at the head of the line. */
-	bool waits = job.state == JOB_PENDING;
-	int unclear = waits && job.place == PLACE_PROCESSING ? dispatch_bring_back(d, u, &job) : 0;
-	if (unclear < 0)
-		r = recover_later(d, u, unclear);
-	else if (waits)
-		r = claim(d, u, &job);
-	job_clear(&job);
 	return r;
 }
 

@@ -67,16 +67,12 @@ void dispatch_read_events(struct daemon *d);
 void dispatch_result(struct daemon *d, struct user *u, const struct run_result *result);
 
 struct running *dispatch_find(const struct daemon *d, uint64_t job);
+/* It is about to be handed to a worker; NULL when memory is out. */
+struct running *dispatch_remember(struct daemon *d, struct user *u, const struct job *job);
 /* Ends a running job: 0, or -ESRCH where it does not run under this daemon. */
 int dispatch_cancel(struct daemon *d, uint64_t job, const char *by);
 /* Moves a final job's file where it belongs; on failure again later. */
 void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job);
-/* Brings the file of a job that waits between two attempts, or for an operator's
- * retry, durably into its private directory: out of done or failed, where it
- * lies there, by what it is and not by its name, which may be another job's.
- * Asked for when an operator retries, and before each claim: a crash may have
- * come before, and what runs must not be found in done as if it had ended. */
-int dispatch_bring_back(struct daemon *d, const struct user *u, const struct job *job);
 /* Why a final job's file is not in its place: 0, or the errno. */
 int dispatch_unmoved(const struct daemon *d, uint64_t job);
 

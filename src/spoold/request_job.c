@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "core/name.h"
 #include "core/shape.h"
+#include "spoold/claim.h"
 #include "spoold/request_private.h"
 #include "spoold/result.h"
 
@@ -107,7 +108,7 @@ static void take_back(struct daemon *d, const struct job *job, enum place from)
 	struct user *u = user_by_number(d, job->user);
 	if (u == NULL || (from != PLACE_DONE && from != PLACE_FAILED))
 		return;
-	int r = dispatch_bring_back(d, u, job);
+	int r = claim_bring_back(d, u, job);
 	if (r < 0)
 		log_warning("user %s: the file of job %" PRIu64 " cannot be taken back from %s yet: %s",
 		            u->name, job->id, place_name(from), strerror(-r));
