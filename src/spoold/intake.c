@@ -105,7 +105,8 @@ static bool redo_ended(struct daemon *d, struct user *u, const char *path,
 	     n++) {
 		before_id = job.id;
 		undone = is_undone(&job, ident);
-		if (undone && recover_job(d, u, &job) < 0)
+		/* While an earlier worker has the lock, its moves are not redone. */
+		if (undone && (recover_job(d, u, &job) < 0 || !u->reconciled))
 			d->scan.unclear = true;
 		job_clear(&job);
 	}

@@ -275,6 +275,9 @@ static void reconciled_finish(struct daemon *d, struct change *c, int error)
 	struct user *u = ((struct reconciled *)c)->user;
 	if (error == 0 && !u->unclear) {
 		u->reconciled = true;
+		/* What a scan could not settle while somebody had the lock. */
+		if (u->scanned && !u->looked_through)
+			scan_want(d, u);
 		retention_look(d);
 		user_touch(d, u);
 		user_unlock_idle(d, u);
