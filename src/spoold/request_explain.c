@@ -5,26 +5,14 @@
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
-#include "spoold/room.h"
 #include "spoold/voucher.h"
 #include "spoold/why.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void say(char *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(char *out, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	vsnprintf(out, WHY_TEXT, format, args);
-	va_end(args);
-}
 
 /* How many of the user's pending jobs go first; counted to a thousand. */
 static unsigned jobs_ahead(struct daemon *d, const struct job *job)
@@ -54,14 +42,14 @@ static bool behind_running(struct daemon *d, const struct user *u, unsigned ahea
 		return false;
 	char *shown = escape_str(first->name);
 	if (ahead == 0)
-		say(e->because, "it waits behind %s (job %" PRIu64 "), which is being processed",
-		    shown == NULL ? "?" : shown, first->job);
+		why_say(e->because, "it waits behind %s (job %" PRIu64 "), which is being processed",
+		        shown == NULL ? "?" : shown, first->job);
 	else
-		say(e->because,
-		    "it waits behind %s (job %" PRIu64 "), which is being processed, and %u more job%s "
-		    "of %s", shown == NULL ? "?" : shown, first->job, ahead, ahead == 1 ? "" : "s",
-		    u->name);
-	say(e->next, "it starts when its turn comes");
+		why_say(e->because,
+		        "it waits behind %s (job %" PRIu64 "), which is being processed, and %u more job%s "
+		        "of %s", shown == NULL ? "?" : shown, first->job, ahead, ahead == 1 ? "" : "s",
+		        u->name);
+	why_say(e->next, "it starts when its turn comes");
 	free(shown);
 	return true;
 }
@@ -76,9 +64,9 @@ static void behind_line(struct daemon *d, const struct job *job, unsigned ahead,
 	char others[64] = "";
 	if (ahead > 1)
 		snprintf(others, sizeof others, " and %u more", ahead - 1);
-	say(e->because, "it waits behind %s (job %" PRIu64 ")%s in the line of its user",
-	    shown == NULL ? "?" : shown, head.id, others);
-	say(e->next, "see 'spoolctl explain %" PRIu64 "' for what the first of them waits for", head.id);
+	why_say(e->because, "it waits behind %s (job %" PRIu64 ")%s in the line of its user",
+	        shown == NULL ? "?" : shown, head.id, others);
+	why_say(e->next, "see 'spoolctl explain %" PRIu64 "' for what the first of them waits for", head.id);
 	free(shown);
 	job_clear(&head);
 }
@@ -89,11 +77,11 @@ static void explain_backoff(const struct job *job, struct explanation *e)
 	const char *why = job->error == NULL ? "interrupted" : job->error;
 	clock_rfc3339(job->not_before_ms, when);
 	if (job->attempt == 0)
-		say(e->because, "%.400s; it is tried again at %s", why, when);
+		why_say(e->because, "%.400s; it is tried again at %s", why, when);
 	else
-		say(e->because, "attempt %u ended: %.300s; it is tried again at %s", job->attempt, why,
-		    when);
-	say(e->next, "attempt %u", job->attempt + 1);
+		why_say(e->because, "attempt %u ended: %.300s; it is tried again at %s", job->attempt, why,
+		        when);
+	why_say(e->next, "attempt %u", job->attempt + 1);
 }
 
 static void explain_head(struct daemon *d, const struct user *u, struct explanation *e)
@@ -101,28 +89,28 @@ static void explain_head(struct daemon *d, const struct user *u, struct explanat
 	struct user_row row = {0};
 	switch (sched_explain(d->sched, u->number, d->wall_ms)) {
 	case SCHED_STOPPED:
-		say(e->because, "no job starts at present");
-		say(e->next, "'spoolctl start' lets them");
+		why_say(e->because, "no job starts at present");
+		why_say(e->next, "'spoolctl start' lets them");
 		break;
 	case SCHED_HELD:
 		if (index_get_user(d->index, u->name, &row) == 0)
-			say(e->because, "the line of %s is held%s%s", u->name,
-			    row.held_reason == NULL ? "" : ": ",
-			    row.held_reason == NULL ? "" : row.held_reason);
-		say(e->next, "'spoolctl release --user %s' lets it go on", u->name);
+			why_say(e->because, "the line of %s is held%s%s", u->name,
+			        row.held_reason == NULL ? "" : ": ",
+			        row.held_reason == NULL ? "" : row.held_reason);
+		why_say(e->next, "'spoolctl release --user %s' lets it go on", u->name);
 		user_row_clear(&row);
 		break;
 	case SCHED_BLOCKED:
 		if (d->unmounted)
-			say(e->because, "the spool is not mounted");
+			why_say(e->because, "the spool is not mounted");
 		else
-			say(e->because, "a worker of an earlier spoold still runs a job of %s", u->name);
-		say(e->next, "it goes on by itself when that is over");
+			why_say(e->because, "a worker of an earlier spoold still runs a job of %s", u->name);
+		why_say(e->next, "it goes on by itself when that is over");
 		break;
 	default:
-		say(e->because, "it is the next of %s and waits for a free worker (%u of %u are busy)",
-		    u->name, pool_busy(d->pool), d->config->max_concurrent);
-		say(e->next, "it starts as soon as one is free; users take turns");
+		why_say(e->because, "it is the next of %s and waits for a free worker (%u of %u are busy)",
+		        u->name, pool_busy(d->pool), d->config->max_concurrent);
+		why_say(e->next, "it starts as soon as one is free; users take turns");
 	}
 }
 
@@ -149,22 +137,15 @@ static void explain_active(const struct daemon *d, const struct user *u, const s
 {
 	const struct running *r = dispatch_find(d, job->id);
 	if (r == NULL)
-		say(e->because, "a worker of an earlier spoold runs it");
+		why_say(e->because, "a worker of an earlier spoold runs it");
 	else if (r->cancel)
-		say(e->because, "it is being ended: %s", r->cancel_text == NULL ? "" : r->cancel_text);
+		why_say(e->because, "it is being ended: %s", r->cancel_text == NULL ? "" : r->cancel_text);
 	else if (job->state == JOB_QUEUED)
-		say(e->because, "it was claimed and is being started (attempt %u)", job->attempt);
+		why_say(e->because, "it was claimed and is being started (attempt %u)", job->attempt);
 	else
-		say(e->because, "its handler runs (attempt %u)%s%s", job->attempt,
-		    r->message == NULL ? "" : ": ", r->message == NULL ? "" : r->message);
-	say(e->next, "'spoolctl status %s' shows how far it is", u->name);
-}
-
-static void explain_stalled(const struct daemon *d, struct explanation *e)
-{
-	say(e->because, "the index cannot be written: %s", strerror(-d->turn.error));
-	say(e->next, "%s %s; it goes on by itself then", human_remedy(d->turn.error),
-	    d->config->index);
+		why_say(e->because, "its handler runs (attempt %u)%s%s", job->attempt,
+		        r->message == NULL ? "" : ": ", r->message == NULL ? "" : r->message);
+	why_say(e->next, "'spoolctl status %s' shows how far it is", u->name);
 }
 
 static void explain_live(struct daemon *d, const struct user *u, const struct job *job,
@@ -172,16 +153,16 @@ static void explain_live(struct daemon *d, const struct user *u, const struct jo
 {
 	int error = dispatch_unmoved(d, job->id);
 	if (turn_stalled(d) && !job_state_is_final(job->state))
-		explain_stalled(d, e);
+		why_stalled(d, e);
 	else if (job->state == JOB_PENDING)
 		explain_pending(d, u, job, e);
 	else if (job_state_is_active(job->state))
 		explain_active(d, u, job, e);
 	else if (error != 0) {
-		say(e->because, "it is %s, but its file could not be moved to %s: %s",
-		    job_state_name(job->state), place_name(job->place), strerror(-error));
-		say(e->next, "it is tried again every few seconds; %s %s/%s", human_remedy(error),
-		    tree_root(d->tree), u->name);
+		why_say(e->because, "it is %s, but its file could not be moved to %s: %s",
+		        job_state_name(job->state), place_name(job->place), strerror(-error));
+		why_say(e->next, "it is tried again every few seconds; %s %s/%s", human_remedy(error),
+		        tree_root(d->tree), u->name);
 	}
 }
 
@@ -211,112 +192,6 @@ static void answer_file(struct daemon *d, const struct asker *a, const char *pat
 	                       state, "because", shape_text(e->because), "next", next));
 }
 
-static bool lacks_marker(const struct user *u, const struct upload_entry *entry)
-{
-	return u->settings->settle.completion == COMPLETION_MARKER && !entry->look.marker_seen &&
-	       !entry->look.marker_early;
-}
-
-static bool lacks_rename(const struct user *u, const struct upload_entry *entry)
-{
-	return u->settings->settle.completion == COMPLETION_RENAME && !entry->look.renamed_in &&
-	       !entry->look.found;
-}
-
-static bool is_checksum(const struct user *u)
-{
-	return u->settings->settle.completion == COMPLETION_CHECKSUM;
-}
-
-static bool lacks_checksum(const struct user *u, const struct upload_entry *entry)
-{
-	return is_checksum(u) &&
-	       (entry->look.checksum == CHECKSUM_NONE || entry->look.checksum == CHECKSUM_STALE);
-}
-
-static void explain_checksum(const struct upload_entry *entry, struct explanation *e)
-{
-	if (entry->look.checksum == CHECKSUM_STALE)
-		say(e->because, "its checksum is that of an earlier upload of this name, and not right");
-	else if (entry->problem != NULL)
-		say(e->because, "its checksum cannot be used: %s", entry->problem);
-	else
-		say(e->because, "its checksum is missing (completion \"checksum\")");
-	say(e->next, "it becomes a job when a file of its name with \"" SUMS_SUFFIX "\" appended, or a "
-	             "list with its name, arrives: as sha256sum writes it");
-}
-
-static void explain_arriving(struct daemon *d, const struct user *u,
-                             const struct upload_entry *entry, struct explanation *e)
-{
-	double settle_s = (double)u->settings->settle.settle_ms / 1000;
-	if (turn_stalled(d)) {
-		explain_stalled(d, e);
-	} else if (entry->state == UPLOAD_CHECKING) {
-		say(e->because, "its checksum is being compared with its content (%u %% read)",
-		    check_percent(d, entry));
-		say(e->next, "it becomes a job when that is right, and goes to failed when not");
-	} else if (entry->state != UPLOAD_ARRIVING) {
-		say(e->because, "it is complete and is being made durable");
-		say(e->next, "it becomes a job in a moment");
-	} else if (entry->unsafe != 0) {
-		say(e->because, "it did not reach the disk (%s): what it holds may be lost",
-		    strerror(-entry->unsafe));
-		say(e->next, "upload it again; who made sure that it is whole may 'touch' it instead");
-	} else if (entry->error != 0) {
-		say(e->because, "it cannot be taken: %s", strerror(-entry->error));
-		say(e->next, "it is tried again by itself; spoold's account must be able to read it");
-	} else if (upload_behind_backlog(d, entry)) {
-		say(e->because, "the backlog in incoming is being sorted in first; it is older");
-		say(e->next, "it is looked at right after");
-	} else if (entry->waits_for == SETTLE_WRITER) {
-		say(e->because, "a process still has it open for writing");
-		say(e->next, "it becomes a job when that closed it and %g s passed without a change",
-		    settle_s);
-	} else if (lacks_marker(u, entry) && entry->voucher_stale) {
-		say(e->because, "its marker is that of an earlier upload of this name");
-		say(e->next, "it becomes a job when its marker arrives anew");
-	} else if (lacks_marker(u, entry)) {
-		say(e->because, "its marker is missing (completion \"marker\")");
-		say(e->next, "it becomes a job when a file of its name with \"%s\" appended arrives",
-		    u->settings->marker_suffix);
-	} else if (lacks_checksum(u, entry)) {
-		explain_checksum(entry, e);
-	} else if (lacks_rename(u, entry)) {
-		say(e->because, "it did not arrive by a rename (completion \"rename\")");
-		say(e->next, "upload it under an ignored name (.part, say) and rename it");
-	} else {
-		say(e->because, "it changed a moment ago");
-		say(e->next, "it becomes a job when %g s passed without a change", settle_s);
-	}
-}
-
-/* Complete, but over a limit of its user. */
-static void explain_over(const struct upload_entry *entry, struct explanation *e)
-{
-	char why[QUOTA_TEXT];
-	const char *next;
-	room_explain(entry, why, &next);
-	say(e->because, "it %s", why);
-	say(e->next, "%s", next);
-}
-
-static void explain_refused(enum entry_kind kind, struct explanation *e)
-{
-	say(e->because, "it %s: only plain files with one name become jobs", entry_kind_problem(kind));
-	say(e->next, "it is left alone; remove it or put a plain file in its place");
-}
-
-void why_waits(struct daemon *d, const struct upload_entry *entry, struct explanation *ret)
-{
-	if (entry->state == UPLOAD_REFUSED)
-		explain_refused(entry->kind, ret);
-	else if (entry->state == UPLOAD_OVER)
-		explain_over(entry, ret);
-	else
-		explain_arriving(d, entry->user, entry, ret);
-}
-
 /* A file in incoming that is no job. */
 static void explain_upload(struct daemon *d, const struct asker *a, const struct user *u,
                            const char *outside, const char *path)
@@ -327,45 +202,43 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 	const struct upload_entry *entry = upload_find(u, path);
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
 	if (r < 0) {
-		say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
-		    strerror(-r));
+		why_say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
+		        strerror(-r));
 		answer_file(d, a, outside, "unknown", &e);
 	} else if (tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
-		say(e.because, "its directories are nested too deep to be followed");
-		say(e.next, "it becomes a job when it is moved further up");
+		why_say(e.because, "its directories are nested too deep to be followed");
+		why_say(e.next, "it becomes a job when it is moved further up");
 		answer_file(d, a, outside, "refused", &e);
 	} else if (name_path_matches(path, (const char *const *)u->settings->ignore)) {
-		say(e.because, "its name, or that of a directory above it, matches one of the patterns of "
-		               "spool.ignore");
-		say(e.next, "it becomes a job when it is renamed so that none does");
+		why_say(e.because, "its name, or that of a directory above it, matches one of the patterns of "
+		                   "spool.ignore");
+		why_say(e.next, "it becomes a job when it is renamed so that none does");
 		answer_file(d, a, outside, "ignored", &e);
 	} else if (kind == ENTRY_DIRECTORY) {
-		say(e.because, "it is a directory: the files in it become jobs, one each");
+		why_say(e.because, "it is a directory: the files in it become jobs, one each");
 		answer_file(d, a, outside, "directory", &e);
 	} else if (kind != ENTRY_FILE) {
-		explain_refused(kind, &e);
+		why_refused(kind, &e);
 		answer_file(d, a, outside, "refused", &e);
 	} else if (voucher_is_name(u, path)) {
-		say(e.because, "it is a %s (completion \"%s\") and never a job",
-		    is_checksum(u) ? "checksum" : "marker", is_checksum(u) ? "checksum" : "marker");
-		say(e.next, is_checksum(u)
-		                    ? "one that is named after an upload goes along with it to done or "
-		                      "failed; a list for several stays"
-		                    : "it goes along with its upload to done or failed");
+		bool checksum = u->settings->settle.completion == COMPLETION_CHECKSUM;
+		const char *what = checksum ? "checksum" : "marker";
+		why_say(e.because, "it is a %s (completion \"%s\") and never a job", what, what);
+		why_say(e.next, checksum
+		                        ? "one that is named after an upload goes along with it to done or "
+		                          "failed; a list for several stays"
+		                        : "it goes along with its upload to done or failed");
 		answer_file(d, a, outside, "ignored", &e);
 	} else if (tree_is_notice(d->tree, u->name, path)) {
-		say(e.because, "spoold wrote it: it tells its user what is not taken, and why");
-		say(e.next, "it goes away when nothing is left to say");
+		why_say(e.because, "spoold wrote it: it tells its user what is not taken, and why");
+		why_say(e.next, "it goes away when nothing is left to say");
 		answer_file(d, a, outside, "notice", &e);
-	} else if (entry != NULL && entry->state == UPLOAD_OVER) {
-		explain_over(entry, &e);
-		answer_file(d, a, outside, "over_limit", &e);
-	} else if (entry != NULL) {
-		explain_arriving(d, u, entry, &e);
-		answer_file(d, a, outside, "arriving", &e);
+	} else if (entry != NULL && entry->state != UPLOAD_REFUSED) {
+		why_waits(d, entry, &e);
+		answer_file(d, a, outside, entry->state == UPLOAD_OVER ? "over_limit" : "arriving", &e);
 	} else {
-		say(e.because, "it was not noticed yet");
-		say(e.next, "it is looked at now");
+		why_say(e.because, "it was not noticed yet");
+		why_say(e.next, "it is looked at now");
 		scan_want(d, user_by_number(d, u->number));
 		answer_file(d, a, outside, "arriving", &e);
 	}
@@ -435,9 +308,9 @@ static void explain_place(struct daemon *d, const struct asker *a, const char *o
 		explain_upload(d, a, u, outside, path);
 	} else {
 		struct explanation e = {0};
-		say(e.because, "spoold did not put it into %s: it knows of no job with this file",
-		    place_name(place));
-		say(e.next, "it is left alone");
+		why_say(e.because, "spoold did not put it into %s: it knows of no job with this file",
+		        place_name(place));
+		why_say(e.next, "it is left alone");
 		answer_file(d, a, outside, "unknown", &e);
 	}
 	job_clear(&job);

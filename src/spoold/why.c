@@ -1,0 +1,130 @@
+#include "spoold/why.h"
+
+#include "base/human.h"
+#include "spoold/daemon.h"
+#include "spoold/room.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void why_say(char out[WHY_TEXT], const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(out, WHY_TEXT, format, args);
+	va_end(args);
+}
+
+void why_stalled(const struct daemon *d, struct explanation *e)
+{
+	why_say(e->because, "the index cannot be written: %s", strerror(-d->turn.error));
+	why_say(e->next, "%s %s; it goes on by itself then", human_remedy(d->turn.error),
+	        d->config->index);
+}
+
+static bool lacks_marker(const struct user *u, const struct upload_entry *entry)
+{
+	return u->settings->settle.completion == COMPLETION_MARKER && !entry->look.marker_seen &&
+	       !entry->look.marker_early;
+}
+
+static bool lacks_rename(const struct user *u, const struct upload_entry *entry)
+{
+	return u->settings->settle.completion == COMPLETION_RENAME && !entry->look.renamed_in &&
+	       !entry->look.found;
+}
+
+static bool is_checksum(const struct user *u)
+{
+	return u->settings->settle.completion == COMPLETION_CHECKSUM;
+}
+
+static bool lacks_checksum(const struct user *u, const struct upload_entry *entry)
+{
+	return is_checksum(u) &&
+	       (entry->look.checksum == CHECKSUM_NONE || entry->look.checksum == CHECKSUM_STALE);
+}
+
+static void explain_checksum(const struct upload_entry *entry, struct explanation *e)
+{
+	if (entry->look.checksum == CHECKSUM_STALE)
+		why_say(e->because, "its checksum is that of an earlier upload of this name, and not right");
+	else if (entry->problem != NULL)
+		why_say(e->because, "its checksum cannot be used: %s", entry->problem);
+	else
+		why_say(e->because, "its checksum is missing (completion \"checksum\")");
+	why_say(e->next, "it becomes a job when a file of its name with \"" SUMS_SUFFIX "\" appended, or a "
+	                 "list with its name, arrives: as sha256sum writes it");
+}
+
+static void explain_arriving(struct daemon *d, const struct user *u,
+                             const struct upload_entry *entry, struct explanation *e)
+{
+	double settle_s = (double)u->settings->settle.settle_ms / 1000;
+	if (turn_stalled(d)) {
+		why_stalled(d, e);
+	} else if (entry->state == UPLOAD_CHECKING) {
+		why_say(e->because, "its checksum is being compared with its content (%u %% read)",
+		        check_percent(d, entry));
+		why_say(e->next, "it becomes a job when that is right, and goes to failed when not");
+	} else if (entry->state != UPLOAD_ARRIVING) {
+		why_say(e->because, "it is complete and is being made durable");
+		why_say(e->next, "it becomes a job in a moment");
+	} else if (entry->unsafe != 0) {
+		why_say(e->because, "it did not reach the disk (%s): what it holds may be lost",
+		        strerror(-entry->unsafe));
+		why_say(e->next, "upload it again; who made sure that it is whole may 'touch' it instead");
+	} else if (entry->error != 0) {
+		why_say(e->because, "it cannot be taken: %s", strerror(-entry->error));
+		why_say(e->next, "it is tried again by itself; spoold's account must be able to read it");
+	} else if (upload_behind_backlog(d, entry)) {
+		why_say(e->because, "the backlog in incoming is being sorted in first; it is older");
+		why_say(e->next, "it is looked at right after");
+	} else if (entry->waits_for == SETTLE_WRITER) {
+		why_say(e->because, "a process still has it open for writing");
+		why_say(e->next, "it becomes a job when that closed it and %g s passed without a change",
+		        settle_s);
+	} else if (lacks_marker(u, entry) && entry->voucher_stale) {
+		why_say(e->because, "its marker is that of an earlier upload of this name");
+		why_say(e->next, "it becomes a job when its marker arrives anew");
+	} else if (lacks_marker(u, entry)) {
+		why_say(e->because, "its marker is missing (completion \"marker\")");
+		why_say(e->next, "it becomes a job when a file of its name with \"%s\" appended arrives",
+		        u->settings->marker_suffix);
+	} else if (lacks_checksum(u, entry)) {
+		explain_checksum(entry, e);
+	} else if (lacks_rename(u, entry)) {
+		why_say(e->because, "it did not arrive by a rename (completion \"rename\")");
+		why_say(e->next, "upload it under an ignored name (.part, say) and rename it");
+	} else {
+		why_say(e->because, "it changed a moment ago");
+		why_say(e->next, "it becomes a job when %g s passed without a change", settle_s);
+	}
+}
+
+/* Complete, but over a limit of its user. */
+static void explain_over(const struct upload_entry *entry, struct explanation *e)
+{
+	char why[QUOTA_TEXT];
+	const char *next;
+	room_explain(entry, why, &next);
+	why_say(e->because, "it %s", why);
+	why_say(e->next, "%s", next);
+}
+
+void why_refused(enum entry_kind kind, struct explanation *e)
+{
+	why_say(e->because, "it %s: only plain files with one name become jobs", entry_kind_problem(kind));
+	why_say(e->next, "it is left alone; remove it or put a plain file in its place");
+}
+
+void why_waits(struct daemon *d, const struct upload_entry *entry, struct explanation *ret)
+{
+	if (entry->state == UPLOAD_REFUSED)
+		why_refused(entry->kind, ret);
+	else if (entry->state == UPLOAD_OVER)
+		explain_over(entry, ret);
+	else
+		explain_arriving(d, entry->user, entry, ret);
+}
