@@ -85,6 +85,18 @@ char *name_with_id(const char *path, uint64_t id)
 	return join(path, stem, tail);
 }
 
+char *name_candidate(const char *path, uint64_t id, unsigned n)
+{
+	if (n == 0)
+		return strdup(path);
+	char *named = name_with_id(path, id);
+	if (n == 1 || named == NULL)
+		return named;
+	char *numbered = name_with_id(named, n);
+	free(named);
+	return numbered;
+}
+
 char *name_with_suffix(const char *path, const char *suffix)
 {
 	return join(path, strlen(name_base(path)), suffix);

@@ -33,6 +33,11 @@ const char *name_base(const char *path);
  * Returns a new string, or NULL when memory is out. */
 char *name_with_id(const char *path, uint64_t id);
 
+/* The n-th name to try for a file whose own may be taken: its own (n = 0),
+ * with the id (1), then with id and n. Returns a new string, or NULL when
+ * memory is out. */
+char *name_candidate(const char *path, uint64_t id, unsigned n);
+
 /* Names beside the file in its private directory: "log", "output" and the
  * worker's result. An upload of the same name moves ours aside. `base` is the
  * upload's base name. The strings are static. */

@@ -98,7 +98,7 @@ static int move_aside(int from, const char *name, int to, uint64_t id)
 	/* A directory that moves is written to: its way up changes. */
 	fd_permit_at(from, name);
 	for (unsigned n = from == to ? 1 : 0; n < 100 && r == -EEXIST; n++) {
-		char *free_name = tree_candidate(name, id, n);
+		char *free_name = name_candidate(name, id, n);
 		r = free_name == NULL ? -ENOMEM : tree_rename(from, name, to, free_name);
 		free(free_name);
 	}
@@ -129,7 +129,7 @@ static void set_aside_if_odd(struct ending *e, bool *there, const char *name, mo
  * handler removed leaves its name to others. */
 static char *name_of_rest(const struct ending *e, const char *final)
 {
-	return final != NULL ? strdup(final) : tree_candidate(e->f->path, e->f->id, 1);
+	return final != NULL ? strdup(final) : name_with_id(e->f->path, e->f->id);
 }
 
 static bool is_reason_kept(const struct ending *e, const char *final)

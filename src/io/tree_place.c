@@ -21,18 +21,6 @@ enum {
 	BESIDE_TRIES = 4,      /* names that are given up for what is kept beside them */
 };
 
-char *tree_candidate(const char *path, uint64_t id, unsigned n)
-{
-	if (n == 0)
-		return strdup(path);
-	char *named = name_with_id(path, id);
-	if (n == 1 || named == NULL)
-		return named;
-	char *numbered = name_with_id(named, n);
-	free(named);
-	return numbered;
-}
-
 /* Opens the directory of `name`: mostly the place itself. */
 static int open_holder(int placefd, const char *name, mode_t make_mode, const char **ret_base)
 {
@@ -99,7 +87,7 @@ static int try_name(int placefd, const struct tree_move *m, const char *name, un
 static int rename_free(int placefd, const struct tree_move *m, const char *path, char **ret_name)
 {
 	for (unsigned n = 0; n < CANDIDATES_MAX; n++) {
-		char *name = tree_candidate(path, m->id, n);
+		char *name = name_candidate(path, m->id, n);
 		int r = name == NULL ? -ENOMEM : try_name(placefd, m, name, n);
 		if (r == 0) {
 			*ret_name = name;
@@ -207,7 +195,7 @@ static int search(const struct search *s, const char *path, char **ret_name)
 {
 	int r = 0;
 	for (unsigned n = 0; n < CANDIDATES_MAX && (n < CANDIDATES_SURE || r == 0); n++) {
-		char *name = tree_candidate(path, s->id, n);
+		char *name = name_candidate(path, s->id, n);
 		r = name == NULL ? -ENOMEM : look(s, name);
 		if (r > 0) {
 			*ret_name = name;

@@ -165,7 +165,7 @@ static bool is_name_taken(struct tree *t, const char *user, enum place place, co
 static int purge_rest(struct tree *t, const char *user, const struct job *job)
 {
 	enum place place = job_final_place(job->state);
-	char *name = tree_candidate(job->path, job->id, 1);
+	char *name = name_with_id(job->path, job->id);
 	int r = name == NULL                          ? -ENOMEM
 	        : is_name_taken(t, user, place, name) ? 0
 	                                              : tree_purge(t, user, place, name);

@@ -176,7 +176,7 @@ static void claim_finish(struct daemon *d, struct change *c, int error)
 }
 
 /* Takes the job over. Applied here, once: claims come on top of a turn. */
-static int claim(struct daemon *d, struct user *u, struct job *job)
+static int take_job(struct daemon *d, struct user *u, struct job *job)
 {
 	struct claim *claim = calloc(1, sizeof *claim);
 	if (claim == NULL)
@@ -231,7 +231,7 @@ int claim_one(struct daemon *d, const struct sched_pick *pick)
 	if (unclear < 0)
 		r = recover_later(d, u, unclear);
 	else if (waits)
-		r = claim(d, u, &job);
+		r = take_job(d, u, &job);
 	job_clear(&job);
 	return r;
 }

@@ -16,25 +16,12 @@ static bool is_free(int user, enum place place, const char *name)
 	return fs_find(user, (uint8_t)place, 0, name) == NONE;
 }
 
-/* As tree_candidate(): its own name, with the id, then with more. */
-static char *candidate(const char *path, uint64_t id, unsigned n)
-{
-	if (n == 0)
-		return strdup(path);
-	char *named = name_with_id(path, id);
-	if (n == 1 || named == NULL)
-		return named;
-	char *numbered = name_with_id(named, n);
-	free(named);
-	return numbered;
-}
-
 /* Moves into done or failed, under a name whose log is free, too. */
 static int move_final(int slot, int user, enum place to, const char *path, uint64_t id, bool log,
                       char **ret_name)
 {
 	for (unsigned n = 0; n < 100; n++) {
-		char *name = candidate(path, id, n), beside[NAME_ROOM];
+		char *name = name_candidate(path, id, n), beside[NAME_ROOM];
 		if (name == NULL)
 			return -ENOMEM;
 		snprintf(beside, sizeof beside, "%s.log", name);

@@ -108,6 +108,16 @@ Test(name, a_very_long_tail_is_no_extension)
 	free(tail);
 }
 
+Test(name, candidates_are_its_own_then_with_the_id_then_numbered)
+{
+	const char *expected[] = {"d/a.csv", "d/a.7.csv", "d/a.7.2.csv", "d/a.7.3.csv"};
+	for (unsigned n = 0; n < 4; n++) {
+		char *name = name_candidate("d/a.csv", 7, n);
+		cr_expect_str_eq(name, expected[n]);
+		free(name);
+	}
+}
+
 Test(name, suffixes)
 {
 	char *name = name_with_suffix("2026/report.csv", ".log");
