@@ -51,6 +51,11 @@ int tree_lock_daemon(struct tree *t);
  * descriptor, in whatever process. Returns the descriptor; -EAGAIN. */
 int tree_lock_user(struct tree *t, const char *user);
 
+/* What numbers of jobs the spool keeps as given: all below *ret_below. -ENOENT: none
+ * was kept yet; -EBADMSG: not to be understood. Writing is durable. */
+int tree_read_numbers(struct tree *t, uint64_t *ret_below);
+int tree_write_numbers(struct tree *t, uint64_t below);
+
 /* Users: calls `each` for every directory under the root but our own.
  * `problem` is NULL for a legal user, else why the name is refused.
  * A nonzero return of `each` ends the walk and is returned. */

@@ -55,10 +55,10 @@ static int cancel_predecessor(struct daemon *d, const struct upload_entry *e, bo
  * their worker runs, say) under numbers that it gives again. */
 static int new_id(struct daemon *d, const struct user *u, uint64_t *ret)
 {
-	int r = index_new_id(d->index, ret);
+	int r = numbers_new(d, ret);
 	for (int n = 0; r == 0 && n < 1000 && !u->reconciled && tree_has_job(d->tree, u->name, *ret);
 	     n++)
-		r = index_new_id(d->index, ret);
+		r = numbers_new(d, ret);
 	return r;
 }
 
