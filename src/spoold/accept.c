@@ -249,23 +249,46 @@ static void note_change(struct upload_entry *e, const struct file_ident *ident)
 	e->look.ident = *ident;
 }
 
+/* Where descriptors or memory are short, those after it fare no better; another
+ * error may be its own, and holds nobody up a second time. */
+static bool may_pass(struct upload_entry *e, int error)
+{
+	bool shortage = error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+	bool first = error < 0 && error != -ENOENT && e->unsafe == 0 && !e->held_line;
+	e->held_line = e->held_line || first;
+	return shortage || first;
+}
+
+/* One that was synced: a job now, or looked at again. */
+static void take_synced(struct daemon *d, struct upload_entry *e)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	int r = e->gone ? -ENOENT : tree_look(d->tree, e->user->name, e->path, &ident, &kind);
+	bool plain = r == 0 && kind == ENTRY_FILE;
+	bool same = plain && file_ident_same(&ident, &e->look.ident);
+	if (same && e->error == 0) {
+		e->look.ident = ident;
+		if (upload_retries(d, e->user))
+			upload_once_more(d, e);
+		else
+			accept(d, e);
+		return;
+	}
+	if (plain)
+		note_change(e, &ident);
+	if ((same || r < 0) && may_pass(e, r < 0 ? r : e->error))
+		upload_once_more(d, e);
+	else
+		upload_again(d, e);
+}
+
 static void take_batch(struct daemon *d, struct upload_entry *entries)
 {
 	while (entries != NULL) {
 		struct upload_entry *e = entries;
 		entries = e->batch_next;
-		struct file_ident ident;
-		enum entry_kind kind;
-		int r = e->gone ? -ENOENT
-		                : tree_look(d->tree, e->user->name, e->path, &ident, &kind);
-		if (r == 0 && e->error == 0 && kind == ENTRY_FILE && file_ident_same(&ident, &e->look.ident)) {
-			e->look.ident = ident;
-			accept(d, e);
-		} else {
-			if (r == 0 && kind == ENTRY_FILE)
-				note_change(e, &ident);
-			upload_again(d, e);
-		}
+		take_synced(d, e);
 	}
 }
 
