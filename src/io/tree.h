@@ -26,6 +26,12 @@ void tree_close(struct tree *t);
  * left alone. */
 int tree_init(const char *root, bool *ret_existed);
 
+/* A turn ends: what was opened in it is closed. From the first call on the
+ * directories of users are opened once a turn and not for every step; what is
+ * put in their place meanwhile is seen in the next one. Never called, each step
+ * opens them anew. */
+void tree_turn(struct tree *t);
+
 uint64_t tree_id(const struct tree *t);
 /* Tells a spool from a copy of it that lies elsewhere (a backup, a snapshot),
  * and so has its id, its jobs and their numbers. */
