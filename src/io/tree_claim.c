@@ -78,24 +78,47 @@ static int open_to_probe(int dirfd, const char *name)
 	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-static enum writers probe(int dirfd, const char *name)
+/* What cannot be opened is looked at by its name. */
+static int look_closely(int dirfd, const char *name, struct file_ident *ret_ident,
+                        enum entry_kind *ret_kind, enum writers *ret_writers)
 {
-	struct stat st;
 	int fd = open_to_probe(dirfd, name);
-	/* EAGAIN: somebody's lease is in the way, it is being worked on. */
-	if (fd < 0)
-		return unasked(errno);
-	bool plain = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-	enum writers answer = plain ? probe_open(fd) : WRITERS_UNKNOWN;
+	if (fd < 0) {
+		/* EAGAIN: somebody's lease is in the way, it is being worked on. */
+		*ret_writers = unasked(errno);
+		return tree_ident_at(dirfd, name, ret_ident, ret_kind);
+	}
+	int r = tree_ident_fd(fd, ret_ident, ret_kind);
+	bool plain = r == 0 && (*ret_kind == ENTRY_FILE || *ret_kind == ENTRY_HARDLINKED);
+	*ret_writers = plain ? probe_open(fd) : WRITERS_UNKNOWN;
 	fd_close(fd);
-	return answer;
+	return r;
+}
+
+int tree_look_closely(struct tree *t, const char *user, const char *path,
+                      struct file_ident *ret_ident, enum entry_kind *ret_kind,
+                      enum writers *ret_writers)
+{
+	const char *base;
+	enum writers writers;
+	int fd = open_holder(t, user, path, &base);
+	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &writers);
+	tree_return_place(t, user, fd);
+	if (r == 0)
+		*ret_writers = writers;
+	return r;
 }
 
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path)
 {
+	struct file_ident ident;
+	enum entry_kind kind;
+	enum writers answer = WRITERS_UNKNOWN;
 	const char *base;
 	int fd = open_holder(t, user, path, &base);
-	enum writers answer = fd < 0 ? unasked(-fd) : probe(fd, base);
+	if (fd < 0)
+		return unasked(-fd);
+	look_closely(fd, base, &ident, &kind, &answer);
 	tree_return_place(t, user, fd);
 	return answer;
 }
@@ -203,15 +226,12 @@ static int check_taken(int privfd, const char *base, const struct file_ident *id
 {
 	struct file_ident now;
 	enum entry_kind kind;
-	int fd = open_to_probe(privfd, base);
-	enum writers writers = fd < 0 ? unasked(errno) : WRITERS_UNKNOWN;
-	int r = fd < 0 ? tree_ident_at(privfd, base, &now, &kind) : tree_ident_fd(fd, &now, &kind);
-	if (r == 0 && (kind != ENTRY_FILE || !file_ident_same(&now, ident)))
-		r = -ESTALE;
-	if (r == 0 && fd >= 0)
-		writers = probe_open(fd);
-	fd_close(fd);
-	return r == 0 && writers == WRITERS_SOME ? -ESTALE : r;
+	enum writers writers;
+	int r = look_closely(privfd, base, &now, &kind, &writers);
+	if (r < 0)
+		return r;
+	bool same = kind == ENTRY_FILE && file_ident_same(&now, ident);
+	return !same || writers == WRITERS_SOME ? -ESTALE : 0;
 }
 
 /* Says beside the kept file why it is there; what an uploader named alike is

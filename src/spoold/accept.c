@@ -249,15 +249,27 @@ static void note_change(struct upload_entry *e, const struct file_ident *ident)
 	e->look.ident = *ident;
 }
 
-static void take_batch(struct daemon *d, struct upload_entry *entries)
+/* Without a sync in between it was judged just now. */
+static int look_again(struct daemon *d, const struct upload_entry *e, bool synced,
+                      struct file_ident *ret_ident, enum entry_kind *ret_kind)
+{
+	if (e->gone)
+		return -ENOENT;
+	if (synced)
+		return tree_look(d->tree, e->user->name, e->path, ret_ident, ret_kind);
+	*ret_ident = e->look.ident;
+	*ret_kind = ENTRY_FILE;
+	return 0;
+}
+
+static void take_batch(struct daemon *d, struct upload_entry *entries, bool synced)
 {
 	while (entries != NULL) {
 		struct upload_entry *e = entries;
 		entries = e->batch_next;
 		struct file_ident ident;
 		enum entry_kind kind;
-		int r = e->gone ? -ENOENT
-		                : tree_look(d->tree, e->user->name, e->path, &ident, &kind);
+		int r = look_again(d, e, synced, &ident, &kind);
 		if (r == 0 && e->error == 0 && kind == ENTRY_FILE && file_ident_same(&ident, &e->look.ident)) {
 			e->look.ident = ident;
 			accept(d, e);
@@ -279,7 +291,7 @@ void accept_send_batch(struct daemon *d)
 	d->intake.ready_end = &d->intake.ready;
 	d->intake.ready_n = 0;
 	if (d->config->durability == DURABILITY_RELAXED) {
-		take_batch(d, entries);
+		take_batch(d, entries, false);
 		return;
 	}
 	struct sync_batch *batch = calloc(1, sizeof *batch);
@@ -339,7 +351,7 @@ void intake_read_synced(struct daemon *d)
 			continue;
 		if (error != 0)
 			note_sync_errors(d, batch);
-		take_batch(d, batch->entries);
+		take_batch(d, batch->entries, true);
 		free(batch);
 	}
 }

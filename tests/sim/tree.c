@@ -212,6 +212,16 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 	return world->fs.inodes[world->fs.slots[slot].inode].writing ? WRITERS_SOME : WRITERS_NONE;
 }
 
+int tree_look_closely(struct tree *t, const char *user, const char *path,
+                      struct file_ident *ret_ident, enum entry_kind *ret_kind,
+                      enum writers *ret_writers)
+{
+	int r = tree_look(t, user, path, ret_ident, ret_kind);
+	if (r == 0)
+		*ret_writers = tree_probe_writer(t, user, path);
+	return r;
+}
+
 int tree_open_upload(struct tree *t, const char *user, const char *path)
 {
 	(void)t;
