@@ -259,12 +259,25 @@ static bool may_pass(struct upload_entry *e, int error)
 	return shortage || first;
 }
 
-/* One that was synced: a job now, or looked at again. */
-static void take_synced(struct daemon *d, struct upload_entry *e)
+/* Without a sync in between it was judged just now. */
+static int look_again(struct daemon *d, const struct upload_entry *e, bool synced,
+                      struct file_ident *ret_ident, enum entry_kind *ret_kind)
+{
+	if (e->gone)
+		return -ENOENT;
+	if (synced)
+		return tree_look(d->tree, e->user->name, e->path, ret_ident, ret_kind);
+	*ret_ident = e->look.ident;
+	*ret_kind = ENTRY_FILE;
+	return 0;
+}
+
+/* One of a batch: a job now, or looked at again. */
+static void take_one(struct daemon *d, struct upload_entry *e, bool synced)
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	int r = e->gone ? -ENOENT : tree_look(d->tree, e->user->name, e->path, &ident, &kind);
+	int r = look_again(d, e, synced, &ident, &kind);
 	bool plain = r == 0 && kind == ENTRY_FILE;
 	bool same = plain && file_ident_same(&ident, &e->look.ident);
 	if (same && e->error == 0) {
@@ -283,12 +296,12 @@ static void take_synced(struct daemon *d, struct upload_entry *e)
 		upload_again(d, e);
 }
 
-static void take_batch(struct daemon *d, struct upload_entry *entries)
+static void take_batch(struct daemon *d, struct upload_entry *entries, bool synced)
 {
 	while (entries != NULL) {
 		struct upload_entry *e = entries;
 		entries = e->batch_next;
-		take_synced(d, e);
+		take_one(d, e, synced);
 	}
 }
 
@@ -302,7 +315,7 @@ void accept_send_batch(struct daemon *d)
 	d->intake.ready_end = &d->intake.ready;
 	d->intake.ready_n = 0;
 	if (d->config->durability == DURABILITY_RELAXED) {
-		take_batch(d, entries);
+		take_batch(d, entries, false);
 		return;
 	}
 	struct sync_batch *batch = calloc(1, sizeof *batch);
@@ -364,7 +377,7 @@ void intake_read_synced(struct daemon *d)
 			continue;
 		if (error != 0)
 			note_sync_errors(d, batch);
-		take_batch(d, batch->entries);
+		take_batch(d, batch->entries, true);
 		free(batch);
 	}
 }

@@ -164,14 +164,12 @@ static void lose_patience(struct daemon *d)
 	          ONCE_PATIENCE_MS / 1000, what);
 }
 
-uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
+static void do_what_is_due(struct daemon *d, bool *ret_more)
 {
-	d->wall_ms = wall_ms;
-	d->steady_ms = steady_ms;
 	look_for_mount(d);
 	look_again(d);
 	users_tick(d);
-	bool more = scan_tick(d);
+	*ret_more = scan_tick(d);
 	intake_tick(d);
 	notice_tick(d);
 	retention_tick(d);
@@ -182,6 +180,16 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	turn_run(d);
 	end_of_start(d);
 	lose_patience(d);
+}
+
+uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
+{
+	bool more;
+	d->wall_ms = wall_ms;
+	d->steady_ms = steady_ms;
+	do_what_is_due(d, &more);
+	/* While nothing is done no directory is held: it may be moved, or unmounted. */
+	tree_turn(d->tree);
 	bool again = d->turn.changes != NULL || dispatch_ready(d);
 	if (more || (again && !turn_stalled(d)))
 		return 0;

@@ -86,6 +86,12 @@ void tree_close(struct tree *t)
 	free(t);
 }
 
+/* Its directories cannot be told from their names. */
+void tree_turn(struct tree *t)
+{
+	(void)t;
+}
+
 uint64_t tree_id(const struct tree *t)
 {
 	(void)t;
@@ -204,6 +210,16 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 	if (broken("writers-not-asked"))
 		return WRITERS_NONE;
 	return world->fs.inodes[world->fs.slots[slot].inode].writing ? WRITERS_SOME : WRITERS_NONE;
+}
+
+int tree_look_closely(struct tree *t, const char *user, const char *path,
+                      struct file_ident *ret_ident, enum entry_kind *ret_kind,
+                      enum writers *ret_writers)
+{
+	int r = tree_look(t, user, path, ret_ident, ret_kind);
+	if (r == 0)
+		*ret_writers = tree_probe_writer(t, user, path);
+	return r;
 }
 
 int tree_open_upload(struct tree *t, const char *user, const char *path)
