@@ -190,10 +190,11 @@ bool sched_ready(const struct sched *s, uint64_t now_wall_ms)
 	return somebody_waits(s, now_wall_ms) && s->running && s->active < s->max_active;
 }
 
-uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms, uint32_t most)
+uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms, uint64_t ran_ms,
+                     uint32_t most)
 {
 	const struct sched_user *u = find(s, user);
-	if (u == NULL || !s->running || u->view.held || u->view.blocked || u->view.limit != 1 ||
+	if (u == NULL || ran_ms > SCHED_SHORT_MS || !s->running || u->view.held || u->view.blocked || u->view.limit != 1 ||
 	    u->view.active != 1 || s->active > s->max_active || somebody_waits(s, now_wall_ms))
 		return 0;
 	return most;
@@ -203,7 +204,7 @@ bool sched_pick_ahead(struct sched *s, uint32_t user, uint64_t now_wall_ms, uint
                       uint32_t most, struct sched_pick *ret)
 {
 	struct sched_user *u = find(s, user);
-	if (waiting >= sched_ahead(s, user, now_wall_ms, most) || u->view.head_job == 0 ||
+	if (u == NULL || waiting >= most || u->view.head_job == 0 ||
 	    u->view.head_not_before_ms > now_wall_ms)
 		return false;
 	*ret = (struct sched_pick){.user = user, .job = u->view.head_job};

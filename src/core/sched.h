@@ -60,12 +60,17 @@ void sched_forget_user(struct sched *s, uint32_t user);
  * pick, claim, refresh, pick again. */
 size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *picks, size_t n);
 
+/* A job that took longer gains nothing by a next one that is at hand; its uploader
+ * loses: what is handed over can be neither withdrawn nor replaced any more. */
+enum { SCHED_SHORT_MS = 20 };
+
 /* How many jobs of a user may wait in the hands of the worker that runs one for
- * it: `most`; or 0, also for what waits there already, where that could pass
- * somebody: a user of several workers, one whose line does not move, and
- * whoever waits for a place. */
-uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms, uint32_t most);
-/* Proposes the head of its line, where fewer than that wait there. It counts
+ * it: `most`; or 0, also for what waits there already, where its last job, which
+ * took `ran_ms`, was not short, or where that could pass somebody: a user of
+ * several workers, one whose line does not move, and whoever waits for a place. */
+uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms, uint64_t ran_ms,
+                     uint32_t most);
+/* Proposes the head of its line, where fewer than `most` wait there. It counts
  * as waiting, not as active, in the view the caller tells next. */
 bool sched_pick_ahead(struct sched *s, uint32_t user, uint64_t now_wall_ms, uint32_t waiting,
                       uint32_t most, struct sched_pick *ret);

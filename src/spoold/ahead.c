@@ -21,16 +21,17 @@ void ahead_begin(struct user *u, const struct job *job)
 
 /* Where machine or daemon and worker go down, all that is queued may have run: not
  * where that costs a job more than a repetition. */
-static uint32_t most_ahead(const struct user *u)
+static uint32_t most_ahead(const struct daemon *d, const struct user *u)
 {
 	const struct user_settings *s = u->settings;
-	return s->retry.on_crash == ON_CRASH_RETRY ? s->prefetch : 0;
+	uint32_t most = s->retry.on_crash == ON_CRASH_RETRY ? s->prefetch : 0;
+	return sched_ahead(d->sched, u->number, d->wall_ms, u->ran_ms, most);
 }
 
 /* In batches: fewer turns serve more. */
 static int claim_for(struct daemon *d, struct user *u)
 {
-	uint32_t most = most_ahead(u);
+	uint32_t most = most_ahead(d, u);
 	struct sched_pick pick;
 	bool claimed = u->ahead <= most / 2;
 	int r = 0;
@@ -75,11 +76,13 @@ static void no_longer_ahead(struct running *r)
 	r->ahead = false;
 }
 
-void ahead_ended(struct daemon *d, struct running *r, bool succeeded)
+void ahead_ended(struct daemon *d, struct running *r, uint64_t ran_ms)
 {
 	struct user *u = r->user;
+	bool succeeded = ran_ms != UINT64_MAX;
 	if (!r->chained)
 		return;
+	u->ran_ms = ran_ms;
 	r->chained = false;
 	DL_DELETE2(u->chain, r, chain_prev, chain_next);
 	no_longer_ahead(r);
@@ -130,8 +133,7 @@ void ahead_review(struct daemon *d)
 	for (struct running *r = d->dispatch.running; r != NULL; r = r->hh.next) {
 		struct user *u = r->user;
 		if (r->ahead && !r->recalled &&
-		    (is_passing(d, r) ||
-		     sched_ahead(d->sched, u->number, d->wall_ms, most_ahead(u)) == 0))
+		    (is_passing(d, r) || most_ahead(d, u) == 0))
 			ahead_recall(d, u);
 	}
 }

@@ -25,8 +25,8 @@ void ahead_begin(struct user *u, const struct job *job);
 void ahead_add(struct user *u, struct running *r, bool waits);
 /* It came to nothing. */
 void ahead_claim_failed(struct daemon *d, struct user *u, bool waits);
-/* Its worker told the end of it. */
-void ahead_ended(struct daemon *d, struct running *r, bool succeeded);
+/* Its worker told the end of it: how long a success took, or UINT64_MAX. */
+void ahead_ended(struct daemon *d, struct running *r, uint64_t ran_ms);
 
 /* After a turn: asks back what must not wait there any more. */
 void ahead_review(struct daemon *d);

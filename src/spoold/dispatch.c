@@ -35,7 +35,7 @@ void dispatch_forget(struct daemon *d, uint64_t job)
 	struct running *r = dispatch_find(d, job);
 	if (r == NULL)
 		return;
-	ahead_ended(d, r, false);
+	ahead_ended(d, r, UINT64_MAX);
 	HASH_DEL(d->dispatch.running, r);
 	running_free(r);
 }
@@ -144,6 +144,8 @@ static void on_started(struct daemon *d, struct running *r, uint64_t started_ms)
 {
 	r->started_ms = started_ms;
 	r->started_steady_ms = d->steady_ms;
+	/* A short one has no news but its end. */
+	r->user->ran_ms = UINT64_MAX;
 	if (r->hold != NULL) {
 		free(r->hold);
 		r->hold = NULL;
@@ -209,8 +211,9 @@ void dispatch_read_events(struct daemon *d)
 			continue;
 		if (event.kind == POOL_RESULT || event.kind == POOL_GONE) {
 			r->overdue_ms = UINT64_MAX;
-			ahead_ended(d, r, event.kind == POOL_RESULT &&
-			                          event.message.result.outcome == OUTCOME_SUCCEEDED);
+			const struct run_result *result = &event.message.result;
+			bool done = event.kind == POOL_RESULT && result->outcome == OUTCOME_SUCCEEDED;
+			ahead_ended(d, r, done ? result->ran_ms : UINT64_MAX);
 		}
 		switch (event.kind) {
 		case POOL_STARTED: on_started(d, r, event.message.started_ms); break;

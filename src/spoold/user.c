@@ -98,6 +98,7 @@ static struct user *user_new(const struct daemon *d, const char *name)
 	if (u == NULL)
 		return NULL;
 	u->lock_fd = -1;
+	u->ran_ms = UINT64_MAX;
 	u->settings = config_user(d->config, name);
 	u->name = strdup(name);
 	if (u->name == NULL) {

@@ -73,6 +73,7 @@ struct user {
 	uint64_t chain_end;      /* the job that another one may follow there; 0: none may */
 	uint64_t head_seq;       /* of the job the scheduler knows as next; 0: none */
 	uint64_t head_due_ms;    /* wall; 0 = at once */
+	uint64_t ran_ms;         /* its last job took; UINT64_MAX: long, or not known */
 	uint32_t ahead;          /* jobs claimed or handed over that wait for one before them */
 	bool in_turn;            /* in users.in_turn */
 	struct user *touched_next, *in_turn_next;
