@@ -341,15 +341,21 @@ static bool listen_once(struct worker *w)
 	return w->sock >= 0;
 }
 
+static bool may_begin(const struct worker *w)
+{
+	return w->sock >= 0 && w->now == NULL && !wants_to_send(w);
+}
+
 /* What the daemon said before counts, and it is told of all that ended before:
  * so, whatever becomes of us, it knows that nobody after the first one it has
  * no result of was begun. */
 static struct task *ready_task(struct worker *w)
 {
 	struct task *t = NULL;
-	do
-		t = w->sock < 0 || w->now != NULL || wants_to_send(w) ? NULL : next_task(w);
-	while (t != NULL && listen_once(w));
+	do {
+		flush(w);
+		t = may_begin(w) ? next_task(w) : NULL;
+	} while (t != NULL && listen_once(w));
 	/* What was said last may have taken it back. */
 	return t != NULL && w->sock >= 0 ? t : NULL;
 }
@@ -427,6 +433,8 @@ static int leave_results(struct worker *w)
 static int wait_ms(const struct worker *w)
 {
 	uint64_t due = started_due(w), now = clock_steady_ms();
+	if (may_begin(w) && next_task(w) != NULL)
+		return 0;
 	if (due != UINT64_MAX)
 		return due > now ? (int)(due - now) : 0;
 	return w->sock < 0 && w->now != NULL ? LOOK_EVERY_MS : -1;
