@@ -1,5 +1,6 @@
 #include "spoold/ahead.h"
 
+#include "core/name.h"
 #include "spoold/claim.h"
 #include "spoold/daemon.h"
 
@@ -17,6 +18,14 @@ uint32_t ahead_active(const struct user *u, uint64_t active)
 void ahead_begin(struct user *u, const struct job *job)
 {
 	u->chain_end = u->chain == NULL && u->ahead == 0 ? job->id : 0;
+	u->chain_handler = settings_handler(u->settings, name_base(job->path));
+}
+
+/* One that was here before waits for its own turn: there may be more to look at. */
+bool ahead_fits(const struct user *u, const struct job *job)
+{
+	return job->state == JOB_PENDING && job->place == PLACE_INCOMING && job->attempt == 0 &&
+	       settings_handler(u->settings, name_base(job->path)) == u->chain_handler;
 }
 
 /* Where machine or daemon and worker go down, all that is queued may have run: not
@@ -141,6 +150,5 @@ void ahead_review(struct daemon *d)
 void ahead_recall_all(struct daemon *d)
 {
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
-		if (u->ahead > 0)
-			ahead_recall(d, u);
+		ahead_recall(d, u);
 }

@@ -21,6 +21,8 @@ uint32_t ahead_active(const struct user *u, uint64_t active);
 int ahead_claim_some(struct daemon *d);
 /* A claim at the user's own turn may begin a chain. */
 void ahead_begin(struct user *u, const struct job *job);
+/* May it go ahead of its turn? A stream handler is not ended for that. */
+bool ahead_fits(const struct user *u, const struct job *job);
 /* It was handed over. */
 void ahead_add(struct user *u, struct running *r, bool waits);
 /* It came to nothing. */

@@ -256,7 +256,6 @@ int claim_one(struct daemon *d, const struct sched_pick *pick)
 	return r;
 }
 
-/* One that was here before waits for its own turn: there may be more to look at. */
 int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed)
 {
 	struct job job = {0};
@@ -264,8 +263,7 @@ int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed
 	int r = index_get_job(d->index, id, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (job.state == JOB_PENDING && job.place == PLACE_INCOMING && job.attempt == 0 &&
-	    u->lock_fd >= 0) {
+	if (u->lock_fd >= 0 && ahead_fits(u, &job)) {
 		uint64_t after = u->chain_end;
 		u->chain_end = id;
 		user_touch(d, u);

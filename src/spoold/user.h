@@ -71,6 +71,7 @@ struct user {
 	struct heap_node lock_due; /* when to try the lock again, or to let it go; steady ms */
 	struct running *chain;   /* what its worker has; see ahead.h */
 	uint64_t chain_end;      /* the job that another one may follow there; 0: none may */
+	const struct handler *chain_handler; /* that of all of them */
 	uint64_t head_seq;       /* of the job the scheduler knows as next; 0: none */
 	uint64_t head_due_ms;    /* wall; 0 = at once */
 	uint64_t ran_ms;         /* its last job took; UINT64_MAX: long, or not known */
