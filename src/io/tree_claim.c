@@ -52,17 +52,14 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
 	return r;
 }
 
+static bool is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
+}
+
 /* A read lease is granted only while nobody has the file open for writing. It
  * is given back at once, so that no writer ever waits for us; one that comes in
  * between sends a signal, and SIGURG is one that does nothing. */
-/* Where it cannot be asked now, it is asked again. */
-static enum writers unasked(int error)
-{
-	bool passes = error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM ||
-	              error == EIO;
-	return passes ? WRITERS_SOME : WRITERS_UNKNOWN;
-}
-
 static enum writers probe_open(int fd)
 {
 	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
@@ -78,19 +75,21 @@ static int open_to_probe(int dirfd, const char *name)
 	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-/* What cannot be opened is looked at by its name. */
+/* What can never be opened is looked at by its name. The writers come first: what
+ * the last one of them wrote before the probe belongs to what is seen after it. */
 static int look_closely(int dirfd, const char *name, struct file_ident *ret_ident,
                         enum entry_kind *ret_kind, enum writers *ret_writers)
 {
 	int fd = open_to_probe(dirfd, name);
+	if (fd < 0 && is_shortage(errno))
+		return -errno;
 	if (fd < 0) {
 		/* EAGAIN: somebody's lease is in the way, it is being worked on. */
-		*ret_writers = unasked(errno);
+		*ret_writers = errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
 		return tree_ident_at(dirfd, name, ret_ident, ret_kind);
 	}
+	*ret_writers = probe_open(fd);
 	int r = tree_ident_fd(fd, ret_ident, ret_kind);
-	bool plain = r == 0 && (*ret_kind == ENTRY_FILE || *ret_kind == ENTRY_HARDLINKED);
-	*ret_writers = plain ? probe_open(fd) : WRITERS_UNKNOWN;
 	fd_close(fd);
 	return r;
 }
@@ -116,11 +115,10 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 	enum writers answer = WRITERS_UNKNOWN;
 	const char *base;
 	int fd = open_holder(t, user, path, &base);
-	if (fd < 0)
-		return unasked(-fd);
-	look_closely(fd, base, &ident, &kind, &answer);
+	int r = fd < 0 ? fd : look_closely(fd, base, &ident, &kind, &answer);
 	tree_return_place(t, user, fd);
-	return answer;
+	/* Where it cannot be asked now, it is asked again. */
+	return r < 0 && is_shortage(-r) ? WRITERS_SOME : answer;
 }
 
 int tree_open_upload(struct tree *t, const char *user, const char *path)
@@ -353,7 +351,8 @@ static int take_and_check(struct tree *t, const char *user, uint64_t id, const c
 		/* Done before; or not to be known, which is no reason to move it. */
 		goto out;
 	}
-	if (r < 0) {
+	/* Another error tells nothing of it: it stays, and is looked at again. */
+	if (r == -ESTALE) {
 		int back = put_back(t, user, id, path, privfd, dirfd, ret_kept);
 		r = back < 0 ? back : r;
 	}
