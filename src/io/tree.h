@@ -158,8 +158,12 @@ struct tree_finish {
 	 * more, its empty private directory stays for tree_drop_job(), so that a
 	 * crash before the index knows is made good. NULL: it always goes. */
 	const char *known;
+	/* Another job of the user waits: its private directory may be kept for that. */
+	bool next_waits;
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
+/* Removes a private directory that was kept for this user's next job. */
+void tree_drop_spare(struct tree *t, const char *user);
 /* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and
  * its old log away. Durable: an active job whose file is found in done or failed
  * has ended. */

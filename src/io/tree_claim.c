@@ -63,14 +63,11 @@ static enum writers unasked(int error)
 	return passes ? WRITERS_SOME : WRITERS_UNKNOWN;
 }
 
-static enum writers probe_open(int fd)
+static enum writers take_lease(int fd)
 {
-	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
-		return WRITERS_UNKNOWN;
-	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
-		return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
-	fcntl(fd, F_SETLEASE, F_UNLCK);
-	return WRITERS_NONE;
+	if (fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_RDLCK) == 0)
+		return WRITERS_NONE;
+	return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
 }
 
 static int open_to_probe(int dirfd, const char *name)
@@ -78,7 +75,8 @@ static int open_to_probe(int dirfd, const char *name)
 	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-/* What cannot be opened is looked at by its name. */
+/* What is seen while nobody has it open for writing is what the last writer left.
+ * What cannot be opened is looked at by its name. */
 static int look_closely(int dirfd, const char *name, struct file_ident *ret_ident,
                         enum entry_kind *ret_kind, enum writers *ret_writers)
 {
@@ -88,9 +86,10 @@ static int look_closely(int dirfd, const char *name, struct file_ident *ret_iden
 		*ret_writers = unasked(errno);
 		return tree_ident_at(dirfd, name, ret_ident, ret_kind);
 	}
+	*ret_writers = take_lease(fd);
 	int r = tree_ident_fd(fd, ret_ident, ret_kind);
-	bool plain = r == 0 && (*ret_kind == ENTRY_FILE || *ret_kind == ENTRY_HARDLINKED);
-	*ret_writers = plain ? probe_open(fd) : WRITERS_UNKNOWN;
+	if (*ret_writers == WRITERS_NONE)
+		fcntl(fd, F_SETLEASE, F_UNLCK);
 	fd_close(fd);
 	return r;
 }
@@ -199,7 +198,10 @@ static int make_private(struct tree *t, const char *user, uint64_t id, bool *ret
 	if (processing < 0)
 		return processing;
 	snprintf(name, sizeof name, "%" PRIu64, id);
-	int r = mkdirat(processing, name, 0700) < 0 ? -errno : 0;
+	tree_unspare(t, user, id);
+	int r = tree_use_spare(t, user, id, processing);
+	if (r < 0)
+		r = mkdirat(processing, name, 0700) < 0 ? -errno : 0;
 	*ret_made = r == 0;
 	if (r == 0)
 		r = fd_open_beneath(processing, name, O_RDONLY | O_DIRECTORY, 0);

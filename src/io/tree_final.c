@@ -30,6 +30,7 @@ struct ending {
 	bool log, output, result;
 	char *voucher;    /* its name here, or NULL */
 	bool more;        /* what the handler left in its working directory */
+	bool litter;      /* of ours, of no use any more */
 	bool stuck;       /* something could not be kept: nothing is removed */
 };
 
@@ -88,6 +89,8 @@ static int note_entry(void *ctx, const char *name, uint64_t ino)
 		return (e->voucher = strdup(name)) == NULL ? -ENOMEM : 0;
 	else if (!tree_is_certainly_ours(name))
 		e->more = true;
+	else
+		e->litter = true;
 	return 0;
 }
 
@@ -348,6 +351,13 @@ static int drop_private(const struct ending *e)
 	return r;
 }
 
+/* Nothing is left in it, and it may serve the next job. */
+static bool is_spared(const struct ending *e, bool want_log)
+{
+	bool empty = !e->more && !e->litter && !e->output && (!e->log || want_log);
+	return e->f->next_waits && empty && tree_keep_spare(e->t, e->f->user, e->f->id, e->fd);
+}
+
 /* Must the index be told? Until it was, the private directory stays: it is what
  * a start after a crash finds. */
 static bool is_news(const struct ending *e, const char *final)
@@ -372,12 +382,14 @@ static void end_private(struct ending *e, const char *final)
 	if (want_any && rest == NULL)
 		e->stuck = true;
 	free(rest);
-	if (e->result && !e->stuck)
-		unlinkat(e->fd, NAME_RESULT, 0);
+	if (e->result && !e->stuck && unlinkat(e->fd, NAME_RESULT, 0) < 0)
+		e->litter = true;
 	if (!e->stuck && is_news(e, final)) {
 		tree_walk(e->fd, sweep_entry, e);
 		return;
 	}
+	if (!e->stuck && is_spared(e, want_log))
+		return;
 	int r = e->stuck ? -ENOTEMPTY : drop_private(e);
 	if ((r == -ENOTEMPTY || r == -EEXIST) && !e->stuck) {
 		tree_walk(e->fd, sweep_entry, e);
@@ -460,6 +472,7 @@ static int finish_private(struct ending *e, char **ret_name)
 static int finish_processing(struct tree *t, const struct tree_finish *f, char **ret_name)
 {
 	struct ending e = {.t = t, .f = f, .base = name_base(f->path)};
+	tree_unspare(t, f->user, f->id);
 	e.fd = tree_open_private(t, f->user, f->id);
 	if (e.fd == -ENOENT)
 		return find_moved(t, f, ret_name);

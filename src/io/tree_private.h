@@ -9,6 +9,7 @@ struct tree {
 	uint64_t id;     /* of the marker */
 	uint64_t dev;    /* st_dev of the root when it was opened */
 	struct tree_kept *kept; /* NULL: nothing is kept open */
+	struct tree_spare *spares; /* NULL: none yet */
 };
 
 /* "incoming" ... The one place that knows. */
@@ -37,6 +38,14 @@ void tree_free_kept(struct tree *t);
  * takes `fd` over. -ENOENT: it is not kept. */
 void tree_keep_job(struct tree *t, const char *user, uint64_t id, int fd);
 int tree_take_kept_job(struct tree *t, const char *user, uint64_t id);
+/* Keeps an empty private directory (`privfd` is it) for the user's next job.
+ * False: it cannot be used again, and is to be removed. */
+bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd);
+/* Makes it that of job `id`. Any error: there is none any more. */
+int tree_use_spare(struct tree *t, const char *user, uint64_t id, int processing);
+/* The directory of job `id` is its own again, or goes another way: none to use. */
+void tree_unspare(struct tree *t, const char *user, uint64_t id);
+void tree_drop_spares(struct tree *t);
 /* Opens the private directory of a job: processing/<id>. -ENOENT. */
 int tree_open_private(struct tree *t, const char *user, uint64_t id);
 /* Opens the directory below `dirfd` that holds `path` ("a/b/x" → a/b) and
