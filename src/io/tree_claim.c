@@ -190,8 +190,10 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path)
 	return fd;
 }
 
-/* Opens the private directory, made where it is missing: then nothing is in it. */
-static int make_private(struct tree *t, const char *user, uint64_t id, bool *ret_made)
+/* Opens the private directory, made where it is missing: then nothing is in it (but
+ * the output directory of an earlier job). */
+static int make_private(struct tree *t, const char *user, uint64_t id, const char *path,
+                        bool *ret_made)
 {
 	char name[32];
 	int processing = tree_borrow_place(t, user, PLACE_PROCESSING);
@@ -199,7 +201,7 @@ static int make_private(struct tree *t, const char *user, uint64_t id, bool *ret
 		return processing;
 	snprintf(name, sizeof name, "%" PRIu64, id);
 	tree_unspare(t, user, id);
-	int r = tree_use_spare(t, user, id, processing);
+	int r = tree_use_spare(t, user, id, name_base(path), processing);
 	if (r < 0)
 		r = mkdirat(processing, name, 0700) < 0 ? -errno : 0;
 	*ret_made = r == 0;
@@ -212,13 +214,17 @@ static int make_private(struct tree *t, const char *user, uint64_t id, bool *ret
 }
 
 /* Where the file did not come into it. */
-static void drop_empty(struct tree *t, const char *user, uint64_t id)
+static void drop_empty(struct tree *t, const char *user, uint64_t id, int privfd)
 {
 	char name[32];
 	int processing = tree_borrow_place(t, user, PLACE_PROCESSING);
 	snprintf(name, sizeof name, "%" PRIu64, id);
-	if (processing >= 0)
+	tree_unspare(t, user, id);
+	if (processing >= 0 && unlinkat(processing, name, AT_REMOVEDIR) < 0 &&
+	    tree_is_unhanded(privfd, id)) {
+		unlinkat(privfd, name_output(""), AT_REMOVEDIR);
 		unlinkat(processing, name, AT_REMOVEDIR);
+	}
 	tree_return_place(t, user, processing);
 }
 
@@ -302,12 +308,12 @@ static int rename_in(int dirfd, const char *base, int privfd)
 static int take_in(struct tree *t, const struct tree_finish *f, int dirfd, const char *base)
 {
 	bool made;
-	int privfd = make_private(t, f->user, f->id, &made);
+	int privfd = make_private(t, f->user, f->id, f->path, &made);
 	if (privfd < 0)
 		return privfd;
 	int r = rename_in(dirfd, base, privfd);
 	if (r < 0)
-		drop_empty(t, f->user, f->id);
+		drop_empty(t, f->user, f->id, privfd);
 	fd_close(privfd);
 	return r;
 }
@@ -379,12 +385,12 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
 {
 	bool made;
 	*ret_kept = NULL;
-	int privfd = make_private(t, user, id, &made);
+	int privfd = make_private(t, user, id, path, &made);
 	if (privfd < 0)
 		return why_no_private(t, user, path, privfd);
 	int r = take_and_check(t, user, id, path, ident, privfd, made, ret_kept);
 	if (r < 0) {
-		drop_empty(t, user, id);
+		drop_empty(t, user, id, privfd);
 		fd_close(privfd);
 	} else {
 		tree_keep_job(t, user, id, privfd);
@@ -421,8 +427,8 @@ int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	}
 	if (fd < 0)
 		return fd;
-	if (r == 0 && mkdirat(fd, name_output(base), 0700) < 0 && errno != EEXIST)
-		r = -errno;
+	if (r == 0 && mkdirat(fd, name_output(base), 0700) < 0)
+		r = errno == EEXIST ? tree_note_handed(t, user, id, fd) : -errno;
 	if (r < 0)
 		fd_close(fd);
 	return r < 0 ? r : fd;

@@ -31,6 +31,7 @@ struct ending {
 	char *voucher;    /* its name here, or NULL */
 	bool more;        /* what the handler left in its working directory */
 	bool litter;      /* of ours, of no use any more */
+	bool spare_output; /* empty, left for the next job; `output` is false */
 	bool stuck;       /* something could not be kept: nothing is removed */
 };
 
@@ -175,7 +176,9 @@ static void drop_unwanted(struct ending *e)
 	if (e->log && !want_log && unlinkat(e->fd, name_log(e->base), 0) == 0)
 		e->log = false;
 	set_aside_if_odd(e, &e->log, name_log(e->base), S_IFREG);
-	if (e->output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) == 0)
+	e->spare_output = e->output && e->f->next_waits &&
+	                  tree_is_spare_output(e->fd, name_output(e->base));
+	if (e->spare_output || (e->output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) == 0))
 		e->output = false;
 	set_aside_if_odd(e, &e->output, name_output(e->base), S_IFDIR);
 	if (e->log)
@@ -354,8 +357,16 @@ static int drop_private(const struct ending *e)
 /* Nothing is left in it, and it may serve the next job. */
 static bool is_spared(const struct ending *e, bool want_log)
 {
-	bool empty = !e->more && !e->litter && !e->output && (!e->log || want_log);
-	return e->f->next_waits && empty && tree_keep_spare(e->t, e->f->user, e->f->id, e->fd);
+	bool empty = !e->more && !e->litter && !e->output && (!e->log || want_log) && !e->stuck;
+	return empty && e->spare_output && tree_keep_spare(e->t, e->f->user, e->f->id, e->fd);
+}
+
+static void drop_spare_output(struct ending *e)
+{
+	tree_unspare(e->t, e->f->user, e->f->id);
+	if (e->spare_output)
+		unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR);
+	e->spare_output = false;
 }
 
 /* Must the index be told? Until it was, the private directory stays: it is what
@@ -384,12 +395,13 @@ static void end_private(struct ending *e, const char *final)
 	free(rest);
 	if (e->result && !e->stuck && unlinkat(e->fd, NAME_RESULT, 0) < 0)
 		e->litter = true;
+	if (!is_news(e, final) && is_spared(e, want_log))
+		return;
+	drop_spare_output(e);
 	if (!e->stuck && is_news(e, final)) {
 		tree_walk(e->fd, sweep_entry, e);
 		return;
 	}
-	if (!e->stuck && is_spared(e, want_log))
-		return;
 	int r = e->stuck ? -ENOTEMPTY : drop_private(e);
 	if ((r == -ENOTEMPTY || r == -EEXIST) && !e->stuck) {
 		tree_walk(e->fd, sweep_entry, e);
@@ -472,7 +484,6 @@ static int finish_private(struct ending *e, char **ret_name)
 static int finish_processing(struct tree *t, const struct tree_finish *f, char **ret_name)
 {
 	struct ending e = {.t = t, .f = f, .base = name_base(f->path)};
-	tree_unspare(t, f->user, f->id);
 	e.fd = tree_open_private(t, f->user, f->id);
 	if (e.fd == -ENOENT)
 		return find_moved(t, f, ret_name);

@@ -81,7 +81,8 @@ static int find_in_processing(struct tree *t, const char *user, const struct job
 		return fd;
 	if (is_in_private(fd, job))
 		found->place = PLACE_PROCESSING;
-	found->bare = found->place == PLACE_PROCESSING && holds_one_entry(fd);
+	found->bare = found->place == PLACE_PROCESSING &&
+	              (holds_one_entry(fd) || tree_is_unhanded(fd, job->id));
 	found->result = fstatat(fd, NAME_RESULT, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	fd_close(fd);
 	return 0;

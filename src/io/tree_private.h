@@ -38,12 +38,20 @@ void tree_free_kept(struct tree *t);
  * takes `fd` over. -ENOENT: it is not kept. */
 void tree_keep_job(struct tree *t, const char *user, uint64_t id, int fd);
 int tree_take_kept_job(struct tree *t, const char *user, uint64_t id);
-/* Keeps an empty private directory (`privfd` is it) for the user's next job.
- * False: it cannot be used again, and is to be removed. */
+/* Keeps a private directory (`privfd` is it) with nothing in it but its output
+ * directory for the user's next job. False: it cannot be used again. */
 bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd);
-/* Makes it that of job `id`. Any error: there is none any more. */
-int tree_use_spare(struct tree *t, const char *user, uint64_t id, int processing);
-/* The directory of job `id` is its own again, or goes another way: none to use. */
+/* Is its output directory empty, and as it was made? */
+bool tree_is_spare_output(int privfd, const char *name);
+/* Makes it that of job `id`, whose file will be `base` in it. Any error: there is
+ * none any more. */
+int tree_use_spare(struct tree *t, const char *user, uint64_t id, const char *base,
+                   int processing);
+/* Notes in such a directory that its job is handed over: the claim is over. */
+int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd);
+/* Is this one where that was not noted yet? */
+bool tree_is_unhanded(int privfd, uint64_t id);
+/* The directory of job `id` goes another way: nothing is known of it any more. */
 void tree_unspare(struct tree *t, const char *user, uint64_t id);
 void tree_drop_spares(struct tree *t);
 /* Opens the private directory of a job: processing/<id>. -ENOENT. */

@@ -1,10 +1,15 @@
-/* The empty private directory of a job that ended, kept for the user's next one:
- * making and removing directories is most of what a small job costs a disk. On
- * the disk it is the last move of a job cut short just before its end, which
- * every start knows how to finish. */
+/* The private directory of a job that ended, with its empty output directory,
+ * kept for the user's next one: making and removing directories is most of what a
+ * small job costs a disk. On the disk it is the last move of a job cut short just
+ * before its end, which every start knows how to finish.
+ *
+ * An output directory shows that a job was handed to a worker: its claim is over.
+ * One that came with the directory does not, so there an attribute says for which
+ * job it was handed over last. */
 #include "io/tree_private.h"
 
 #include "base/fd.h"
+#include "core/name.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,13 +18,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+#define HANDED_ATTRIBUTE "user.spoold.handed"
+#define OUTPUT "output" /* the only name of it that is handed on */
 
 enum { SPARES = 256 }; /* of as many users; each has a fixed place among them */
 
 struct tree_spare {
 	char *user;
-	uint64_t id; /* of the job that had it; 0: none */
+	uint64_t id; /* 0: none */
+	bool in_use; /* handed on to job `id`; else left by it */
+	bool noted;  /* in the attribute */
 };
 
 static struct tree_spare *spare_of(const struct tree *t, const char *user)
@@ -28,6 +39,13 @@ static struct tree_spare *spare_of(const struct tree *t, const char *user)
 	for (const char *p = user; *p != '\0'; p++)
 		hash = (hash ^ (unsigned char)*p) * 16777619;
 	return &t->spares[hash % SPARES];
+}
+
+/* That of this user, or NULL. */
+static struct tree_spare *find(const struct tree *t, const char *user)
+{
+	struct tree_spare *s = t->spares == NULL ? NULL : spare_of(t, user);
+	return s != NULL && s->id != 0 && strcmp(s->user, user) == 0 ? s : NULL;
 }
 
 static void name_of(uint64_t id, char *out, size_t size)
@@ -41,13 +59,23 @@ static void forget(struct tree_spare *s)
 	*s = (struct tree_spare){0};
 }
 
+static void remove_both(int processing, const char *name)
+{
+	int fd = fd_open_beneath(processing, name, O_RDONLY | O_DIRECTORY, 0);
+	if (fd >= 0)
+		unlinkat(fd, OUTPUT, AT_REMOVEDIR);
+	fd_close(fd);
+	unlinkat(processing, name, AT_REMOVEDIR);
+}
+
 static void drop(struct tree *t, struct tree_spare *s)
 {
 	char name[32];
-	int processing = s->id == 0 ? -1 : tree_borrow_place(t, s->user, PLACE_PROCESSING);
+	bool left = s->id != 0 && !s->in_use;
+	int processing = left ? tree_borrow_place(t, s->user, PLACE_PROCESSING) : -1;
 	name_of(s->id, name, sizeof name);
 	if (processing >= 0) {
-		unlinkat(processing, name, AT_REMOVEDIR);
+		remove_both(processing, name);
 		tree_return_place(t, s->user, processing);
 	}
 	forget(s);
@@ -55,54 +83,110 @@ static void drop(struct tree *t, struct tree_spare *s)
 
 /* As mkdirat() made it: what another account had, or what its handler changed, is
  * for nobody else. */
-static bool is_as_made(int privfd)
+static bool is_as_made(int fd)
 {
 	struct stat st;
-	return fstat(privfd, &st) == 0 && st.st_uid == geteuid() &&
+	return fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
 	       (st.st_mode & 07777 & ~(mode_t)S_ISGID) == 0700;
+}
+
+static int any_entry(void *ctx, const char *name, uint64_t ino)
+{
+	(void)ctx, (void)name, (void)ino;
+	return 1;
+}
+
+bool tree_is_spare_output(int privfd, const char *name)
+{
+	if (strcmp(name, OUTPUT) != 0)
+		return false;
+	int fd = openat(privfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bool usable = fd >= 0 && is_as_made(fd) && tree_walk(fd, any_entry, NULL) == 0;
+	fd_close(fd);
+	return usable;
+}
+
+static int note(int privfd, uint64_t id)
+{
+	char text[32];
+	name_of(id, text, sizeof text);
+	return fsetxattr(privfd, HANDED_ATTRIBUTE, text, strlen(text), 0) < 0 ? -errno : 0;
+}
+
+bool tree_is_unhanded(int privfd, uint64_t id)
+{
+	char text[32], have[32];
+	name_of(id, text, sizeof text);
+	ssize_t n = fgetxattr(privfd, HANDED_ATTRIBUTE, have, sizeof have);
+	return n > 0 && ((size_t)n != strlen(text) || memcmp(have, text, (size_t)n) != 0);
+}
+
+int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd)
+{
+	struct tree_spare *s = find(t, user);
+	bool known = s != NULL && s->id == id && s->in_use;
+	if (known ? s->noted : !tree_is_unhanded(privfd, id))
+		return 0;
+	int r = note(privfd, id);
+	if (known)
+		s->noted = r == 0;
+	return r;
 }
 
 bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd)
 {
 	if (t->spares == NULL)
 		t->spares = calloc(SPARES, sizeof *t->spares);
-	char *copy = t->spares == NULL || !is_as_made(privfd) ? NULL : strdup(user);
+	if (t->spares == NULL || !is_as_made(privfd))
+		return false;
+	const struct tree_spare *last = find(t, user);
+	bool noted = last != NULL && last->id == id && last->noted;
+	/* Where that cannot be noted it would seem to be handed over when it is not. */
+	char *copy = !noted && note(privfd, id) < 0 ? NULL : strdup(user);
 	if (copy == NULL)
 		return false;
 	struct tree_spare *s = spare_of(t, user);
-	drop(t, s);
-	*s = (struct tree_spare){.user = copy, .id = id};
+	if (s == last && s->id == id)
+		forget(s);
+	else
+		drop(t, s);
+	*s = (struct tree_spare){.user = copy, .id = id, .noted = true};
 	return true;
 }
 
-int tree_use_spare(struct tree *t, const char *user, uint64_t id, int processing)
+int tree_use_spare(struct tree *t, const char *user, uint64_t id, const char *base, int processing)
 {
 	char old_name[32], new_name[32];
-	struct tree_spare *s = t->spares == NULL ? NULL : spare_of(t, user);
-	if (s == NULL || s->id == 0 || strcmp(s->user, user) != 0)
+	struct tree_spare *s = find(t, user);
+	if (s == NULL || s->in_use)
 		return -ENOENT;
 	name_of(s->id, old_name, sizeof old_name);
 	name_of(id, new_name, sizeof new_name);
-	int r = renameat2(processing, old_name, processing, new_name, RENAME_NOREPLACE) < 0 ? -errno
-	                                                                                    : 0;
-	if (r < 0)
+	int r = strcmp(base, OUTPUT) == 0 ? -EEXIST : 0;
+	if (r == 0 &&
+	    renameat2(processing, old_name, processing, new_name, RENAME_NOREPLACE) < 0)
+		r = -errno;
+	if (r < 0) {
 		drop(t, s);
-	else
-		forget(s);
-	return r;
+		return r;
+	}
+	s->id = id;
+	s->in_use = true;
+	s->noted = false;
+	return 0;
 }
 
 void tree_unspare(struct tree *t, const char *user, uint64_t id)
 {
-	struct tree_spare *s = t->spares == NULL ? NULL : spare_of(t, user);
-	if (s != NULL && s->id != 0 && s->id == id && strcmp(s->user, user) == 0)
+	struct tree_spare *s = find(t, user);
+	if (s != NULL && s->id == id)
 		forget(s);
 }
 
 void tree_drop_spare(struct tree *t, const char *user)
 {
-	struct tree_spare *s = t->spares == NULL ? NULL : spare_of(t, user);
-	if (s != NULL && s->id != 0 && strcmp(s->user, user) == 0)
+	struct tree_spare *s = find(t, user);
+	if (s != NULL)
 		drop(t, s);
 }
 

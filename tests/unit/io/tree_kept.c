@@ -158,7 +158,77 @@ Test(tree_kept, the_next_job_gets_the_directory)
 	cr_expect(!there("processing/1"));
 	cr_expect_str_eq(content("processing/2/b.csv"), "b.csv");
 	cr_expect_str_eq(content("done/a.csv"), "a.csv");
-	cr_expect(!there("processing/2/output"), "it is made after the check of the claim");
+}
+
+static bool is_bare(uint64_t id, char *path)
+{
+	struct file_ident ident = {0};
+	struct job job = {.id = id, .path = path, .ident = ident, .state = JOB_QUEUED};
+	struct tree_found found = {0};
+	cr_assert_eq(tree_find(t, "alice", &job, &found), 0);
+	cr_expect_eq(found.place, PLACE_PROCESSING);
+	return found.bare;
+}
+
+Test(tree_kept, a_claim_that_was_cut_short_is_known)
+{
+	char b[] = "b.csv", c[] = "c.csv";
+	struct file_ident ident = {0};
+	run_one(1, "a.csv");
+	ino_t output = inode("processing/1/output");
+	claim(2, b);
+	cr_expect_eq(inode("processing/2/output"), output);
+	cr_expect(is_bare(2, b), "it was not handed over");
+	fd_close(tree_open_job(t, "alice", 2, b, &ident));
+	cr_expect(!is_bare(2, b));
+	end(2, b);
+	claim(3, c);
+	cr_expect(is_bare(3, c));
+	/* Another daemon goes on with it. */
+	tree_unspare(t, "alice", 3);
+	cr_expect(is_bare(3, c));
+	fd_close(tree_open_job(t, "alice", 3, c, &ident));
+	cr_expect(!is_bare(3, c));
+}
+
+Test(tree_kept, an_output_that_was_used_is_for_nobody_else)
+{
+	struct file_ident ident = {0};
+	claim(1, "a.csv");
+	fd_close(tree_open_job(t, "alice", 1, "a.csv", &ident));
+	put("processing/1/output/x", "kept");
+	end(1, "a.csv");
+	cr_expect(!there("processing/1"));
+	cr_expect_str_eq(content("done/a.csv.output/x"), "kept");
+	claim(2, "b.csv");
+	fd_close(tree_open_job(t, "alice", 2, "b.csv", &ident));
+	cr_assert_eq(chmod(at("processing/2/output"), 0777), 0);
+	end(2, "b.csv");
+	cr_expect(!there("processing/2"));
+}
+
+Test(tree_kept, an_upload_called_like_it_gets_a_new_one)
+{
+	struct file_ident ident = {0};
+	run_one(1, "a.csv");
+	claim(2, "output");
+	cr_expect_str_eq(content("processing/2/output"), "output");
+	cr_expect(!there("processing/1"));
+	fd_close(tree_open_job(t, "alice", 2, "output", &ident));
+	end(2, "output");
+	cr_expect(!there("processing/2"));
+}
+
+Test(tree_kept, a_claim_that_fails_leaves_nothing)
+{
+	char *kept = NULL;
+	put("incoming/b.csv", "b");
+	struct file_ident ident = ident_of("b.csv");
+	run_one(1, "a.csv");
+	put("incoming/b.csv", "changed");
+	cr_expect_eq(tree_claim(t, "alice", 2, "b.csv", &ident, &kept), -ESTALE);
+	cr_expect(!there("processing/2") && !there("processing/1"));
+	cr_expect_str_eq(content("incoming/b.csv"), "changed");
 }
 
 Test(tree_kept, where_none_waits_it_is_removed)
@@ -220,6 +290,7 @@ Test(tree_kept, a_job_that_is_taken_back_keeps_its_directory)
 Test(tree_kept, a_directory_that_went_away_is_made_anew)
 {
 	run_one(1, "a.csv");
+	cr_assert_eq(rmdir(at("processing/1/output")), 0);
 	cr_assert_eq(rmdir(at("processing/1")), 0);
 	claim(2, "b.csv");
 	cr_expect_str_eq(content("processing/2/b.csv"), "b.csv");
