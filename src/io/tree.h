@@ -158,12 +158,14 @@ struct tree_finish {
 	 * more, its empty private directory stays for tree_drop_job(), so that a
 	 * crash before the index knows is made good. NULL: it always goes. */
 	const char *known;
-	/* Another job of the user waits: its private directory may be kept for that. */
-	bool next_waits;
+	/* Its private directory may be kept for the user's next job, until
+	 * tree_drop_spare(). */
+	bool hand_on;
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
-/* Removes a private directory that was kept for this user's next job. */
+/* Removes a private directory that was kept for this user's next job; all of them. */
 void tree_drop_spare(struct tree *t, const char *user);
+void tree_drop_spares(struct tree *t);
 /* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and
  * its old log away. Durable: an active job whose file is found in done or failed
  * has ended. */

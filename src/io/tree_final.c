@@ -176,7 +176,7 @@ static void drop_unwanted(struct ending *e)
 	if (e->log && !want_log && unlinkat(e->fd, name_log(e->base), 0) == 0)
 		e->log = false;
 	set_aside_if_odd(e, &e->log, name_log(e->base), S_IFREG);
-	e->spare_output = e->output && e->f->next_waits &&
+	e->spare_output = e->output && e->f->hand_on &&
 	                  tree_is_spare_output(e->fd, name_output(e->base));
 	if (e->spare_output || (e->output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) == 0))
 		e->output = false;

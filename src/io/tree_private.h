@@ -53,7 +53,6 @@ int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd);
 bool tree_is_unhanded(int privfd, uint64_t id);
 /* The directory of job `id` goes another way: nothing is known of it any more. */
 void tree_unspare(struct tree *t, const char *user, uint64_t id);
-void tree_drop_spares(struct tree *t);
 /* Opens the private directory of a job: processing/<id>. -ENOENT. */
 int tree_open_private(struct tree *t, const char *user, uint64_t id);
 /* Opens the directory below `dirfd` that holds `path` ("a/b/x" → a/b) and

@@ -173,12 +173,6 @@ static int find_place(struct daemon *d, const struct user *u, const struct job *
 	return 0;
 }
 
-static bool next_waits(const struct daemon *d, const struct user *u)
-{
-	enum sched_reason why = sched_explain(d->sched, u->number, d->wall_ms);
-	return u->reconciled && u->lock_fd >= 0 && (why == SCHED_READY || why == SCHED_LIMIT);
-}
-
 static void move_final(struct daemon *d, struct user *u, const struct job *job, enum place from)
 {
 	const struct handler *h = settings_handler(u->settings, name_base(job->path));
@@ -200,7 +194,7 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 		.voucher = &job->voucher,
 		.voucher_suffix = job->voucher_suffix,
 		.known = known_name(job),
-		.next_waits = next_waits(d, u),
+		.hand_on = u->reconciled && u->lock_fd >= 0,
 	};
 	int r = tree_finish(d->tree, &f, &name);
 	/* Somebody removed a directory of ours. */

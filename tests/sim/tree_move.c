@@ -131,6 +131,13 @@ void tree_drop_spare(struct tree *t, const char *user)
 	t->spare[u] = 0;
 }
 
+void tree_drop_spares(struct tree *t)
+{
+	for (int u = 0; u < USERS_MAX; u++)
+		if (t->spare[u] != 0)
+			tree_drop_spare(t, user_name(u));
+}
+
 int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
                const struct file_ident *ident, char **ret_kept)
 {
@@ -204,7 +211,7 @@ static void end_private(struct finish *e, const char *final)
 	const char *known = e->f->known;
 	if (known != NULL && (final == NULL || strcmp(final, known) != 0))
 		return;
-	if (e->f->next_waits) {
+	if (e->f->hand_on) {
 		if (e->t->spare[e->user] != 0)
 			fs_remove_dir(e->user, e->t->spare[e->user]);
 		e->t->spare[e->user] = id;

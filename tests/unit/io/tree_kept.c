@@ -135,7 +135,7 @@ static void end(uint64_t id, const char *path)
 	struct file_ident ident = {.ino = st.st_ino, .uid = st.st_uid, .gid = st.st_gid};
 	struct tree_finish f = {.user = "alice", .id = id, .path = path, .ident = &ident,
 	                        .from = PLACE_PROCESSING, .to = PLACE_DONE, .known = path,
-	                        .keep_output = true, .next_waits = true};
+	                        .keep_output = true, .hand_on = true};
 	cr_assert_eq(tree_finish(t, &f, &name), 0);
 	free(name);
 }
