@@ -52,43 +52,46 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
 	return r;
 }
 
+/* Somebody writes where asking gave EAGAIN; where it cannot be asked now, it is
+ * asked again; any other error says nothing. */
+static enum writers writers_of(int asked)
+{
+	switch (asked) {
+	case 0: return WRITERS_NONE;
+	case -EAGAIN:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOMEM:
+	case -EIO: return WRITERS_SOME;
+	default: return WRITERS_UNKNOWN;
+	}
+}
+
 /* A read lease is granted only while nobody has the file open for writing. It
  * is given back at once, so that no writer ever waits for us; one that comes in
  * between sends a signal, and SIGURG is one that does nothing. */
-/* Where it cannot be asked now, it is asked again. */
-static enum writers unasked(int error)
+static int take_lease(int fd)
 {
-	bool passes = error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM ||
-	              error == EIO;
-	return passes ? WRITERS_SOME : WRITERS_UNKNOWN;
-}
-
-static enum writers take_lease(int fd)
-{
-	if (fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_RDLCK) == 0)
-		return WRITERS_NONE;
-	return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
-}
-
-static int open_to_probe(int dirfd, const char *name)
-{
-	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	bool got = fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_RDLCK) == 0;
+	if (got || errno == EAGAIN)
+		return got ? 0 : -EAGAIN;
+	return -EOPNOTSUPP;
 }
 
 /* What is seen while nobody has it open for writing is what the last writer left.
- * What cannot be opened is looked at by its name. */
+ * *ret_asked is for writers_of(). */
 static int look_closely(int dirfd, const char *name, struct file_ident *ret_ident,
-                        enum entry_kind *ret_kind, enum writers *ret_writers)
+                        enum entry_kind *ret_kind, int *ret_asked)
 {
-	int fd = open_to_probe(dirfd, name);
+	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0) {
 		/* EAGAIN: somebody's lease is in the way, it is being worked on. */
-		*ret_writers = unasked(errno);
+		*ret_asked = -errno;
 		return tree_ident_at(dirfd, name, ret_ident, ret_kind);
 	}
-	*ret_writers = take_lease(fd);
+	*ret_asked = take_lease(fd);
 	int r = tree_ident_fd(fd, ret_ident, ret_kind);
-	if (*ret_writers == WRITERS_NONE)
+	if (*ret_asked == 0)
 		fcntl(fd, F_SETLEASE, F_UNLCK);
 	fd_close(fd);
 	return r;
@@ -99,12 +102,11 @@ int tree_look_closely(struct tree *t, const char *user, const char *path,
                       enum writers *ret_writers)
 {
 	const char *base;
-	enum writers writers;
-	int fd = open_holder(t, user, path, &base);
-	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &writers);
+	int asked, fd = open_holder(t, user, path, &base);
+	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &asked);
 	tree_return_place(t, user, fd);
 	if (r == 0)
-		*ret_writers = writers;
+		*ret_writers = writers_of(asked);
 	return r;
 }
 
@@ -112,14 +114,12 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	enum writers answer = WRITERS_UNKNOWN;
 	const char *base;
-	int fd = open_holder(t, user, path, &base);
-	if (fd < 0)
-		return unasked(-fd);
-	look_closely(fd, base, &ident, &kind, &answer);
+	int fd = open_holder(t, user, path, &base), asked = fd;
+	if (fd >= 0)
+		look_closely(fd, base, &ident, &kind, &asked);
 	tree_return_place(t, user, fd);
-	return answer;
+	return writers_of(asked);
 }
 
 int tree_open_upload(struct tree *t, const char *user, const char *path)
@@ -229,17 +229,18 @@ static void drop_empty(struct tree *t, const char *user, uint64_t id, int privfd
 }
 
 /* It is out of the uploader's reach now: is it what was accepted, and is nobody
- * left who writes it? */
+ * left who writes it? Where that cannot be asked just now, it is no other file. */
 static int check_taken(int privfd, const char *base, const struct file_ident *ident)
 {
 	struct file_ident now;
 	enum entry_kind kind;
-	enum writers writers;
-	int r = look_closely(privfd, base, &now, &kind, &writers);
+	int asked;
+	int r = look_closely(privfd, base, &now, &kind, &asked);
 	if (r < 0)
 		return r;
-	bool same = kind == ENTRY_FILE && file_ident_same(&now, ident);
-	return !same || writers == WRITERS_SOME ? -ESTALE : 0;
+	if (kind != ENTRY_FILE || !file_ident_same(&now, ident) || asked == -EAGAIN)
+		return -ESTALE;
+	return writers_of(asked) == WRITERS_SOME ? asked : 0;
 }
 
 /* Says beside the kept file why it is there; what an uploader named alike is
