@@ -31,6 +31,7 @@ int tree_open_place(struct tree *t, const char *user, enum place place);
  * at a time: another's may close it. */
 int tree_borrow_place(struct tree *t, const char *user, enum place place);
 void tree_return_place(struct tree *t, const char *user, int fd);
+uint32_t tree_hash(const char *user);
 /* Directories were made or replaced. */
 void tree_forget_kept(struct tree *t);
 void tree_free_kept(struct tree *t);

@@ -24,7 +24,10 @@
 #define HANDED_ATTRIBUTE "user.spoold.handed"
 #define OUTPUT "output" /* the only name of it that is handed on */
 
-enum { SPARES = 256 }; /* of as many users; each has a fixed place among them */
+enum {
+	SPARES = 512, /* of as many users */
+	NEIGHBOURS = 8, /* from its place on, a user's may be in so many */
+};
 
 struct tree_spare {
 	char *user;
@@ -33,19 +36,27 @@ struct tree_spare {
 	bool noted;  /* in the attribute */
 };
 
-static struct tree_spare *spare_of(const struct tree *t, const char *user)
+/* That of this user, or NULL; *ret_free is where it may be put, for which
+ * another one may have to go. */
+static struct tree_spare *look_up(const struct tree *t, const char *user,
+                                  struct tree_spare **ret_free)
 {
-	uint32_t hash = 2166136261;
-	for (const char *p = user; *p != '\0'; p++)
-		hash = (hash ^ (unsigned char)*p) * 16777619;
-	return &t->spares[hash % SPARES];
+	uint32_t at = tree_hash(user);
+	*ret_free = &t->spares[at % SPARES];
+	for (uint32_t i = 0; i < NEIGHBOURS; i++) {
+		struct tree_spare *s = &t->spares[(at + i) % SPARES];
+		if (s->id != 0 && strcmp(s->user, user) == 0)
+			return s;
+		if (s->id == 0 && (*ret_free)->id != 0)
+			*ret_free = s;
+	}
+	return NULL;
 }
 
-/* That of this user, or NULL. */
 static struct tree_spare *find(const struct tree *t, const char *user)
 {
-	struct tree_spare *s = t->spares == NULL ? NULL : spare_of(t, user);
-	return s != NULL && s->id != 0 && strcmp(s->user, user) == 0 ? s : NULL;
+	struct tree_spare *unused;
+	return t->spares == NULL ? NULL : look_up(t, user, &unused);
 }
 
 static void name_of(uint64_t id, char *out, size_t size)
@@ -139,18 +150,19 @@ bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd)
 		t->spares = calloc(SPARES, sizeof *t->spares);
 	if (t->spares == NULL || !is_as_made(privfd))
 		return false;
-	const struct tree_spare *last = find(t, user);
+	struct tree_spare *place, *last = look_up(t, user, &place);
 	bool noted = last != NULL && last->id == id && last->noted;
 	/* Where that cannot be noted it would seem to be handed over when it is not. */
 	char *copy = !noted && note(privfd, id) < 0 ? NULL : strdup(user);
 	if (copy == NULL)
 		return false;
-	struct tree_spare *s = spare_of(t, user);
-	if (s == last && s->id == id)
-		forget(s);
+	if (last != NULL)
+		place = last;
+	if (last != NULL && last->id == id)
+		forget(last);
 	else
-		drop(t, s);
-	*s = (struct tree_spare){.user = copy, .id = id, .noted = true};
+		drop(t, place);
+	*place = (struct tree_spare){.user = copy, .id = id, .noted = true};
 	return true;
 }
 

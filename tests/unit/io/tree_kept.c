@@ -91,7 +91,7 @@ Test(tree_kept, nothing_stays_open_after_a_turn)
 	}
 	claim(1, "a.csv");
 	cr_expect_gt(descriptors(), before);
-	cr_expect_leq(descriptors(), before + 64 + 3, "they are bounded");
+	cr_expect_leq(descriptors(), before + 128 + 3, "they are bounded");
 	tree_turn(t);
 	cr_expect_eq(descriptors(), before);
 	claim(2, "b.csv");
