@@ -57,6 +57,11 @@ int tree_lock_daemon(struct tree *t);
  * descriptor, in whatever process. Returns the descriptor; -EAGAIN. */
 int tree_lock_user(struct tree *t, const char *user);
 
+/* What numbers of jobs the spool keeps as given: all below *ret_below. -ENOENT: none
+ * was kept yet; -EBADMSG: not to be understood. Writing is durable. */
+int tree_read_numbers(struct tree *t, uint64_t *ret_below);
+int tree_write_numbers(struct tree *t, uint64_t below);
+
 /* Users: calls `each` for every directory under the root but our own.
  * `problem` is NULL for a legal user, else why the name is refused.
  * A nonzero return of `each` ends the walk and is returned. */
@@ -184,6 +189,8 @@ int tree_purge(struct tree *t, const char *user, enum place from, const char *na
 /* The same for a job in its final place; another file that has its name by now
  * is left alone, with what is beside it. */
 int tree_purge_job(struct tree *t, const char *user, const struct job *job);
+/* Opens processing, done or failed: a directory to be synced after what went on there. */
+int tree_open_to_sync(struct tree *t, const char *user, enum place place);
 
 /* Where is this job's file? Looks in processing/<id>, then incoming, then
  * the final places (under `final_name`, `path` and the name with its id). */
