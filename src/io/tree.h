@@ -107,6 +107,8 @@ int tree_open_upload(struct tree *t, const char *user, const char *path);
 /* Opens the user's incoming (`path` ""), or a directory in it: `path` itself
  * where it is one, else the one that holds it. */
 int tree_open_incoming(struct tree *t, const char *user, const char *path);
+/* Opens the directory in incoming that holds this upload (for syncing). */
+int tree_open_holder(struct tree *t, const char *user, const char *path);
 
 /* An upload whose data did not reach the disk is marked as unsafe, as it is
  * now, so that another process does not take it either: what the kernel could

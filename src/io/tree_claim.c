@@ -190,6 +190,17 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path)
 	return fd;
 }
 
+int tree_open_holder(struct tree *t, const char *user, const char *path)
+{
+	const char *base;
+	int fd = open_holder(t, user, path, &base);
+	int copy = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0 && copy < 0)
+		copy = -errno;
+	tree_return_place(t, user, fd);
+	return copy;
+}
+
 /* Opens the private directory, made where it is missing: then nothing is in it (but
  * the output directory of an earlier job). */
 static int make_private(struct tree *t, const char *user, uint64_t id, const char *path,
@@ -416,6 +427,18 @@ static int find_again(int privfd, const char *base, const struct file_ident *ide
 	return r == -ENOENT ? name_again(privfd, base, ident) : r;
 }
 
+static int give_output(struct tree *t, const char *user, uint64_t id, int privfd,
+                       const char *base)
+{
+	if (!tree_came_with_output(t, user, id)) {
+		if (mkdirat(privfd, name_output(base), 0700) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return tree_note_handed(t, user, id, privfd);
+}
+
 int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
                   const struct file_ident *ident)
 {
@@ -428,8 +451,8 @@ int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	}
 	if (fd < 0)
 		return fd;
-	if (r == 0 && mkdirat(fd, name_output(base), 0700) < 0)
-		r = errno == EEXIST ? tree_note_handed(t, user, id, fd) : -errno;
+	if (r == 0)
+		r = give_output(t, user, id, fd, base);
 	if (r < 0)
 		fd_close(fd);
 	return r < 0 ? r : fd;

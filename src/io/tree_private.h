@@ -48,6 +48,8 @@ bool tree_is_spare_output(int privfd, const char *name);
  * none any more. */
 int tree_use_spare(struct tree *t, const char *user, uint64_t id, const char *base,
                    int processing);
+/* Is it one that was handed on, and not yet noted as handed over? */
+bool tree_came_with_output(const struct tree *t, const char *user, uint64_t id);
 /* Notes in such a directory that its job is handed over: the claim is over. */
 int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd);
 /* Is this one where that was not noted yet? */

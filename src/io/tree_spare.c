@@ -132,6 +132,12 @@ bool tree_is_unhanded(int privfd, uint64_t id)
 	return n > 0 && ((size_t)n != strlen(text) || memcmp(have, text, (size_t)n) != 0);
 }
 
+bool tree_came_with_output(const struct tree *t, const char *user, uint64_t id)
+{
+	const struct tree_spare *s = find(t, user);
+	return s != NULL && s->id == id && s->in_use && !s->noted;
+}
+
 int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd)
 {
 	struct tree_spare *s = find(t, user);

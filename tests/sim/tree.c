@@ -245,6 +245,11 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path)
 	return world->mounted ? open_dir(user_index(user), PLACE_INCOMING, 0) : -ENOENT;
 }
 
+int tree_open_holder(struct tree *t, const char *user, const char *path)
+{
+	return tree_open_incoming(t, user, path);
+}
+
 int tree_read_numbers(struct tree *t, uint64_t *ret_below)
 {
 	(void)t;
