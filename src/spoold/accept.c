@@ -224,7 +224,7 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 	size_t n = 0;
 	for (struct upload_entry *e = entries; e != NULL; e = e->batch_next) {
 		int file = e->gone ? -ENOENT : tree_open_upload(d->tree, e->user->name, e->path);
-		int dir = file < 0 ? file : tree_open_incoming(d->tree, e->user->name, e->path);
+		int dir = file < 0 ? file : tree_open_holder(d->tree, e->user->name, e->path);
 		int unsafe = file < 0 ? 0 : tree_is_unsafe(file, &e->look.ident);
 		accept_note_error(e, dir < 0 ? dir : 0);
 		if (dir < 0 && !e->gone)

@@ -244,6 +244,12 @@ int user_lock(struct daemon *d, struct user *u)
 	return r < 0 ? r : fd;
 }
 
+static void let_go(struct daemon *d, struct user *u)
+{
+	tree_drop_spare(d->tree, u->name);
+	u->lock_fd = fd_close(u->lock_fd);
+}
+
 static bool is_idle(struct daemon *d, const struct user *u)
 {
 	struct user_row row = {0};
@@ -259,7 +265,7 @@ void user_unlock_idle(struct daemon *d, struct user *u)
 	if (u->lock_fd < 0 || !is_idle(d, u))
 		return;
 	if (heap_put(&d->users.locks, &u->lock_due, d->steady_ms + USER_UNLOCK_MS) < 0)
-		u->lock_fd = fd_close(u->lock_fd);
+		let_go(d, u);
 }
 
 void user_touch(struct daemon *d, struct user *u)
@@ -415,7 +421,7 @@ void users_tick(struct daemon *d)
 		struct user *u = HEAP_ENTRY(node, struct user, lock_due);
 		heap_remove(&d->users.locks, node);
 		if (u->lock_fd >= 0 && is_idle(d, u))
-			u->lock_fd = fd_close(u->lock_fd);
+			let_go(d, u);
 		else
 			recover_user(d, u);
 	}
