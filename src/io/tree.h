@@ -214,6 +214,20 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret);
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind);
 void tree_scan_end(struct tree_scan *s);
+
+/* Lets the walk remove what uploads leave behind: a directory right in incoming
+ * that holds nothing but (such) directories, all of the owner of incoming, on its
+ * file system, and without a change for `after_ms`; or `unused_ms`, where
+ * nothing was ever in them: an uploader makes directories before what goes
+ * into them. For each one tree_scan_next() returns 1, with its path alone. Where
+ * the file system does not know when a directory was made, they stay. */
+struct tree_tidy {
+	uint64_t after_ms, unused_ms;
+};
+void tree_scan_tidy(struct tree_scan *s, const struct tree_tidy *rule);
+/* Of those that were changed too lately: when the first is due, by the wall
+ * clock; or 0. */
+uint64_t tree_scan_tidy_due_ms(const struct tree_scan *s);
 /* When the walk began, by the wall clock: what has a later ctime changed after
  * that for sure. */
 int64_t tree_scan_began_ns(const struct tree_scan *s);

@@ -13,6 +13,27 @@ struct tree {
 /* "incoming" ... The one place that knows. */
 const char *tree_place_dir(enum place place);
 
+/* How a walk judges directories that may be left over; see tree_scan_tidy(). One
+ * tree right below incoming at a time. */
+struct tidying {
+	struct tree_tidy rule;
+	bool on;
+	uint64_t dev;
+	uid_t uid;         /* of incoming */
+	bool removing;     /* the tree at hand is being removed */
+	bool used;         /* something was in one of its directories */
+	int64_t newest_ns; /* the last change of any of them */
+	int64_t due_ns;    /* of all trees that will be due: the first; or 0 */
+};
+void tree_tidy_begin(struct tidying *tidy);
+/* Takes a directory in that holds nothing but directories. False: it is not the
+ * uploader's, or cannot be judged, and stays. */
+bool tree_tidy_judge(struct tidying *tidy, int dirfd, bool leaf);
+/* Was nothing of it changed for long enough? */
+bool tree_tidy_is_due(struct tidying *tidy, int64_t now_ns);
+/* Not since it was judged? */
+bool tree_tidy_unchanged(const struct tidying *tidy, int dirfd);
+
 /* What a user's directories look like. */
 struct tree_wanted {
 	enum place place;

@@ -135,14 +135,26 @@ static void not_taken(struct daemon *d, struct user *u, const struct job *job, i
 	result_unclaim(d, u, job, error, PLACE_INCOMING);
 }
 
+/* With many files in line the rescan is often enough. */
+enum { TIDY_SCAN_MAX = 10000 };
+
+/* It may have been the last file of its directory. */
+static void expect_leftovers(struct daemon *d, struct user *u, const struct job *job)
+{
+	if (u->settings->tidy && strchr(job->path, '/') != NULL && u->room.files < TIDY_SCAN_MAX)
+		user_scan_in(d, u, user_tidy_after_ms(u));
+}
+
 static void hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
 	const struct job *job = &claim->job;
 	char *kept = NULL;
 	int r = claim->from == PLACE_INCOMING ? take(d, u, job, &kept) : 0;
-	if (r == 0)
+	if (r == 0) {
 		take_voucher(d, u, job);
+		expect_leftovers(d, u, job);
+	}
 	if (r < 0) {
 		not_taken(d, u, job, r);
 	} else {

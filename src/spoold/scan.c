@@ -104,15 +104,27 @@ static void end_scan(struct daemon *d)
 	s->done++;
 }
 
+/* A directory that its uploader made and never used may be about to be. */
+enum { TIDY_UNUSED_MS = 24 * 60 * 60 * 1000 };
+
+static void let_tidy(const struct user *u, struct tree_scan *walk)
+{
+	struct tree_tidy rule = {.after_ms = user_tidy_after_ms(u), .unused_ms = TIDY_UNUSED_MS};
+	if (u->settings->tidy)
+		tree_scan_tidy(walk, &rule);
+}
+
 static bool begin_walk(struct daemon *d)
 {
 	struct scan *s = &d->scan;
 	s->known = 0;
 	s->more = false;
+	s->tidied = 0;
 	forget_found(s);
 	notice_walk_begins(s->user);
 	int r = tree_scan_begin(d->tree, s->user->name, &s->walk);
 	if (r == 0) {
+		let_tidy(s->user, s->walk);
 		s->phase = SCAN_WALK;
 		return true;
 	}
@@ -144,9 +156,21 @@ static void begin(struct daemon *d)
 	begin_walk(d);
 }
 
+static void after_tidy(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	uint64_t due_ms = tree_scan_tidy_due_ms(s->walk);
+	if (s->tidied > 0)
+		log_info("user %s: removed %u empty director%s that uploads left in incoming",
+		         s->user->name, s->tidied, s->tidied == 1 ? "y" : "ies");
+	if (due_ms > 0)
+		user_scan_in(d, s->user, due_ms > d->wall_ms ? due_ms - d->wall_ms : 0);
+}
+
 static void after_walk(struct daemon *d)
 {
 	struct scan *s = &d->scan;
+	after_tidy(d);
 	tree_scan_end(s->walk);
 	s->walk = NULL;
 	notice_walk_ended(d, s->user);
@@ -179,6 +203,10 @@ static void walk_slice(struct daemon *d)
 		if (r == -ENOENT) {
 			after_walk(d);
 			return;
+		}
+		if (r > 0) {
+			s->tidied++;
+			continue;
 		}
 		if (r < 0) {
 			log_warning("user %s: reading incoming failed: %s; it is read again at the next "

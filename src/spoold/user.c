@@ -401,6 +401,20 @@ void user_watch(struct daemon *d, struct user *u)
 	heap_remove(&d->users.polls, &u->poll);
 }
 
+uint64_t user_tidy_after_ms(const struct user *u)
+{
+	const struct user_settings *s = u->settings;
+	return s->tidy_after_ms > s->settle.settle_ms ? s->tidy_after_ms : s->settle.settle_ms;
+}
+
+void user_scan_in(struct daemon *d, struct user *u, uint64_t ms)
+{
+	uint64_t at = d->steady_ms + ms;
+	/* Memory being out, the next rescan does. */
+	if (u->poll.at == 0 || u->poll.key > at)
+		heap_put(&d->users.polls, &u->poll, at);
+}
+
 void users_tick(struct daemon *d)
 {
 	struct heap_node *node;

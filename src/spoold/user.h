@@ -65,7 +65,7 @@ struct user {
 	uint64_t pause_ms;       /* what arrived beside a scan is looked at again then; steady */
 	bool uploads_missed;          /* there was no room for more of them */
 	bool refused_missed;          /* more can never be a job than is listed: said once */
-	struct heap_node poll;   /* next scan of a polled user, steady ms */
+	struct heap_node poll;   /* next scan of a polled user, or a wanted one; steady ms */
 	struct heap_node lock_due; /* when to try the lock again, or to let it go; steady ms */
 	bool in_turn;            /* in users.in_turn */
 	struct user *touched_next, *in_turn_next;
@@ -117,6 +117,10 @@ int users_refresh(struct daemon *d);
 /* The transaction ended. Taken back: what was read in it is read again. */
 void users_turn_ended(struct daemon *d, bool taken_back);
 
+/* How long an emptied directory in incoming must be unchanged to be removed. */
+uint64_t user_tidy_after_ms(const struct user *u);
+/* Scans the user in so long, where no scan is set that comes before. */
+void user_scan_in(struct daemon *d, struct user *u, uint64_t ms);
 /* Sets (or gives up) the watch of the user's incoming. */
 void user_watch(struct daemon *d, struct user *u);
 

@@ -461,6 +461,17 @@ int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident
 	return -ENOENT;
 }
 
+void tree_scan_tidy(struct tree_scan *s, const struct tree_tidy *rule)
+{
+	(void)s, (void)rule;
+}
+
+uint64_t tree_scan_tidy_due_ms(const struct tree_scan *s)
+{
+	(void)s;
+	return 0;
+}
+
 void tree_scan_end(struct tree_scan *s)
 {
 	free(s);
