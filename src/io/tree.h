@@ -84,6 +84,9 @@ const char *entry_kind_problem(enum entry_kind kind);
 /* An upload as it lies in incoming. */
 int tree_look(struct tree *t, const char *user, const char *path, struct file_ident *ret_ident,
               enum entry_kind *ret_kind);
+/* On network mounts: lets the next look see what is there now, and not what was
+ * some seconds ago, as caches of attributes have it. Best effort. */
+void tree_refresh(struct tree *t, const char *user, const char *path);
 /* Does a process have it open for writing? Takes and drops a read lease. */
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path);
 /* Opens an upload for reading (for syncing): the descriptor. -ELOOP, -EINVAL:

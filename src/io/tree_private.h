@@ -51,6 +51,9 @@ int tree_open_private(struct tree *t, const char *user, uint64_t id);
  * points *ret_base into `path`. With `make_mode` nonzero missing ones are made
  * (with the owner and group of `dirfd`, where we may). */
 int tree_open_parent(int dirfd, const char *path, mode_t make_mode, const char **ret_base);
+/* Set in the inode number of an identity where the file system has none that
+ * lasts: it is made of size and time of change. */
+#define TREE_INO_MADE_UP (UINT64_C(1) << 63)
 /* What lies there, symlinks not followed. */
 int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind);

@@ -66,7 +66,7 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
 		e->look.renamed_in = false;
 	if (changed || hint == WATCH_CLOSED)
 		e->look.changed_steady_ms = d->steady_ms;
-	uint64_t settle_ms = hint == WATCH_RENAMED_IN ? 0 : u->settings->settle.settle_ms;
+	uint64_t settle_ms = hint == WATCH_RENAMED_IN ? 0 : user_settle(d, u).settle_ms;
 	upload_set_due(d, e, d->steady_ms + settle_ms);
 }
 
@@ -139,6 +139,9 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	struct user *u = e->user;
 	struct file_ident ident;
 	enum entry_kind kind;
+	struct settle_policy policy = user_settle(d, u);
+	if (u->far)
+		tree_refresh(d->tree, u->name, e->path);
 	int r = tree_look(d->tree, u->name, e->path, &ident, &kind);
 	if (r == -ENOENT) {
 		upload_drop(d, e);
@@ -163,7 +166,7 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	voucher.problem = NULL;
 	e->voucher_stale = voucher.stale;
 	uint64_t due = 0;
-	e->waits_for = settle_judge(&u->settings->settle, &e->look,
+	e->waits_for = settle_judge(&policy, &e->look,
 	                            tree_probe_writer(d->tree, u->name, e->path), d->steady_ms,
 	                            d->wall_ms, &due);
 	if (e->waits_for != SETTLE_COMPLETE)

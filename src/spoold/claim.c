@@ -63,8 +63,9 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.kill_grace_ms = h->kill_grace_ms,
 		.log_limit_bytes = h->log_limit_bytes,
 		.sync = d->config->durability == DURABILITY_FULL,
-		/* An earlier attempt may have put another file in its place. */
-		.ident_ino = job->attempt > 1 ? 0 : job->ident.ino,
+		/* An earlier attempt may have put another file in its place. On network
+		 * mounts numbers do not last. */
+		.ident_ino = job->attempt > 1 || u->far ? 0 : job->ident.ino,
 		.limits = h->limits,
 		.fresh = fresh,
 		.stream = h->mode == HANDLER_STREAM,

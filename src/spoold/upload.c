@@ -165,7 +165,7 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 	room_arrived(d, e);
 	e->look.changed_steady_ms = d->steady_ms;
 	e->look.renamed_in = e->look.renamed_in || e->renamed;
-	uint64_t settle_ms = e->renamed ? 0 : e->user->settings->settle.settle_ms;
+	uint64_t settle_ms = e->renamed ? 0 : user_settle(d, e->user).settle_ms;
 	e->touched = e->renamed = false;
 	if (e->unsafe == 0)
 		upload_set_due(d, e, d->steady_ms + settle_ms);

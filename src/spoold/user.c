@@ -366,7 +366,7 @@ static bool wants_poll(const struct daemon *d, const struct user *u)
 {
 	if (d->watch == NULL || d->config->watch == WATCH_POLL)
 		return true;
-	return d->config->watch == WATCH_AUTO && tree_is_network(d->tree, u->name);
+	return d->config->watch == WATCH_AUTO && u->far;
 }
 
 static void warn_no_watch(const struct user *u, int error)
@@ -383,6 +383,7 @@ static void warn_no_watch(const struct user *u, int error)
 
 void user_watch(struct daemon *d, struct user *u)
 {
+	u->far = tree_is_network(d->tree, u->name);
 	if (wants_poll(d, u)) {
 		poll_instead(d, u);
 		return;
@@ -399,6 +400,14 @@ void user_watch(struct daemon *d, struct user *u)
 	}
 	u->polled = false;
 	heap_remove(&d->users.polls, &u->poll);
+}
+
+struct settle_policy user_settle(const struct daemon *d, const struct user *u)
+{
+	struct settle_policy policy = u->settings->settle;
+	if (u->far)
+		policy.settle_ms += d->config->poll_ms;
+	return policy;
 }
 
 uint64_t user_tidy_after_ms(const struct user *u)

@@ -48,6 +48,7 @@ struct user {
 	bool reconciled;         /* index and directories agree: jobs may start */
 	bool unclear;            /* what was to be compared could not be: once more */
 	bool refreshing;         /* in users.touched */
+	bool far;                /* on a network mount: ages and caches there are not to be trusted */
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
 	bool scanned;            /* once since we know the user: what was there before is known */
@@ -117,6 +118,10 @@ int users_refresh(struct daemon *d);
 /* The transaction ended. Taken back: what was read in it is read again. */
 void users_turn_ended(struct daemon *d, bool taken_back);
 
+/* What is complete, for this user. On a network mount, where neither events nor the
+ * clock of what is found there can be trusted, what is found must be the same in two
+ * polls, and settle after that. */
+struct settle_policy user_settle(const struct daemon *d, const struct user *u);
 /* How long an emptied directory in incoming must be unchanged to be removed. */
 uint64_t user_tidy_after_ms(const struct user *u);
 /* Scans the user in so long, where no scan is set that comes before. */

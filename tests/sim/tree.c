@@ -472,6 +472,11 @@ int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident
 	return -ENOENT;
 }
 
+void tree_refresh(struct tree *t, const char *user, const char *path)
+{
+	(void)t, (void)user, (void)path;
+}
+
 void tree_scan_tidy(struct tree_scan *s, const struct tree_tidy *rule)
 {
 	(void)s, (void)rule;
