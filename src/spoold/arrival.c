@@ -140,9 +140,13 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	struct file_ident ident;
 	enum entry_kind kind;
 	struct settle_policy policy = user_settle(d, u);
-	if (u->far)
+	enum writers writers = WRITERS_UNKNOWN;
+	if (u->far && e->state != UPLOAD_REFUSED)
 		tree_refresh(d->tree, u->name, e->path);
-	int r = tree_look(d->tree, u->name, e->path, &ident, &kind);
+	/* What was refused may be anything: that is not opened. */
+	int r = e->state == UPLOAD_REFUSED
+	                ? tree_look(d->tree, u->name, e->path, &ident, &kind)
+	                : tree_look_closely(d->tree, u->name, e->path, &ident, &kind, &writers);
 	if (r == -ENOENT) {
 		upload_drop(d, e);
 		return;
@@ -166,8 +170,7 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	voucher.problem = NULL;
 	e->voucher_stale = voucher.stale;
 	uint64_t due = 0;
-	e->waits_for = settle_judge(&policy, &e->look,
-	                            tree_probe_writer(d->tree, u->name, e->path), d->steady_ms,
+	e->waits_for = settle_judge(&policy, &e->look, writers, d->steady_ms,
 	                            d->wall_ms, &due);
 	if (e->waits_for != SETTLE_COMPLETE)
 		room_leave(d, e);

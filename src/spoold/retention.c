@@ -36,8 +36,8 @@ static int removal_apply(struct daemon *d, struct change *c)
 
 static void removal_finish(struct daemon *d, struct change *c, int error)
 {
-	(void)d;
 	(void)error;
+	d->retention.removal = NULL;
 	free(c);
 }
 
@@ -46,6 +46,7 @@ static void removal_drop(struct daemon *d, struct removal *removal)
 {
 	for (size_t i = 0; i < removal->fds_n; i++)
 		fd_close(removal->fds[i]);
+	d->retention.removal = NULL;
 	free(removal);
 	d->retention.due_ms = due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
 }
@@ -60,15 +61,23 @@ static void removal_send(struct daemon *d, struct removal *removal)
 		return;
 	}
 	removal->fds_n = 0;
-	d->retention.syncing = removal;
+	d->retention.removal = removal;
+}
+
+bool retention_removes(const struct daemon *d, uint64_t job)
+{
+	const struct removal *removal = d->retention.removal;
+	for (size_t i = 0; removal != NULL && i < removal->n; i++)
+		if (removal->jobs[i] == job)
+			return true;
+	return false;
 }
 
 bool retention_synced(struct daemon *d, uint64_t tag, int error)
 {
-	struct removal *removal = d->retention.syncing;
+	struct removal *removal = d->retention.removal;
 	if (removal == NULL || removal->tag != tag)
 		return false;
-	d->retention.syncing = NULL;
 	if (error == 0) {
 		turn_add(d, &removal->change);
 		return true;
@@ -81,8 +90,8 @@ bool retention_synced(struct daemon *d, uint64_t tag, int error)
 
 void retention_clear(struct daemon *d)
 {
-	free(d->retention.syncing);
-	d->retention.syncing = NULL;
+	free(d->retention.removal);
+	d->retention.removal = NULL;
 }
 
 void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms)
@@ -170,7 +179,7 @@ static bool purge_user(struct daemon *d, const struct user *u, struct removal *r
 
 void retention_tick(struct daemon *d)
 {
-	if (d->wall_ms < d->retention.due_ms || d->retention.syncing != NULL || turn_stalled(d) ||
+	if (d->wall_ms < d->retention.due_ms || d->retention.removal != NULL || turn_stalled(d) ||
 	    !daemon_mounted(d))
 		return;
 	struct removal *removal = calloc(1, sizeof *removal);
@@ -189,7 +198,7 @@ void retention_tick(struct daemon *d)
 
 uint64_t retention_next(const struct daemon *d)
 {
-	if (d->retention.due_ms == UINT64_MAX || d->retention.syncing != NULL || turn_stalled(d))
+	if (d->retention.due_ms == UINT64_MAX || d->retention.removal != NULL || turn_stalled(d))
 		return UINT64_MAX;
 	if (d->retention.due_ms <= d->wall_ms)
 		return d->steady_ms;
