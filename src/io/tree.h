@@ -42,6 +42,12 @@ int tree_open_root(const struct tree *t);
 /* Is the marker still there, on the same device? 0; -ENODEV: no; any other error:
  * that cannot be told now. */
 int tree_mounted(struct tree *t);
+/* Is the user's directory a mount of its own (a share of one user)? 1: yes, and it
+ * is there; 0: no; -ENODEV: it was one by tree_note_mount(), and is not there, or
+ * another is in its place; any other error: that cannot be told now. */
+int tree_user_mounted(struct tree *t, const char *user);
+/* Notes that it is one, below .spoold. */
+int tree_note_mount(struct tree *t, const char *user);
 /* Is the file system of this user's incoming one where inotify sees only
  * what this machine does (NFS, SMB, FUSE ...)? `user` NULL: the root. */
 bool tree_is_network(struct tree *t, const char *user);

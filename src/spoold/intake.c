@@ -245,7 +245,7 @@ void intake_left(struct daemon *d, struct user *u, const char *path)
 	bool was_job = index_find_path(d->index, u->number, path, &job) == 0 &&
 	               !job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
 	               job_next_state(job.state, JOB_EV_GONE) >= 0;
-	if ((e != NULL || was_job) && daemon_mounted(d)) {
+	if ((e != NULL || was_job) && user_still_there(d, u)) {
 		if (e != NULL)
 			upload_drop(d, e);
 		if (was_job)

@@ -131,7 +131,7 @@ static bool begin_walk(struct daemon *d)
 	if (r != -ENOENT)
 		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
 		            s->user->name, strerror(-r), s->user->name);
-	if (r == -ENOENT && daemon_mounted(d)) {
+	if (r == -ENOENT && user_there(d, s->user)) {
 		if (tree_has_user(d->tree, s->user->name) &&
 		    users_make_directories(d, s->user->name))
 			user_watch(d, s->user);
@@ -141,6 +141,15 @@ static bool begin_walk(struct daemon *d)
 	}
 	end_scan(d);
 	return false;
+}
+
+/* Its directory is not there: not even that it is empty is known. */
+static void give_up(struct daemon *d)
+{
+	bool before = d->scan.user->scanned;
+	struct user *u = d->scan.user;
+	end_scan(d);
+	u->scanned = before;
 }
 
 static void begin(struct daemon *d)
@@ -153,7 +162,10 @@ static void begin(struct daemon *d)
 	u->uploads_missed = false;
 	s->user = u;
 	s->unclear = false;
-	begin_walk(d);
+	if (user_there(d, u))
+		begin_walk(d);
+	else
+		give_up(d);
 }
 
 static void after_tidy(struct daemon *d)
@@ -270,7 +282,7 @@ static void withdrawn_slice(struct daemon *d)
 {
 	struct scan *s = &d->scan;
 	struct job job = {0};
-	if (!daemon_mounted(d)) {
+	if (!user_still_there(d, s->user)) {
 		end_scan(d);
 		return;
 	}

@@ -252,7 +252,7 @@ uint64_t upload_next_due(const struct daemon *d)
 void uploads_forget_gone(struct daemon *d, struct user *u)
 {
 	struct upload_entry *e, *tmp;
-	if (u->uploads == NULL || !daemon_mounted(d))
+	if (u->uploads == NULL || !user_still_there(d, u))
 		return;
 	HASH_ITER(hh, u->uploads, e, tmp) {
 		struct file_ident ident;

@@ -48,6 +48,8 @@ struct user {
 	bool reconciled;         /* index and directories agree: jobs may start */
 	bool unclear;            /* what was to be compared could not be: once more */
 	bool refreshing;         /* in users.touched */
+	bool own_mount;          /* its directory is one */
+	bool away;               /* and that is not there: nothing is concluded about its files */
 	bool far;                /* on a network mount: ages and caches there are not to be trusted */
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
@@ -127,6 +129,13 @@ struct settle_policy user_settle(const struct daemon *d, const struct user *u);
 uint64_t user_tidy_after_ms(const struct user *u);
 /* Scans the user in so long, where no scan is set that comes before. */
 void user_scan_in(struct daemon *d, struct user *u, uint64_t ms);
+/* May something about this user's files be concluded right now? False, and said
+ * once, when the spool, or the mount that is the user's directory, is not there. */
+bool user_there(struct daemon *d, struct user *u);
+/* The same for each file: asked only where the directory is a mount of its own. */
+bool user_still_there(struct daemon *d, struct user *u);
+/* Has the mount that is its directory gone? */
+bool user_gone(struct daemon *d, struct user *u);
 /* Sets (or gives up) the watch of the user's incoming. */
 void user_watch(struct daemon *d, struct user *u);
 

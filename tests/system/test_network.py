@@ -279,3 +279,116 @@ class Remote(SystemTest):
         self.mount(self.near)
         spool.open_gate()
         self.all_done(spool, ids)
+
+
+class OneUser(Remote):
+    """The directory of alice is a mount of its own; bob is local."""
+
+    def remote_spool(self, **options):
+        spool = self.spool({"spool": FAR}, users=("bob",), start=False, **options)
+        self.share(spool)
+        self.near = os.path.join(spool.root, "alice")
+        os.makedirs(os.path.join(self.far, "spool/alice/incoming"))
+        self.mount(self.near, "spool/alice")
+        spool.socket_path = lambda: os.path.join(spool.base, "sock")
+        spool.start()
+        return spool
+
+    def mounted(self, spool):
+        return spool.user("alice")["mounted"]
+
+    def bob_goes_on(self, spool, name):
+        spool.drop("bob", name)
+        spool.open_gate(name)
+        spool.wait_state(name, "done", "bob")
+
+    def test_from_the_far_side_and_from_here(self):
+        spool = self.remote_spool()
+        self.far_file("far.csv")
+        spool.expect("alice", "far.csv", b"far\n")
+        spool.drop("bob", "local.csv")
+        spool.wait_state("local.csv", "done", "bob")
+        spool.wait_state("far.csv", "done")
+        self.assertEqual((spool.user("alice")["watch"], spool.user("bob")["watch"]),
+                         ("poll", "inotify"))
+
+    def test_mount_gone_and_back(self):
+        """The empty directory beneath is not the user's: nothing is canceled, nothing made
+        in it, and bob does not notice."""
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        unmount(self.near)
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        self.bob_goes_on(spool, "while.csv")
+        spool.ctl("rescan")
+        self.bob_goes_on(spool, "after.csv")
+        self.assertEqual(spool.user("alice")["waits_for"], "its directory to be mounted")
+        self.assertTrue(spool.user("bob")["mounted"])
+        self.assertSays("a mount of its own, is not there", spool.ctl("status").out)
+        self.assertSays("mount of its own, is not there", spool.explain(ids["1.csv"])["because"])
+        self.assertSays("mount it", spool.ctl("user", "check", "alice", check=None).out)
+        self.assertSays("mount it", spool.ctl("doctor", check=None).out)
+        self.assertEqual(os.listdir(self.near), [])
+        self.assertEqual({job["state"] for job in spool.jobs("alice")}, {"pending", "processing"})
+        self.mount(self.near, "spool/alice")
+        spool.wait_for(lambda: self.mounted(spool), what="it to be back")
+        spool.open_gate()
+        self.all_done(spool, ids)
+
+    def test_ended_while_the_mount_was_gone(self):
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        unmount(self.near)
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        spool.open_gate("0.csv")
+        self.bob_goes_on(spool, "while.csv")
+        self.mount(self.near, "spool/alice")
+        spool.open_gate()
+        self.all_done(spool, ids, ["0.csv"])
+
+    def test_restarted_without_the_mount(self):
+        """The next daemon knows that it was a mount."""
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        spool.kill9()
+        unmount(self.near)
+        spool.open_gate()
+        spool.restart()
+        self.bob_goes_on(spool, "while.csv")
+        spool.ctl("rescan")
+        self.bob_goes_on(spool, "after.csv")
+        self.assertFalse(self.mounted(spool))
+        self.assertEqual(os.listdir(self.near), [])
+        self.mount(self.near, "spool/alice")
+        self.all_done(spool, ids, ["0.csv"])
+
+    def test_server_killed_and_back(self):
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        self.door.server.kill_sessions()
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        self.bob_goes_on(spool, "while.csv")
+        unmount(self.near)
+        self.mount(self.near, "spool/alice")
+        spool.wait_for(lambda: self.mounted(spool), what="it to be back")
+        spool.open_gate()
+        self.all_done(spool, ids, ["0.csv"])
+
+    def test_another_directory_in_its_place(self):
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        unmount(self.near)
+        os.mkdir(os.path.join(self.far, "other"))
+        self.mount(self.near, "other")
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        spool.ctl("rescan")
+        self.bob_goes_on(spool, "while.csv")
+        self.assertEqual([name for name in os.listdir(os.path.join(self.far, "other"))
+                          if not name.startswith("mount")], [])
+        unmount(self.near)
+        self.mount(self.near, "spool/alice")
+        spool.open_gate()
+        self.all_done(spool, ids)
+
+    # What is judged does not differ.
+    test_growing_on_the_far_side = test_marker_and_checksum = None
