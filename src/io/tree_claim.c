@@ -102,6 +102,9 @@ static int look_closely(int dirfd, const char *name, struct file_ident *ret_iden
 	int r = tree_ident_fd(fd, ret_ident, ret_kind);
 	bool plain = r == 0 && (*ret_kind == ENTRY_FILE || *ret_kind == ENTRY_HARDLINKED);
 	*ret_writers = plain ? probe_open(fd) : WRITERS_UNKNOWN;
+	/* As it is now that nobody writes it: one may just have written and closed it. */
+	if (*ret_writers == WRITERS_NONE)
+		r = tree_ident_fd(fd, ret_ident, ret_kind);
 	fd_close(fd);
 	return r;
 }

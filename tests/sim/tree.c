@@ -228,9 +228,10 @@ int tree_look_closely(struct tree *t, const char *user, const char *path,
                       struct file_ident *ret_ident, enum entry_kind *ret_kind,
                       enum writers *ret_writers)
 {
+	enum writers writers = tree_probe_writer(t, user, path);
 	int r = tree_look(t, user, path, ret_ident, ret_kind);
 	if (r == 0)
-		*ret_writers = tree_probe_writer(t, user, path);
+		*ret_writers = writers;
 	return r;
 }
 
