@@ -104,7 +104,8 @@ const struct config_setting config_settings[] = {
 	{SECTION_SPOOL, "poll_seconds", SECONDS, .min = 0.1, .max = 3600, CONFIG_FIELD(poll_ms),
 	 .preset = "10",
 	 .help = "How often a polled directory is looked at. Network mounts cache listings for "
-		 "seconds, so that less brings little."},
+		 "seconds, so that less brings little. What is found on one must be the same at two "
+		 "looks, and settle after that."},
 	{SECTION_SPOOL, "durability", CHOICE(durability_choices), CONFIG_FIELD(durability),
 	 .preset = "\"full\"", .fixed = true,
 	 .help = "\"full\": a job that is shown as pending, and every result, survives a power "
