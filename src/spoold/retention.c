@@ -187,8 +187,8 @@ void retention_tick(struct daemon *d)
 		return;
 	removal->change = (struct change){.apply = removal_apply, .finish = removal_finish, .keep = true};
 	d->retention.due_ms = UINT64_MAX;
-	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
-		if (u->reconciled && u->looked_through && !purge_user(d, u, removal))
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+		if (u->reconciled && u->looked_through && !user_gone(d, u) && !purge_user(d, u, removal))
 			break;
 	if (removal->n > 0)
 		removal_send(d, removal);
