@@ -9,10 +9,32 @@ struct tree {
 	uint64_t id;     /* of the marker */
 	uint64_t dev;    /* st_dev of the root when it was opened */
 	struct tree_kept *kept; /* NULL: nothing is kept open */
+	struct tree_spare *spares; /* NULL: none yet */
 };
 
 /* "incoming" ... The one place that knows. */
 const char *tree_place_dir(enum place place);
+
+/* How a walk judges directories that may be left over; see tree_scan_tidy(). One
+ * tree right below incoming at a time. */
+struct tidying {
+	struct tree_tidy rule;
+	bool on;
+	uint64_t dev;
+	uid_t uid;         /* of incoming */
+	bool removing;     /* the tree at hand is being removed */
+	bool used;         /* something was in one of its directories */
+	int64_t newest_ns; /* the last change of any of them */
+	int64_t due_ns;    /* of all trees that will be due: the first; or 0 */
+};
+void tree_tidy_begin(struct tidying *tidy);
+/* Takes a directory in that holds nothing but directories. False: it is not the
+ * uploader's, or cannot be judged, and stays. */
+bool tree_tidy_judge(struct tidying *tidy, int dirfd, bool leaf);
+/* Was nothing of it changed for long enough? */
+bool tree_tidy_is_due(struct tidying *tidy, int64_t now_ns);
+/* Not since it was judged? */
+bool tree_tidy_unchanged(const struct tidying *tidy, int dirfd);
 
 /* What a user's directories look like. */
 struct tree_wanted {
@@ -30,6 +52,7 @@ int tree_open_place(struct tree *t, const char *user, enum place place);
  * at a time: another's may close it. */
 int tree_borrow_place(struct tree *t, const char *user, enum place place);
 void tree_return_place(struct tree *t, const char *user, int fd);
+uint32_t tree_hash(const char *user);
 /* Directories were made or replaced. */
 void tree_forget_kept(struct tree *t);
 void tree_free_kept(struct tree *t);
@@ -37,12 +60,32 @@ void tree_free_kept(struct tree *t);
  * takes `fd` over. -ENOENT: it is not kept. */
 void tree_keep_job(struct tree *t, const char *user, uint64_t id, int fd);
 int tree_take_kept_job(struct tree *t, const char *user, uint64_t id);
+/* Keeps a private directory (`privfd` is it) with nothing in it but its output
+ * directory for the user's next job. False: it cannot be used again. */
+bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd);
+/* Is its output directory empty, and as it was made? */
+bool tree_is_spare_output(int privfd, const char *name);
+/* Makes it that of job `id`, whose file will be `base` in it. Any error: there is
+ * none any more. */
+int tree_use_spare(struct tree *t, const char *user, uint64_t id, const char *base,
+                   int processing);
+/* Is it one that was handed on, and not yet noted as handed over? */
+bool tree_came_with_output(const struct tree *t, const char *user, uint64_t id);
+/* Notes in such a directory that its job is handed over: the claim is over. */
+int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd);
+/* Is this one where that was not noted yet? */
+bool tree_is_unhanded(int privfd, uint64_t id);
+/* The directory of job `id` goes another way: nothing is known of it any more. */
+void tree_unspare(struct tree *t, const char *user, uint64_t id);
 /* Opens the private directory of a job: processing/<id>. -ENOENT. */
 int tree_open_private(struct tree *t, const char *user, uint64_t id);
 /* Opens the directory below `dirfd` that holds `path` ("a/b/x" → a/b) and
  * points *ret_base into `path`. With `make_mode` nonzero missing ones are made
  * (with the owner and group of `dirfd`, where we may). */
 int tree_open_parent(int dirfd, const char *path, mode_t make_mode, const char **ret_base);
+/* Set in the inode number of an identity where the file system has none that
+ * lasts: it is made of size and time of change. */
+#define TREE_INO_MADE_UP (UINT64_C(1) << 63)
 /* What lies there, symlinks not followed. */
 int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind);

@@ -17,9 +17,9 @@ static const char *const names[] = {
 	"directory-not-synced", "sync-error-ignored", "ack-before-commit", "result-not-synced",
 	"lock-not-passed", "lock-not-asked", "strays-left-alone", "claim-not-checked",
 	"writers-not-asked", "final-rename-replaces", "overflow-untold", "marker-not-looked-for",
-	"removal-not-synced", "numbers-given-again", "take-back-not-synced", "claim-before-commit", "end-before-commit",
-	"put-back-not-synced", "goes-on-after-failure", "ahead-runs-at-once", "old-result-not-synced",
-	"recall-not-heard",
+	"take-back-not-synced", "claim-before-commit", "end-before-commit", "put-back-not-synced",
+	"spare-not-forgotten", "removal-not-synced", "numbers-given-again", "goes-on-after-failure",
+	"ahead-runs-at-once", "old-result-not-synced", "recall-not-heard",
 };
 
 static const char *const rows[] = {"waits", "parked", "queued", "processing", "final", "withdrawn"};
