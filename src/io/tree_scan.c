@@ -243,7 +243,7 @@ static int removing_step(struct tree_scan *s)
 {
 	const char *name = "";
 	struct file_ident ident;
-	enum entry_kind kind;
+	enum entry_kind kind = ENTRY_FILE;
 	if (s->enter && !(enter(s) && tree_tidy_unchanged(&s->tidy,
 	                                                  dirfd(s->levels[s->depth - 1].dir)))) {
 		stop_removing(s);

@@ -40,8 +40,11 @@ def files(top):
     for directory, _, names in os.walk(top):
         for name in names:
             path = os.path.join(directory, name)
-            if stat.S_ISREG(os.lstat(path).st_mode):
-                found.append(os.path.relpath(path, top))
+            try:
+                if stat.S_ISREG(os.lstat(path).st_mode):
+                    found.append(os.path.relpath(path, top))
+            except FileNotFoundError:
+                pass  # it was moved meanwhile
     return sorted(found)
 
 
