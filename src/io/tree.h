@@ -97,7 +97,8 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
               enum entry_kind *ret_kind);
 /* Does a process have it open for writing? Takes and drops a read lease. */
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path);
-/* Both at one stroke. *ret_writers is WRITERS_UNKNOWN for what is no plain file. */
+/* Both at one stroke, the writers first. *ret_writers is WRITERS_UNKNOWN for what is
+ * no plain file. -EMFILE, -ENFILE, -ENOMEM, -EIO: it could not be opened for now. */
 int tree_look_closely(struct tree *t, const char *user, const char *path,
                       struct file_ident *ret_ident, enum entry_kind *ret_kind,
                       enum writers *ret_writers);

@@ -52,47 +52,44 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
 	return r;
 }
 
-/* Somebody writes where asking gave EAGAIN; where it cannot be asked now, it is
- * asked again; any other error says nothing. */
-static enum writers writers_of(int asked)
+static bool is_shortage(int error)
 {
-	switch (asked) {
-	case 0: return WRITERS_NONE;
-	case -EAGAIN:
-	case -EMFILE:
-	case -ENFILE:
-	case -ENOMEM:
-	case -EIO: return WRITERS_SOME;
-	default: return WRITERS_UNKNOWN;
-	}
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
 }
 
 /* A read lease is granted only while nobody has the file open for writing. It
  * is given back at once, so that no writer ever waits for us; one that comes in
  * between sends a signal, and SIGURG is one that does nothing. */
-static int take_lease(int fd)
+static enum writers probe_open(int fd)
 {
-	bool got = fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_RDLCK) == 0;
-	if (got || errno == EAGAIN)
-		return got ? 0 : -EAGAIN;
-	return -EOPNOTSUPP;
+	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
+		return WRITERS_UNKNOWN;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+		return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return WRITERS_NONE;
 }
 
-/* What is seen while nobody has it open for writing is what the last writer left.
- * *ret_asked is for writers_of(). */
-static int look_closely(int dirfd, const char *name, struct file_ident *ret_ident,
-                        enum entry_kind *ret_kind, int *ret_asked)
+static int open_to_probe(int dirfd, const char *name)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+/* What can never be opened is looked at by its name. The writers come first: what
+ * the last one of them wrote before the probe belongs to what is seen after it. */
+static int look_closely(int dirfd, const char *name, struct file_ident *ret_ident,
+                        enum entry_kind *ret_kind, enum writers *ret_writers)
+{
+	int fd = open_to_probe(dirfd, name);
+	if (fd < 0 && is_shortage(errno))
+		return -errno;
 	if (fd < 0) {
 		/* EAGAIN: somebody's lease is in the way, it is being worked on. */
-		*ret_asked = -errno;
+		*ret_writers = errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
 		return tree_ident_at(dirfd, name, ret_ident, ret_kind);
 	}
-	*ret_asked = take_lease(fd);
+	*ret_writers = probe_open(fd);
 	int r = tree_ident_fd(fd, ret_ident, ret_kind);
-	if (*ret_asked == 0)
-		fcntl(fd, F_SETLEASE, F_UNLCK);
 	fd_close(fd);
 	return r;
 }
@@ -102,11 +99,12 @@ int tree_look_closely(struct tree *t, const char *user, const char *path,
                       enum writers *ret_writers)
 {
 	const char *base;
-	int asked, fd = open_holder(t, user, path, &base);
-	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &asked);
+	enum writers writers;
+	int fd = open_holder(t, user, path, &base);
+	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &writers);
 	tree_return_place(t, user, fd);
 	if (r == 0)
-		*ret_writers = writers_of(asked);
+		*ret_writers = writers;
 	return r;
 }
 
@@ -114,12 +112,13 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 {
 	struct file_ident ident;
 	enum entry_kind kind;
+	enum writers answer = WRITERS_UNKNOWN;
 	const char *base;
-	int fd = open_holder(t, user, path, &base), asked = fd;
-	if (fd >= 0)
-		look_closely(fd, base, &ident, &kind, &asked);
+	int fd = open_holder(t, user, path, &base);
+	int r = fd < 0 ? fd : look_closely(fd, base, &ident, &kind, &answer);
 	tree_return_place(t, user, fd);
-	return writers_of(asked);
+	/* Where it cannot be asked now, it is asked again. */
+	return r < 0 && is_shortage(-r) ? WRITERS_SOME : answer;
 }
 
 int tree_open_upload(struct tree *t, const char *user, const char *path)
@@ -240,18 +239,17 @@ static void drop_empty(struct tree *t, const char *user, uint64_t id, int privfd
 }
 
 /* It is out of the uploader's reach now: is it what was accepted, and is nobody
- * left who writes it? Where that cannot be asked just now, it is no other file. */
+ * left who writes it? Where that cannot be asked just now: an error. */
 static int check_taken(int privfd, const char *base, const struct file_ident *ident)
 {
 	struct file_ident now;
 	enum entry_kind kind;
-	int asked;
-	int r = look_closely(privfd, base, &now, &kind, &asked);
+	enum writers writers;
+	int r = look_closely(privfd, base, &now, &kind, &writers);
 	if (r < 0)
 		return r;
-	if (kind != ENTRY_FILE || !file_ident_same(&now, ident) || asked == -EAGAIN)
-		return -ESTALE;
-	return writers_of(asked) == WRITERS_SOME ? asked : 0;
+	bool same = kind == ENTRY_FILE && file_ident_same(&now, ident);
+	return !same || writers == WRITERS_SOME ? -ESTALE : 0;
 }
 
 /* Says beside the kept file why it is there; what an uploader named alike is
@@ -373,7 +371,8 @@ static int take_and_check(struct tree *t, const char *user, uint64_t id, const c
 		/* Done before; or not to be known, which is no reason to move it. */
 		goto out;
 	}
-	if (r < 0) {
+	/* Another error tells nothing of it: it stays, and is looked at again. */
+	if (r == -ESTALE) {
 		int back = put_back(t, user, id, path, privfd, dirfd, ret_kept);
 		r = back < 0 ? back : r;
 	}

@@ -249,9 +249,7 @@ static void note_change(struct upload_entry *e, const struct file_ident *ident)
 	e->look.ident = *ident;
 }
 
-/* Where descriptors or memory are short, those after it fare no better; another
- * error may be its own, and holds nobody up a second time. */
-static bool may_pass(struct upload_entry *e, int error)
+bool accept_may_pass(struct upload_entry *e, int error)
 {
 	bool shortage = error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 	bool first = error < 0 && error != -ENOENT && e->unsafe == 0 && !e->held_line;
@@ -290,7 +288,7 @@ static void take_one(struct daemon *d, struct upload_entry *e, bool synced)
 	}
 	if (plain)
 		note_change(e, &ident);
-	if ((same || r < 0) && may_pass(e, r < 0 ? r : e->error))
+	if ((same || r < 0) && accept_may_pass(e, r < 0 ? r : e->error))
 		upload_once_more(d, e);
 	else
 		upload_again(d, e);

@@ -211,14 +211,8 @@ int tree_look_closely(struct tree *t, const char *user, const char *path,
                       struct file_ident *ret_ident, enum entry_kind *ret_kind,
                       enum writers *ret_writers)
 {
-	int r = tree_look(t, user, path, ret_ident, ret_kind);
-	if (r < 0)
-		return r;
-	/* Without a step in between: it is looked at under the lease. */
-	int slot = fs_find(user_index(user), PLACE_INCOMING, 0, path);
-	bool writing = world->fs.inodes[world->fs.slots[slot].inode].writing;
-	*ret_writers = writing && !broken("writers-not-asked") ? WRITERS_SOME : WRITERS_NONE;
-	return 0;
+	*ret_writers = tree_probe_writer(t, user, path);
+	return tree_look(t, user, path, ret_ident, ret_kind);
 }
 
 int tree_open_upload(struct tree *t, const char *user, const char *path)
