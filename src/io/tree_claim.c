@@ -52,44 +52,58 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
 	return r;
 }
 
-static bool is_shortage(int error)
+/* It could not be asked now. */
+static bool is_shortage(int asked)
 {
-	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
+	return asked == -EMFILE || asked == -ENFILE || asked == -ENOMEM || asked == -EIO;
+}
+
+/* Somebody writes where asking gave EAGAIN; where it cannot be asked now, it is
+ * asked again; any other error says nothing. */
+static enum writers writers_of(int asked)
+{
+	if (asked == 0)
+		return WRITERS_NONE;
+	return asked == -EAGAIN || is_shortage(asked) ? WRITERS_SOME : WRITERS_UNKNOWN;
+}
+
+void tree_refresh(struct tree *t, const char *user, const char *path)
+{
+	struct statx st;
+	/* To open it is what NFS and sshfs take for a reason to ask the server; the
+	 * kernel has to be asked not to answer by itself. */
+	int fd = tree_open_upload(t, user, path);
+	if (fd >= 0 && statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0)
+		fd = fd_close(fd);
+	fd_close(fd);
 }
 
 /* A read lease is granted only while nobody has the file open for writing. It
  * is given back at once, so that no writer ever waits for us; one that comes in
  * between sends a signal, and SIGURG is one that does nothing. */
-static enum writers probe_open(int fd)
+static int take_lease(int fd)
 {
-	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
-		return WRITERS_UNKNOWN;
-	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
-		return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
-	fcntl(fd, F_SETLEASE, F_UNLCK);
-	return WRITERS_NONE;
+	bool got = fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_RDLCK) == 0;
+	if (got || errno == EAGAIN)
+		return got ? 0 : -EAGAIN;
+	return -EOPNOTSUPP;
 }
 
-static int open_to_probe(int dirfd, const char *name)
-{
-	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-}
-
-/* What can never be opened is looked at by its name. The writers come first: what
- * the last one of them wrote before the probe belongs to what is seen after it. */
+/* What is seen while nobody has it open for writing is what the last writer left.
+ * *ret_asked is for writers_of(). */
 static int look_closely(int dirfd, const char *name, struct file_ident *ret_ident,
-                        enum entry_kind *ret_kind, enum writers *ret_writers)
+                        enum entry_kind *ret_kind, int *ret_asked)
 {
-	int fd = open_to_probe(dirfd, name);
-	if (fd < 0 && is_shortage(errno))
-		return -errno;
+	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0) {
 		/* EAGAIN: somebody's lease is in the way, it is being worked on. */
-		*ret_writers = errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
+		*ret_asked = -errno;
 		return tree_ident_at(dirfd, name, ret_ident, ret_kind);
 	}
-	*ret_writers = probe_open(fd);
+	*ret_asked = take_lease(fd);
 	int r = tree_ident_fd(fd, ret_ident, ret_kind);
+	if (*ret_asked == 0)
+		fcntl(fd, F_SETLEASE, F_UNLCK);
 	fd_close(fd);
 	return r;
 }
@@ -99,26 +113,27 @@ int tree_look_closely(struct tree *t, const char *user, const char *path,
                       enum writers *ret_writers)
 {
 	const char *base;
-	enum writers writers;
-	int fd = open_holder(t, user, path, &base);
-	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &writers);
+	int asked, fd = open_holder(t, user, path, &base);
+	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &asked);
 	tree_return_place(t, user, fd);
-	if (r == 0)
-		*ret_writers = writers;
-	return r;
+	if (r < 0)
+		return r;
+	if (is_shortage(asked))
+		return asked;
+	*ret_writers = writers_of(asked);
+	return 0;
 }
 
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path)
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	enum writers answer = WRITERS_UNKNOWN;
 	const char *base;
-	int fd = open_holder(t, user, path, &base);
-	int r = fd < 0 ? fd : look_closely(fd, base, &ident, &kind, &answer);
+	int fd = open_holder(t, user, path, &base), asked = fd;
+	if (fd >= 0)
+		look_closely(fd, base, &ident, &kind, &asked);
 	tree_return_place(t, user, fd);
-	/* Where it cannot be asked now, it is asked again. */
-	return r < 0 && is_shortage(-r) ? WRITERS_SOME : answer;
+	return writers_of(asked);
 }
 
 int tree_open_upload(struct tree *t, const char *user, const char *path)
@@ -239,17 +254,18 @@ static void drop_empty(struct tree *t, const char *user, uint64_t id, int privfd
 }
 
 /* It is out of the uploader's reach now: is it what was accepted, and is nobody
- * left who writes it? Where that cannot be asked just now: an error. */
+ * left who writes it? Where that cannot be asked just now, it is no other file. */
 static int check_taken(int privfd, const char *base, const struct file_ident *ident)
 {
 	struct file_ident now;
 	enum entry_kind kind;
-	enum writers writers;
-	int r = look_closely(privfd, base, &now, &kind, &writers);
+	int asked;
+	int r = look_closely(privfd, base, &now, &kind, &asked);
 	if (r < 0)
 		return r;
-	bool same = kind == ENTRY_FILE && file_ident_same(&now, ident);
-	return !same || writers == WRITERS_SOME ? -ESTALE : 0;
+	if (kind != ENTRY_FILE || !file_ident_same(&now, ident) || asked == -EAGAIN)
+		return -ESTALE;
+	return is_shortage(asked) ? asked : 0;
 }
 
 /* Says beside the kept file why it is there; what an uploader named alike is

@@ -19,8 +19,8 @@ struct removal {
 	uint64_t jobs[RETENTION_SLICE];
 	uint64_t tag;
 	size_t fds_n;
-	int fds[2 * RETENTION_SLICE]; /* the directories they were in, at last and before */
-	int errors[2 * RETENTION_SLICE];
+	int fds[3 * RETENTION_SLICE]; /* the directories they were in, at last and before */
+	int errors[3 * RETENTION_SLICE];
 };
 
 static int removal_apply(struct daemon *d, struct change *c)
@@ -161,7 +161,8 @@ static bool purge_state(struct daemon *d, const struct user *u, enum job_state s
 				due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
 		job_clear(&job);
 	}
-	if (removal->n > before && (!note_directory(d, u, PLACE_PROCESSING, removal) ||
+	if (removal->n > before && (!note_directory(d, u, PLACE_INCOMING, removal) ||
+	                            !note_directory(d, u, PLACE_PROCESSING, removal) ||
 	                            !note_directory(d, u, job_final_place(state), removal))) {
 		removal->n = before;
 		d->retention.due_ms = due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
@@ -187,8 +188,8 @@ void retention_tick(struct daemon *d)
 		return;
 	removal->change = (struct change){.apply = removal_apply, .finish = removal_finish, .keep = true};
 	d->retention.due_ms = UINT64_MAX;
-	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
-		if (u->reconciled && u->looked_through && !purge_user(d, u, removal))
+	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+		if (u->reconciled && u->looked_through && !user_gone(d, u) && !purge_user(d, u, removal))
 			break;
 	if (removal->n > 0)
 		removal_send(d, removal);

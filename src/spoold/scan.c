@@ -104,22 +104,34 @@ static void end_scan(struct daemon *d)
 	s->done++;
 }
 
+/* A directory that its uploader made and never used may be about to be. */
+enum { TIDY_UNUSED_MS = 24 * 60 * 60 * 1000 };
+
+static void let_tidy(const struct user *u, struct tree_scan *walk)
+{
+	struct tree_tidy rule = {.after_ms = user_tidy_after_ms(u), .unused_ms = TIDY_UNUSED_MS};
+	if (u->settings->tidy)
+		tree_scan_tidy(walk, &rule);
+}
+
 static bool begin_walk(struct daemon *d)
 {
 	struct scan *s = &d->scan;
 	s->known = 0;
 	s->more = false;
+	s->tidied = 0;
 	forget_found(s);
 	notice_walk_begins(s->user);
 	int r = tree_scan_begin(d->tree, s->user->name, &s->walk);
 	if (r == 0) {
+		let_tidy(s->user, s->walk);
 		s->phase = SCAN_WALK;
 		return true;
 	}
 	if (r != -ENOENT)
 		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
 		            s->user->name, strerror(-r), s->user->name);
-	if (r == -ENOENT && daemon_mounted(d)) {
+	if (r == -ENOENT && user_there(d, s->user)) {
 		if (tree_has_user(d->tree, s->user->name) &&
 		    users_make_directories(d, s->user->name))
 			user_watch(d, s->user);
@@ -129,6 +141,15 @@ static bool begin_walk(struct daemon *d)
 	}
 	end_scan(d);
 	return false;
+}
+
+/* Its directory is not there: not even that it is empty is known. */
+static void give_up(struct daemon *d)
+{
+	bool before = d->scan.user->scanned;
+	struct user *u = d->scan.user;
+	end_scan(d);
+	u->scanned = before;
 }
 
 static void begin(struct daemon *d)
@@ -141,12 +162,27 @@ static void begin(struct daemon *d)
 	u->uploads_missed = false;
 	s->user = u;
 	s->unclear = false;
-	begin_walk(d);
+	if (user_there(d, u))
+		begin_walk(d);
+	else
+		give_up(d);
+}
+
+static void after_tidy(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	uint64_t due_ms = tree_scan_tidy_due_ms(s->walk);
+	if (s->tidied > 0)
+		log_info("user %s: removed %u empty director%s that uploads left in incoming",
+		         s->user->name, s->tidied, s->tidied == 1 ? "y" : "ies");
+	if (due_ms > 0)
+		user_scan_in(d, s->user, due_ms > d->wall_ms ? due_ms - d->wall_ms : 0);
 }
 
 static void after_walk(struct daemon *d)
 {
 	struct scan *s = &d->scan;
+	after_tidy(d);
 	tree_scan_end(s->walk);
 	s->walk = NULL;
 	notice_walk_ended(d, s->user);
@@ -179,6 +215,10 @@ static void walk_slice(struct daemon *d)
 		if (r == -ENOENT) {
 			after_walk(d);
 			return;
+		}
+		if (r > 0) {
+			s->tidied++;
+			continue;
 		}
 		if (r < 0) {
 			log_warning("user %s: reading incoming failed: %s; it is read again at the next "
@@ -242,7 +282,7 @@ static void withdrawn_slice(struct daemon *d)
 {
 	struct scan *s = &d->scan;
 	struct job job = {0};
-	if (!daemon_mounted(d)) {
+	if (!user_still_there(d, s->user)) {
 		end_scan(d);
 		return;
 	}

@@ -6,7 +6,8 @@
  * portion is more than one walk. Then jobs whose file is gone are looked for.
  * While a user is scanned, its other uploads wait: the backlog is older. What
  * changed after the walk began is left to its event (where there are events), so
- * that a younger file is not found before an older one that the walk missed. */
+ * that a younger file is not found before an older one that the walk missed.
+ * The walk is also what removes the empty directories that uploads left. */
 #pragma once
 
 #include "spoold/user.h"
@@ -32,6 +33,7 @@ struct scan {
 	size_t found_n, found_room, fed;
 	bool more;              /* the portion was full: walk again */
 	bool unclear;           /* what was found could not be compared with the index */
+	unsigned tidied;        /* empty directories that this walk removed */
 	uint64_t known;         /* files that are jobs in place */
 	uint64_t after_seq;     /* SCAN_WITHDRAWN: how far in the line */
 	size_t feeding;         /* entries of this scan that are not accepted yet */
