@@ -88,8 +88,8 @@ class Install(SystemTest):
 
     def check_examples(self):
         self.assertEqual(sorted(os.listdir(self.path(EXAMPLES))),
-                         ["config.json", "smb.conf", "sshd_config", "stream-handler.c",
-                          "vsftpd.conf"])
+                         ["config.json", "exports", "ganesha.conf", "smb.conf", "sshd_config",
+                          "stream-handler.c", "vsftpd.conf"])
         done = self.run_it(self.path("sbin/spoold"), "--check-config", "--config",
                            self.path(EXAMPLES + "/config.json"))
         self.assertEqual((done.returncode, done.stderr), (0, ""))
