@@ -34,6 +34,7 @@ static const struct field order_fields[] = {
 	{"recycle_jobs", FIELD_COUNT, offsetof(struct run_order, recycle_jobs)},
 	{"recycle_ms", FIELD_COUNT, offsetof(struct run_order, recycle_ms)},
 	{"idle_ms", FIELD_COUNT, offsetof(struct run_order, idle_ms)},
+	{"after", FIELD_COUNT, offsetof(struct run_order, after)},
 };
 
 /* What a stream handler was started with, and cannot change. */
@@ -94,12 +95,18 @@ static const struct shape {
 } shapes[MESSAGE_TYPES] = {
 	[MESSAGE_RUN] = {"run", TABLE(order_fields), offsetof(struct message, order)},
 	[MESSAGE_CANCEL] = {"cancel", TABLE(cancel_fields), 0},
+	[MESSAGE_RECALL] = {"recall", NULL, 0, 0},
 	[MESSAGE_ACK] = {"ack", TABLE(ack_fields), 0},
 	[MESSAGE_QUIT] = {"quit", NULL, 0, 0},
 	[MESSAGE_STARTED] = {"started", TABLE(started_fields), 0},
 	[MESSAGE_PROGRESS] = {"progress", TABLE(progress_fields), offsetof(struct message, progress)},
 	[MESSAGE_RESULT] = {"result", TABLE(result_fields), offsetof(struct message, result)},
 };
+
+bool run_result_never_began(const struct run_result *result)
+{
+	return result->outcome == OUTCOME_INTERRUPTED && result->started_ms == 0;
+}
 
 void run_order_clear(struct run_order *order)
 {
@@ -225,6 +232,7 @@ static bool message_is_sound(const struct message *message)
 		return message->progress.job > 0;
 	case MESSAGE_RESULT:
 		return result_is_sound(&message->result);
+	case MESSAGE_RECALL:
 	case MESSAGE_QUIT:
 		return true;
 	default:

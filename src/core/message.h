@@ -3,12 +3,19 @@
  * fd_send()/fd_recv() for the way.
  *
  *   daemon → worker  RUN (with two descriptors: the user's lock, the job's
- *                    private directory), CANCEL, ACK, QUIT
+ *                    private directory), CANCEL, RECALL, ACK, QUIT
  *   worker → daemon  STARTED, PROGRESS, RESULT
  *
  * A worker runs one job at a time. After RESULT it waits for ACK; if the
  * daemon goes away instead, it leaves the result beside the file (NAME_RESULT)
- * and exits. */
+ * and exits.
+ *
+ * An order may come ahead of its turn (`after` in it): it is begun when that job
+ * has succeeded, its RESULT is sent, and nothing the daemon said before is
+ * unread. In every other case (that job ended otherwise, RECALL, QUIT, no
+ * daemon) it is given back, in order: a RESULT that says it was never begun,
+ * run_result_never_began(). So what is not known to have succeeded is never
+ * passed by what came after it. */
 #pragma once
 
 #include "core/job.h"
@@ -16,6 +23,7 @@
 enum message_type {
 	MESSAGE_RUN,
 	MESSAGE_CANCEL,   /* end the handler; the result says canceled or interrupted */
+	MESSAGE_RECALL,   /* give back what is not begun */
 	MESSAGE_ACK,      /* the result is in the index */
 	MESSAGE_QUIT,     /* no more jobs */
 	MESSAGE_STARTED,
@@ -57,6 +65,7 @@ struct run_order {
 	uint64_t recycle_jobs; /* of a stream handler, 0 = never: it is ended after so many jobs, */
 	uint64_t recycle_ms;   /* when it is that old, */
 	uint64_t idle_ms;      /* when it waited that long for the next job */
+	uint64_t after;        /* the job that has to succeed before, in the same worker; 0: at once */
 };
 
 struct run_progress {
@@ -90,6 +99,9 @@ struct message {
 	struct run_progress progress; /* PROGRESS */
 	struct run_result result;     /* RESULT */
 };
+
+/* Was the job given back as it was handed over, without a handler having seen it? */
+bool run_result_never_began(const struct run_result *result);
 
 void run_order_clear(struct run_order *order);
 void run_result_clear(struct run_result *result);

@@ -178,11 +178,38 @@ size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *pick
 	return picked;
 }
 
-bool sched_ready(const struct sched *s, uint64_t now_wall_ms)
+/* Could somebody's head start, if there were a place? */
+static bool somebody_waits(const struct sched *s, uint64_t now_wall_ms)
 {
 	const struct heap_node *node = heap_first(&s->backoff);
-	bool some = s->round != NULL || (node != NULL && node->key <= now_wall_ms);
-	return some && s->running && s->active < s->max_active;
+	return s->round != NULL || (node != NULL && node->key <= now_wall_ms);
+}
+
+bool sched_ready(const struct sched *s, uint64_t now_wall_ms)
+{
+	return somebody_waits(s, now_wall_ms) && s->running && s->active < s->max_active;
+}
+
+uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms, uint64_t ran_ms,
+                     uint32_t most)
+{
+	const struct sched_user *u = find(s, user);
+	if (u == NULL || ran_ms > SCHED_SHORT_MS || !s->running || u->view.held || u->view.blocked || u->view.limit != 1 ||
+	    u->view.active != 1 || s->active > s->max_active || somebody_waits(s, now_wall_ms))
+		return 0;
+	return most;
+}
+
+bool sched_pick_ahead(struct sched *s, uint32_t user, uint64_t now_wall_ms, uint32_t waiting,
+                      uint32_t most, struct sched_pick *ret)
+{
+	struct sched_user *u = find(s, user);
+	if (u == NULL || waiting >= most || u->view.head_job == 0 ||
+	    u->view.head_not_before_ms > now_wall_ms)
+		return false;
+	*ret = (struct sched_pick){.user = user, .job = u->view.head_job};
+	u->view.head_job = 0;
+	return true;
 }
 
 uint64_t sched_next_ms(const struct sched *s)

@@ -18,7 +18,7 @@ struct sched;
 struct sched_view {
 	uint64_t head_job;      /* id of the first job of the line, 0 = none */
 	uint64_t head_not_before_ms; /* wall clock; 0 = at once */
-	uint32_t active;        /* queued and processing */
+	uint32_t active;        /* queued and processing, without what was handed ahead */
 	uint32_t limit;         /* running attempts allowed; 0 = no limit */
 	bool held;              /* the user's line is held */
 	bool blocked;           /* somebody else has the user's lock, or the user's
@@ -59,6 +59,21 @@ void sched_forget_user(struct sched *s, uint32_t user);
  * sched_set_user() tells its next one: so several jobs of one user come from
  * pick, claim, refresh, pick again. */
 size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *picks, size_t n);
+
+/* A job that took longer gains nothing by a next one that is at hand; its uploader
+ * loses: what is handed over can be neither withdrawn nor replaced any more. */
+enum { SCHED_SHORT_MS = 20 };
+
+/* How many jobs of a user may wait in the hands of the worker that runs one for
+ * it: `most`; or 0, also for what waits there already, where its last job, which
+ * took `ran_ms`, was not short, or where that could pass somebody: a user of
+ * several workers, one whose line does not move, and whoever waits for a place. */
+uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms, uint64_t ran_ms,
+                     uint32_t most);
+/* Proposes the head of its line, where fewer than `most` wait there. It counts
+ * as waiting, not as active, in the view the caller tells next. */
+bool sched_pick_ahead(struct sched *s, uint32_t user, uint64_t now_wall_ms, uint32_t waiting,
+                      uint32_t most, struct sched_pick *ret);
 
 /* Would sched_pick() propose any? */
 bool sched_ready(const struct sched *s, uint64_t now_wall_ms);

@@ -53,6 +53,7 @@ struct user_settings {
 	bool single_job;          /* as configured; for decisions see max_running */
 	uint32_t max_jobs;        /* as configured */
 	uint32_t max_running;     /* effective: 1 with single_job_per_user; 0 = no limit */
+	uint32_t prefetch;        /* jobs handed to a worker ahead of their turn, at most */
 	uint64_t timeout_ms;      /* one attempt; 0 = none */
 	struct retry_policy retry;
 	enum final_failure on_final_failure;

@@ -163,12 +163,14 @@ void pool_outdate(struct pool *p)
 		w->outdated = w->handler != NULL;
 }
 
-static struct worker *find_job(struct pool *p, uint64_t job, enum worker_state state)
+static struct worker *find_job(const struct pool *p, uint64_t job, bool told)
 {
-	struct worker *w = p->workers;
-	while (w != NULL && (w->job != job || w->state != state))
-		w = w->next;
-	return w;
+	for (struct worker *w = p->workers; w != NULL; w = w->next) {
+		const struct pool_task *t = pool_task_find(w, job);
+		if (t != NULL && t->told == told && (w->state == WORKER_BUSY || w->state == WORKER_TOLD))
+			return w;
+	}
+	return NULL;
 }
 
 static int find_or_start(struct pool *p, const char *user, const char *handler, struct worker **ret)
@@ -205,45 +207,71 @@ static int note_handler(struct worker *w, const struct run_order *order, const c
 static int hand_over(struct pool *p, struct worker *w, const struct message *message,
                      const int *fds, size_t n)
 {
-	int r = pool_worker_send(w, message, fds, n);
+	uint64_t job = message->order.job;
+	int r = pool_task_add(w, job);
 	if (r < 0)
 		return r;
+	r = pool_worker_send(w, message, fds, n);
+	if (r < 0) {
+		pool_task_remove(w, job);
+		return r;
+	}
 	w->turn = ++p->turns;
-	w->state = WORKER_BUSY;
-	w->job = message->order.job;
+	pool_task_set_state(w);
 	return 0;
 }
 
-int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd)
+static int run_now(struct pool *p, const struct message *message, const char *handler,
+                   const int *fds, size_t n)
 {
-	struct message message = {.type = MESSAGE_RUN, .order = *order};
-	const int fds[] = {lock_fd, job_dirfd};
 	int r = -EAGAIN;
-	if (pool_free_places(p) == 0)
-		return r;
-	char *handler = order->stream ? run_order_handler(order) : NULL;
-	if (order->stream && handler == NULL)
-		return -ENOMEM;
 	for (unsigned tries = 0; tries < RUN_TRIES; tries++) {
 		struct worker *w;
-		r = find_or_start(p, order->user, handler, &w);
+		r = find_or_start(p, message->order.user, handler, &w);
 		if (r == 0)
-			r = note_handler(w, order, handler);
+			r = note_handler(w, &message->order, handler);
 		if (r < 0)
 			break;
-		r = hand_over(p, w, &message, fds, sizeof fds / sizeof *fds);
+		r = hand_over(p, w, message, fds, n);
 		if (r != -EPIPE && r != -ECONNRESET)
 			break;
 		/* An idle worker that died unnoticed: the next one. */
 		pool_worker_kill(p, w);
 	}
+	return r;
+}
+
+/* One that died meanwhile: what it said before is still to be read. */
+static int run_after(struct pool *p, const struct message *message, const char *handler,
+                     const int *fds, size_t n)
+{
+	struct worker *w = find_job(p, message->order.after, false);
+	if (w == NULL || pool_task_last(w)->job != message->order.after)
+		return -ESRCH;
+	int r = hand_over(p, w, message, fds, n);
+	if (r == 0)
+		r = note_handler(w, &message->order, handler);
+	return r == -EPIPE || r == -ECONNRESET ? -ESRCH : r;
+}
+
+int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd)
+{
+	const struct message message = {.type = MESSAGE_RUN, .order = *order};
+	const int fds[] = {lock_fd, job_dirfd};
+	if (order->after == 0 && pool_free_places(p) == 0)
+		return -EAGAIN;
+	char *handler = order->stream ? run_order_handler(order) : NULL;
+	if (order->stream && handler == NULL)
+		return -ENOMEM;
+	int r = order->after == 0 ? run_now(p, &message, handler, fds, sizeof fds / sizeof *fds)
+	                          : run_after(p, &message, handler, fds, sizeof fds / sizeof *fds);
 	free(handler);
 	return r;
 }
 
 void pool_wake(struct pool *p, uint64_t job)
 {
-	const struct worker *w = find_job(p, job, WORKER_BUSY);
+	const struct worker *w = find_job(p, job, false);
 	if (w != NULL && !w->reaped)
 		kill(w->pid, SIGCONT);
 }
@@ -251,7 +279,7 @@ void pool_wake(struct pool *p, uint64_t job)
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt)
 {
 	struct message cancel = {.type = MESSAGE_CANCEL, .job = job, .interrupt = interrupt};
-	struct worker *w = find_job(p, job, WORKER_BUSY);
+	struct worker *w = find_job(p, job, false);
 	if (w == NULL)
 		return -ESRCH;
 	int r = pool_worker_send(w, &cancel, NULL, 0);
@@ -260,32 +288,54 @@ int pool_cancel(struct pool *p, uint64_t job, bool interrupt)
 	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 }
 
+/* Where it does not hear that, it dies, and gives all back that way. */
+void pool_recall(struct pool *p, uint64_t job)
+{
+	const struct message recall = {.type = MESSAGE_RECALL};
+	struct worker *w = find_job(p, job, false);
+	if (w != NULL && pool_worker_send(w, &recall, NULL, 0) < 0 && !w->reaped)
+		kill(w->pid, SIGKILL);
+}
+
+bool pool_frees(const struct pool *p, uint64_t job)
+{
+	const struct worker *w = find_job(p, job, true);
+	return w != NULL && w->state == WORKER_TOLD && w->tasks->job == job;
+}
+
 void pool_ack(struct pool *p, uint64_t job)
 {
 	struct message ack = {.type = MESSAGE_ACK, .job = job};
-	struct worker *w = find_job(p, job, WORKER_TOLD);
+	struct worker *w = find_job(p, job, true);
 	if (w == NULL)
 		return;
-	if (pool_worker_send(w, &ack, NULL, 0) < 0) {
+	int r = pool_worker_send(w, &ack, NULL, 0);
+	if (r < 0 && w->state == WORKER_TOLD) {
 		pool_worker_kill(p, w);
 		return;
 	}
-	w->state = WORKER_IDLE;
-	w->job = 0;
+	/* What it said of its other jobs is still to be read. */
+	if (r < 0 && !w->reaped)
+		kill(w->pid, SIGKILL);
+	pool_task_remove(w, job);
+	pool_task_set_state(w);
 	shrink(p);
 }
 
-static bool is_about(const struct message *m, uint64_t job)
+/* The job that a message is about; NULL where its worker cannot say that. */
+static struct pool_task *subject(const struct worker *w, const struct message *m)
 {
+	struct pool_task *first = pool_task_first(w), *t;
 	switch (m->type) {
 	case MESSAGE_STARTED:
-		return m->job == job;
+		return first != NULL && first->job == m->job ? first : NULL;
 	case MESSAGE_PROGRESS:
-		return m->progress.job == job;
+		return first != NULL && first->job == m->progress.job ? first : NULL;
 	case MESSAGE_RESULT:
-		return m->result.job == job;
+		t = pool_task_find(w, m->result.job);
+		return t == NULL || t->told ? NULL : t;
 	default:
-		return false;
+		return NULL;
 	}
 }
 
@@ -314,20 +364,24 @@ static int hear(struct pool *p, struct worker *w, struct pool_event *ret)
 	int r = receive(p, w, &p->message);
 	if (r == -EAGAIN)
 		return 0;
-	if (r == 0 && (w->state != WORKER_BUSY || !is_about(&p->message, w->job)))
+	struct pool_task *t = r == 0 && w->state == WORKER_BUSY ? subject(w, &p->message) : NULL;
+	if (r == 0 && t == NULL)
 		r = -EBADMSG;
-	if (r < 0) {
+	if (t == NULL) {
 		if (r == -EBADMSG || r == -EMSGSIZE)
 			log_error("worker %d says what no worker should; it is killed", (int)w->pid);
 		else if (w->state == WORKER_BUSY)
-			log_warning("worker %d died while it ran job %" PRIu64, (int)w->pid, w->job);
+			log_warning("worker %d died while it ran job %" PRIu64, (int)w->pid,
+			            pool_task_first(w)->job);
+		w->garbled = r != -EPIPE && r != -ECONNRESET;
 		message_clear(&p->message);
 		pool_worker_kill(p, w);
 		return 0;
 	}
 	if (p->message.type == MESSAGE_RESULT)
-		w->state = WORKER_TOLD;
-	*ret = (struct pool_event){.kind = kinds[p->message.type], .job = w->job,
+		t->told = true;
+	pool_task_set_state(w);
+	*ret = (struct pool_event){.kind = kinds[p->message.type], .job = t->job,
 	                           .message = p->message};
 	return 1;
 }
@@ -345,9 +399,15 @@ static int tell_gone(struct pool *p, struct pool_event *ret)
 {
 	struct worker *w = find_state(p, WORKER_DEAD);
 	assert(w != NULL);
-	bool owes = w->owes;
-	*ret = (struct pool_event){.kind = POOL_GONE, .job = w->job};
-	pool_worker_remove(p, w);
+	const struct pool_task *t = w->owes ? pool_task_first(w) : NULL;
+	bool owes = t != NULL;
+	if (owes) {
+		*ret = (struct pool_event){.kind = POOL_GONE, .job = t->job,
+		                           .waited = w->gone_n++ > 0 && !w->garbled};
+		pool_task_remove(w, t->job);
+	}
+	if (pool_task_first(w) == NULL)
+		pool_worker_remove(p, w);
 	if (find_state(p, WORKER_DYING) != NULL || find_state(p, WORKER_DEAD) != NULL)
 		pool_sweep_begin(p);
 	return owes;

@@ -1,7 +1,7 @@
 /* The pool of worker processes, seen from the daemon.
  *
  * Workers are started when they are needed and kept for the next job. Each
- * runs one job at a time. A worker that has a stream handler waiting gets the
+ * runs one job at a time; further ones may wait with it, see core/message.h. A worker that has a stream handler waiting gets the
  * jobs which fit that, as long as there are others for the rest. The descriptor of the user's lock goes along with
  * the job, so the lock lives as long as daemon or worker has work for the
  * user. When a worker is gone without a result, what its handler left behind
@@ -19,12 +19,13 @@ enum pool_event_kind {
 	POOL_STARTED,
 	POOL_PROGRESS,
 	POOL_RESULT,  /* to be acknowledged with pool_ack() once it is committed */
-	POOL_GONE,    /* the worker died with the job unfinished */
+	POOL_GONE,    /* the worker died with the job unfinished: one for each, in their order */
 };
 
 struct pool_event {
 	enum pool_event_kind kind;
 	uint64_t job;
+	bool waited; /* POOL_GONE: it was handed over ahead of its turn and never begun */
 	struct message message; /* as received; empty for POOL_GONE. Cleared by the pool
 	                           at the next pool_next() or pool_free() */
 };
@@ -48,8 +49,14 @@ uint32_t pool_free_places(const struct pool *p);
 uint32_t pool_busy(const struct pool *p);
 
 /* Hands over a job. The descriptors stay the caller's. -EAGAIN: no place;
- * -errno where no worker could be started. */
+ * -errno where no worker could be started. Where order->after is set, to the
+ * worker that has that job last; -ESRCH where there is none any more. */
 int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd);
+/* Asks the worker that has this job for what it has not begun. */
+void pool_recall(struct pool *p, uint64_t job);
+/* Is its worker free as soon as this result, and those it told before, are
+ * acknowledged? True for one job of a worker. */
+bool pool_frees(const struct pool *p, uint64_t job);
 /* Ends a running job; its result says canceled, or interrupted. -ESRCH: not
  * running here. */
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt);

@@ -7,11 +7,17 @@
 
 enum worker_state {
 	WORKER_IDLE,
-	WORKER_BUSY,
-	WORKER_TOLD,    /* told its result, waits for the acknowledgement */
+	WORKER_BUSY,    /* has a job that it has not told the result of */
+	WORKER_TOLD,    /* told all its results, waits for the acknowledgement */
 	WORKER_LEAVING, /* asked to exit */
 	WORKER_DYING,   /* killed, not yet reaped */
 	WORKER_DEAD,    /* reaped; what it left behind is being killed */
+};
+
+struct pool_task {
+	uint64_t job;
+	bool told;     /* its result */
+	struct pool_task *next;
 };
 
 struct worker {
@@ -19,12 +25,14 @@ struct worker {
 	enum worker_state state;
 	pid_t pid;
 	int sock;      /* -1 from WORKER_DYING on */
-	uint64_t job;  /* 0: none */
+	struct pool_task *tasks; /* what it was ordered and is not acknowledged, in order */
 	char *handler; /* the stream handler it should have, see run_order_handler(); or NULL */
 	char *user;    /* whom that serves */
 	bool outdated; /* it may be of settings that are no more */
 	uint64_t turn; /* when it got its last job: counts jobs of the pool */
-	bool owes;     /* the end of its job was not told */
+	bool garbled;  /* what it said last could not be understood */
+	bool owes;     /* the end of a job was not told */
+	unsigned gone_n; /* jobs it was told to be gone with */
 	bool reaped;
 };
 
@@ -49,6 +57,18 @@ int pool_worker_send(struct worker *w, const struct message *message, const int 
 void pool_worker_kill(struct pool *p, struct worker *w);
 /* Unlinks and frees. */
 void pool_worker_remove(struct pool *p, struct worker *w);
+
+/* pool_task.c: what a worker has to do. */
+
+int pool_task_add(struct worker *w, uint64_t job);
+void pool_task_remove(struct worker *w, uint64_t job);
+struct pool_task *pool_task_find(const struct worker *w, uint64_t job);
+/* The first, and the last, whose result was not told; or NULL. Of several, no
+ * other than the first can have begun. */
+struct pool_task *pool_task_first(const struct worker *w);
+struct pool_task *pool_task_last(const struct worker *w);
+/* By what it has to do. */
+void pool_task_set_state(struct worker *w);
 
 /* pool_sweep.c: workers that die, and what they left behind. */
 void pool_sweep_begin(struct pool *p);

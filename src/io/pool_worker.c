@@ -109,7 +109,7 @@ int pool_worker_send(struct worker *w, const struct message *message, const int 
 
 void pool_worker_kill(struct pool *p, struct worker *w)
 {
-	w->owes = w->state == WORKER_BUSY;
+	w->owes = pool_task_first(w) != NULL;
 	w->state = w->reaped ? WORKER_DEAD : WORKER_DYING;
 	w->sock = fd_close(w->sock);
 	/* A child that is not reaped keeps its number. */
@@ -125,6 +125,8 @@ void pool_worker_remove(struct pool *p, struct worker *w)
 		at = &(*at)->next;
 	*at = w->next;
 	fd_close(w->sock);
+	while (w->tasks != NULL)
+		pool_task_remove(w, w->tasks->job);
 	free(w->handler);
 	free(w->user);
 	free(w);

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "core/name.h"
+#include "spoold/ahead.h"
 #include "spoold/daemon.h"
 #include "spoold/result.h"
 #include "spoold/stray.h"
@@ -18,6 +19,7 @@ struct claim {
 	struct user *user;
 	struct job job;      /* as claimed */
 	enum place from;
+	uint64_t after;      /* waits for this one, in the same worker; or 0 */
 };
 
 static int claim_apply(struct daemon *d, struct change *c)
@@ -82,6 +84,7 @@ static int start(struct daemon *d, struct user *u, const struct claim *claim, in
 	struct run_order order;
 	const struct job *job = &claim->job;
 	int r = make_order(d, u, job, claim->from == PLACE_INCOMING, &order);
+	order.after = claim->after;
 	if (r == 0 && order.run_as != NULL)
 		r = tree_let_pass(d->tree, u->name);
 	struct running *running = r == 0 ? dispatch_remember(d, u, job) : NULL;
@@ -90,10 +93,13 @@ static int start(struct daemon *d, struct user *u, const struct claim *claim, in
 	if (r == 0) {
 		running->grace_ms = order.kill_grace_ms;
 		running->limit_ms = order.timeout_ms > 0 ? order.timeout_ms + order.kill_grace_ms : 0;
-		running->overdue_ms = d->steady_ms + DISPATCH_PATIENCE_MS;
+		running->overdue_ms =
+			claim->after != 0 ? UINT64_MAX : d->steady_ms + DISPATCH_PATIENCE_MS;
 		r = pool_run(d->pool, &order, u->lock_fd, dirfd);
 		if (r < 0)
 			dispatch_forget(d, job->id);
+		else
+			ahead_add(u, running, claim->after != 0);
 	}
 	free(order.dir);
 	free(order.cookie);
@@ -136,6 +142,13 @@ static void not_taken(struct daemon *d, struct user *u, const struct job *job, i
 	result_unclaim(d, u, job, error, PLACE_INCOMING);
 }
 
+/* Who was to go before it does not any more, or no more fit into the socket: it
+ * goes back into the line, as it was. */
+static bool is_too_late(const struct claim *claim, int error)
+{
+	return claim->after != 0 && (error == -ESRCH || error == -EAGAIN);
+}
+
 /* With many files in line the rescan is often enough. */
 enum { TIDY_SCAN_MAX = 10000 };
 
@@ -146,7 +159,7 @@ static void expect_leftovers(struct daemon *d, struct user *u, const struct job 
 		user_scan_in(d, u, user_tidy_after_ms(u));
 }
 
-static void hand_over(struct daemon *d, struct claim *claim)
+static int hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
 	const struct job *job = &claim->job;
@@ -161,12 +174,14 @@ static void hand_over(struct daemon *d, struct claim *claim)
 	} else {
 		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
 		r = dirfd < 0 ? dirfd : start(d, u, claim, dirfd);
+		bool lost = dirfd == -ENOENT;
 		/* Where that cannot be found out now, it is tried again. */
-		if (dirfd == -ENOENT)
+		if (lost)
 			r = recover_job(d, u, job);
 		if (r < 0)
-			result_unclaim(d, u, job, r, PLACE_PROCESSING);
+			result_unclaim(d, u, job, is_too_late(claim, r) ? 0 : r, PLACE_PROCESSING);
 		fd_close(dirfd);
+		r = lost && r == 0 ? -ENOENT : r;
 	}
 	if (kept != NULL) {
 		char *shown = escape_str(kept);
@@ -176,20 +191,21 @@ static void hand_over(struct daemon *d, struct claim *claim)
 		free(shown);
 	}
 	free(kept);
+	return r;
 }
 
 static void claim_finish(struct daemon *d, struct change *c, int error)
 {
 	struct claim *claim = (struct claim *)c;
-	d->dispatch.claims--;
-	if (error == 0)
-		hand_over(d, claim);
+	d->dispatch.claims -= claim->after == 0;
+	if (error != 0 || hand_over(d, claim) < 0)
+		ahead_claim_failed(d, claim->user, claim->after != 0);
 	job_clear(&claim->job);
 	free(claim);
 }
 
 /* Takes the job over. Applied here, once: claims come on top of a turn. */
-static int take_job(struct daemon *d, struct user *u, struct job *job)
+static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t after)
 {
 	struct claim *claim = calloc(1, sizeof *claim);
 	if (claim == NULL)
@@ -197,8 +213,10 @@ static int take_job(struct daemon *d, struct user *u, struct job *job)
 	claim->change = (struct change){.apply = claim_apply, .finish = claim_finish};
 	claim->user = u;
 	claim->job = *job;
+	claim->after = after;
 	*job = (struct job){0};
-	d->dispatch.claims++;
+	d->dispatch.claims += after == 0;
+	u->ahead += after != 0;
 	turn_add(d, &claim->change);
 	return claim_apply(d, &claim->change);
 }
@@ -243,10 +261,30 @@ int claim_one(struct daemon *d, const struct sched_pick *pick)
 	/* The turn may have changed it since it was seen at the head of the line. */
 	bool waits = job.state == JOB_PENDING;
 	int unclear = waits && job.place == PLACE_PROCESSING ? claim_bring_back(d, u, &job) : 0;
-	if (unclear < 0)
+	if (unclear < 0) {
 		r = recover_later(d, u, unclear);
-	else if (waits)
-		r = take_job(d, u, &job);
+	} else if (waits) {
+		ahead_begin(u, &job);
+		r = take_job(d, u, &job, 0);
+	}
+	job_clear(&job);
+	return r;
+}
+
+int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed)
+{
+	struct job job = {0};
+	*ret_claimed = false;
+	int r = index_get_job(d->index, id, &job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (u->lock_fd >= 0 && ahead_fits(u, &job)) {
+		uint64_t after = u->chain_end;
+		u->chain_end = id;
+		user_touch(d, u);
+		r = take_job(d, u, &job, after);
+		*ret_claimed = true;
+	}
 	job_clear(&job);
 	return r;
 }

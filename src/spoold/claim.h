@@ -14,6 +14,10 @@ struct daemon;
  * found out (its user waits then). */
 int claim_one(struct daemon *d, const struct sched_pick *pick);
 
+/* Within a turn: the next job of a user whose worker is busy, to be handed to
+ * that ahead of its turn. *ret_claimed: false where it is none for that. */
+int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed);
+
 /* Brings the file of a job that waits between two attempts, or for an operator's
  * retry, durably into its private directory: out of done or failed, where it
  * lies there, by what it is and not by its name, which may be another job's.

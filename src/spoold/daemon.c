@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "spoold/accept.h"
+#include "spoold/ahead.h"
 #include "spoold/notice.h"
 
 #include <errno.h>
@@ -178,6 +179,7 @@ static void do_what_is_due(struct daemon *d, bool *ret_more)
 		request_tick(d);
 	numbers_tick(d);
 	turn_run(d);
+	ahead_review(d);
 	end_of_start(d);
 	lose_patience(d);
 }
@@ -276,6 +278,7 @@ int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fix
 	pool_set_max(d->pool, config->max_concurrent);
 	pool_set_idle(d->pool, config->idle_handlers);
 	pool_outdate(d->pool);
+	ahead_recall_all(d);
 	users_configure(d);
 	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + d->config->interval_ms);
 	retention_look(d);

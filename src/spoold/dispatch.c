@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "core/name.h"
+#include "spoold/ahead.h"
 #include "spoold/claim.h"
 #include "spoold/daemon.h"
 #include "spoold/result.h"
@@ -25,6 +26,7 @@ static void running_free(struct running *r)
 	free(r->name);
 	free(r->message);
 	free(r->cancel_text);
+	free(r->hold);
 	free(r);
 }
 
@@ -33,6 +35,7 @@ void dispatch_forget(struct daemon *d, uint64_t job)
 	struct running *r = dispatch_find(d, job);
 	if (r == NULL)
 		return;
+	ahead_ended(d, r, UINT64_MAX);
 	HASH_DEL(d->dispatch.running, r);
 	running_free(r);
 }
@@ -45,6 +48,7 @@ struct running *dispatch_remember(struct daemon *d, struct user *u, const struct
 	r->job = job->id;
 	r->user = u;
 	r->attempt = job->attempt;
+	r->seq = job->seq;
 	r->progress = -1;
 	r->records = RECORDS_NONE;
 	r->name = strdup(name_base(job->path));
@@ -90,10 +94,12 @@ int dispatch_claim_some(struct daemon *d)
 				return r;
 		}
 		int r = users_refresh(d);
-		if (r < 0 || n == 0)
+		if (r < 0)
 			return r;
+		if (n == 0)
+			break;
 	}
-	return 0;
+	return ahead_claim_some(d);
 }
 
 struct started {
@@ -138,6 +144,13 @@ static void on_started(struct daemon *d, struct running *r, uint64_t started_ms)
 {
 	r->started_ms = started_ms;
 	r->started_steady_ms = d->steady_ms;
+	/* A short one has no news but its end. */
+	r->user->ran_ms = UINT64_MAX;
+	if (r->hold != NULL) {
+		free(r->hold);
+		r->hold = NULL;
+		request_held(d, r->hold_client, r->job, false);
+	}
 	if (!r->cancel)
 		r->overdue_ms = r->limit_ms == 0
 		                        ? UINT64_MAX
@@ -167,7 +180,7 @@ static void on_progress(struct running *r, const struct run_progress *p)
 
 /* The worker is gone and so is what it started; what the handler did is not
  * known. */
-static void on_gone(struct daemon *d, struct running *r)
+static void on_gone(struct daemon *d, struct running *r, bool waited)
 {
 	struct run_result result = {
 		.job = r->job,
@@ -176,14 +189,15 @@ static void on_gone(struct daemon *d, struct running *r)
 		.exit_code = EXIT_CODE_NONE,
 		.records = RECORDS_NONE,
 		/* It may have started its handler without coming to say so. */
-		.started_ms = r->started_ms != 0 ? r->started_ms : d->wall_ms,
+		.started_ms = waited ? 0 : r->started_ms != 0 ? r->started_ms : d->wall_ms,
 		.finished_ms = d->wall_ms,
 		.error = strdup("its worker ended unexpectedly"),
 	};
 	if (r->started_ms != 0)
 		result.ran_ms = d->steady_ms - r->started_steady_ms;
-	log_warning("user %s: the worker of job %" PRIu64 " ended unexpectedly", r->user->name,
-	            r->job);
+	if (!waited)
+		log_warning("user %s: the worker of job %" PRIu64 " ended unexpectedly", r->user->name,
+		            r->job);
 	dispatch_result(d, r->user, &result);
 	run_result_clear(&result);
 }
@@ -195,13 +209,17 @@ void dispatch_read_events(struct daemon *d)
 		struct running *r = dispatch_find(d, event.job);
 		if (r == NULL)
 			continue;
-		if (event.kind == POOL_RESULT || event.kind == POOL_GONE)
+		if (event.kind == POOL_RESULT || event.kind == POOL_GONE) {
 			r->overdue_ms = UINT64_MAX;
+			const struct run_result *result = &event.message.result;
+			bool done = event.kind == POOL_RESULT && result->outcome == OUTCOME_SUCCEEDED;
+			ahead_ended(d, r, done ? result->ran_ms : UINT64_MAX);
+		}
 		switch (event.kind) {
 		case POOL_STARTED: on_started(d, r, event.message.started_ms); break;
 		case POOL_PROGRESS: on_progress(r, &event.message.progress); break;
 		case POOL_RESULT: dispatch_result(d, r->user, &event.message.result); break;
-		case POOL_GONE: on_gone(d, r); break;
+		case POOL_GONE: on_gone(d, r, event.waited); break;
 		}
 	}
 }

@@ -16,6 +16,7 @@ struct running {
 	uint64_t job;
 	struct user *user;
 	uint32_t attempt;
+	uint64_t seq;           /* its place in the line */
 	char *name;             /* base name */
 	uint64_t started_ms;    /* wall, 0 = not yet */
 	uint64_t started_steady_ms;
@@ -26,6 +27,11 @@ struct running {
 	uint64_t grace_ms;      /* from SIGTERM to SIGKILL */
 	uint64_t overdue_ms;    /* steady; its worker should have told something by then */
 	bool grumbled;          /* it was told that it did not */
+	bool chained, ahead;    /* in its user's chain; it waits there (ahead.h) */
+	bool recalled;          /* it was asked back */
+	char *hold;             /* by whom it is to be held when it comes back from there, or NULL */
+	uint64_t hold_client;   /* who waits for that */
+	struct running *chain_prev, *chain_next;
 	bool cancel;            /* by an operator */
 	char *cancel_text;      /* who */
 	UT_hash_handle hh;
@@ -43,7 +49,7 @@ struct dispatch {
 	struct running *running;
 	struct unmoved *unmoved;
 	struct heap unmoved_due;
-	uint32_t claims;        /* of this turn, not yet handed to a worker */
+	uint32_t claims;        /* of this turn, not yet handed to a worker of its own */
 	uint32_t freeing;       /* results of this turn: their workers are free when they act */
 };
 

@@ -142,6 +142,11 @@ static void explain_active(const struct daemon *d, const struct user *u, const s
 		why_say(e->because, "a worker of an earlier spoold runs it");
 	else if (r->cancel)
 		why_say(e->because, "it is being ended: %s", r->cancel_text == NULL ? "" : r->cancel_text);
+	else if (r->hold != NULL)
+		why_say(e->because, "it is asked back from its user's worker, to be %s", r->hold);
+	else if (r->ahead)
+		why_say(e->because, "it waits with its user's worker, which begins it as soon as job %" PRIu64
+		        " has succeeded", r->chain_prev->job);
 	else if (job->state == JOB_QUEUED)
 		why_say(e->because, "it was claimed and is being started (attempt %u)", job->attempt);
 	else

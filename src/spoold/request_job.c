@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "core/name.h"
 #include "core/shape.h"
+#include "spoold/ahead.h"
 #include "spoold/claim.h"
 #include "spoold/request_private.h"
 #include "spoold/result.h"
@@ -233,6 +234,15 @@ static bool possible(struct daemon *d, const struct asker *a, const struct job *
 	return false;
 }
 
+/* True where it is answered later. */
+static bool hold_ahead(struct daemon *d, const struct asker *a, const struct job *job)
+{
+	char *by = job->state == JOB_QUEUED ? by_whom("held", a) : NULL;
+	bool waits = by != NULL && ahead_hold(d, job->id, a->client, by) == 0;
+	free(by);
+	return waits;
+}
+
 static void hold_or_release(struct daemon *d, const struct asker *a, bool hold)
 {
 	enum job_event event = hold ? JOB_EV_HOLD : JOB_EV_RELEASE;
@@ -246,10 +256,20 @@ static void hold_or_release(struct daemon *d, const struct asker *a, bool hold)
 		return;
 	}
 	struct job job = {0};
-	if (ask_job(d, a, &job, &u) &&
+	if (ask_job(d, a, &job, &u) && !(hold && hold_ahead(d, a, &job)) &&
 	    possible(d, a, &job, event, what, hold ? "pending" : "held"))
 		steer_single(d, a, &job, event, what);
 	job_clear(&job);
+}
+
+void request_held(struct daemon *d, uint64_t client, uint64_t job, bool held)
+{
+	const struct asker a = {.client = client};
+	json_int_t id = (json_int_t)job;
+	if (held)
+		answer(d, &a, json_pack("{s:[I], s:I}", "jobs", id, "job", id));
+	else
+		answer_no(d, &a, ANSWER_NO, "job %" PRIu64 " had begun already", job);
 }
 
 void request_hold(struct daemon *d, const struct asker *a)

@@ -37,13 +37,16 @@ static json_t *daemon_status(const struct daemon *d)
 	return object;
 }
 
-/* What the index cannot know of a running job: how far its handler says it is. */
+/* What the index cannot know of a running job: how far its handler says it is, or
+ * that it waits in its worker for the one before. */
 static void add_progress(const struct daemon *d, json_t *running)
 {
 	uint64_t id = (uint64_t)json_integer_value(json_object_get(running, "job"));
 	const struct running *r = dispatch_find(d, id);
 	if (r == NULL)
 		return;
+	if (r->ahead)
+		json_object_set_new(running, "ahead", json_true());
 	if (r->progress >= 0)
 		json_object_set_new(running, "progress", json_real(r->progress));
 	if (r->records != RECORDS_NONE)

@@ -20,6 +20,9 @@ struct settlement {
 	bool recovered;
 	enum place place;      /* of the file, where recovered */
 	char *canceled_by;     /* or NULL */
+	char *hold;            /* by whom, where it is to be held if it never began; or NULL */
+	uint64_t hold_client;
+	bool back;             /* it never began */
 	uint32_t random;       /* the same in every try of the turn */
 	struct job after;      /* id 0: nothing was to be done */
 };
@@ -144,17 +147,29 @@ static int follow_verdict(struct daemon *d, struct job *job, struct settlement *
 	return 0;
 }
 
-/* Its worker was leaving: it waits again as it did before its claim. */
+/* Its worker was leaving, or it waited there for another one's success: it waits
+ * again as it did before its claim. A crash may have come after that was in the
+ * index, or before its claim was. */
 static bool never_began(const struct settlement *s, const struct job *job)
 {
-	return !s->recovered && job->state == JOB_QUEUED && s->result.started_ms == 0 &&
-	       s->result.outcome == OUTCOME_INTERRUPTED;
+	bool waits = s->recovered && (job->state == JOB_PENDING || job->state == JOB_HELD);
+	return run_result_never_began(&s->result) && (job->state == JOB_QUEUED || waits);
 }
 
-static int wait_again(struct daemon *d, struct job *job)
+static int wait_again(struct daemon *d, struct settlement *s, struct job *job)
 {
-	job_step(job, JOB_EV_INTERRUPTED);
-	job->attempt--;
+	uint32_t before = s->result.attempt - 1;
+	if (job->state == JOB_QUEUED) {
+		job_step(job, JOB_EV_INTERRUPTED);
+		job->attempt = before;
+	} else if (job->attempt < before) {
+		job->attempt = before;
+	}
+	if (s->hold != NULL)
+		job_step(job, JOB_EV_HOLD);
+	if (s->recovered)
+		job->place = s->place;
+	s->back = true;
 	return index_put_job(d->index, job);
 }
 
@@ -163,7 +178,7 @@ static int settle(struct daemon *d, struct settlement *s, struct job *job)
 	const struct run_result *result = &s->result;
 	bool was_held = job->state == JOB_HELD;
 	if (never_began(s, job))
-		return wait_again(d, job);
+		return wait_again(d, s, job);
 	catch_up(job, s);
 	int r = put_attempt(d, job, s);
 	if (r < 0)
@@ -193,8 +208,8 @@ static int settlement_apply(struct daemon *d, struct change *c)
 	struct settlement *s = (struct settlement *)c;
 	struct job job = {0};
 	job_clear(&s->after);
-	if (dispatch_find(d, s->result.job) != NULL)
-		d->dispatch.freeing++;
+	s->back = false;
+	d->dispatch.freeing += pool_frees(d->pool, s->result.job);
 	int r = index_get_job(d->index, s->result.job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -238,11 +253,14 @@ static void settlement_finish(struct daemon *d, struct change *c, int error)
 	if (error == 0) {
 		uint64_t id = s->result.job;
 		if (s->after.id != 0) {
-			log_result(s->user, &s->after, s->result.ran_ms);
+			if (!s->back)
+				log_result(s->user, &s->after, s->result.ran_ms);
 			if (job_state_is_final(s->after.state))
 				result_ended(d, s->user, &s->after,
 				             s->recovered ? PLACE_NOWHERE : PLACE_PROCESSING);
 		}
+		if (s->hold != NULL)
+			request_held(d, s->hold_client, id, s->back);
 		dispatch_forget(d, id);
 		pool_ack(d->pool, id);
 		user_unlock_idle(d, s->user);
@@ -250,6 +268,7 @@ static void settlement_finish(struct daemon *d, struct change *c, int error)
 	run_result_clear(&s->result);
 	job_clear(&s->after);
 	free(s->canceled_by);
+	free(s->hold);
 	free(s);
 }
 
@@ -263,7 +282,7 @@ static void add_settlement(struct daemon *d, struct user *u, const struct run_re
 		free(s);
 		return;
 	}
-	const struct running *r = dispatch_find(d, result->job);
+	struct running *r = dispatch_find(d, result->job);
 	s->change = (struct change){
 		.apply = settlement_apply, .finish = settlement_finish, .keep = true};
 	s->user = u;
@@ -272,6 +291,11 @@ static void add_settlement(struct daemon *d, struct user *u, const struct run_re
 	s->random = (uint32_t)(d->wall_ms * UINT64_C(2654435761) + result->job * 40503);
 	if (r != NULL && r->cancel_text != NULL)
 		s->canceled_by = strdup(r->cancel_text);
+	if (r != NULL && r->hold != NULL) {
+		s->hold = r->hold;
+		s->hold_client = r->hold_client;
+		r->hold = NULL;
+	}
 	/* Its worker left before it could obey. */
 	if (r != NULL && r->cancel && result->outcome == OUTCOME_INTERRUPTED)
 		s->result.outcome = OUTCOME_CANCELED;
@@ -306,6 +330,9 @@ static int unclaim_job(struct daemon *d, struct unclaim *u, struct job *job)
 	job_step(job, JOB_EV_INTERRUPTED);
 	job->attempt--;
 	job->place = u->place;
+	/* It came too late to be handed ahead. */
+	if (u->error == 0)
+		return 0;
 	if (u->gone) {
 		job_step(job, JOB_EV_GONE);
 		job->place = PLACE_NOWHERE;
@@ -349,7 +376,7 @@ static int unclaim_apply(struct daemon *d, struct change *c)
 static void unclaim_finish(struct daemon *d, struct change *c, int error)
 {
 	struct unclaim *u = (struct unclaim *)c;
-	if (error == 0 && u->after.id != 0) {
+	if (error == 0 && u->after.id != 0 && u->error != 0) {
 		char *shown = escape_str(u->after.path);
 		log_notice("user %s: job %" PRIu64 " (%s): %s", u->user->name, u->job,
 		           shown == NULL ? "?" : shown, u->after.error);

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "core/name.h"
+#include "spoold/ahead.h"
 #include "spoold/daemon.h"
 #include "spoold/lists.h"
 #include "spoold/notice.h"
@@ -97,6 +98,7 @@ static struct user *user_new(const struct daemon *d, const char *name)
 	if (u == NULL)
 		return NULL;
 	u->lock_fd = -1;
+	u->ran_ms = UINT64_MAX;
 	u->settings = config_user(d->config, name);
 	u->name = strdup(name);
 	if (u->name == NULL) {
@@ -289,7 +291,7 @@ static uint64_t due_of(const struct daemon *d, const struct job *job)
 
 /* The job that is to run next: the head of the line, or a retry that let
  * others go ahead and is due; whichever came first. */
-static int read_head(struct daemon *d, const struct user *u, struct sched_view *view)
+static int read_head(struct daemon *d, struct user *u, struct sched_view *view)
 {
 	struct job head = {0}, delayed = {0};
 	int r = index_next_in_line(d->index, u->number, 0, &head);
@@ -305,11 +307,14 @@ static int read_head(struct daemon *d, const struct user *u, struct sched_view *
 		bool first = view->head_job == 0 || (due && delayed.seq < head.seq) ||
 		             view->head_not_before_ms > delayed.not_before_ms;
 		if (first) {
+			head.seq = delayed.seq;
 			view->head_job = delayed.id;
 			view->head_not_before_ms = due ? 0 : delayed.not_before_ms;
 		}
 		job_clear(&delayed);
 	}
+	u->head_seq = head.seq;
+	u->head_due_ms = view->head_not_before_ms;
 	job_clear(&head);
 	return r == -ENOENT ? 0 : r;
 }
@@ -321,11 +326,12 @@ static int refresh(struct daemon *d, struct user *u)
 	if (r < 0)
 		return r;
 	struct sched_view view = {
-		.active = (uint32_t)(row.count[JOB_QUEUED] + row.count[JOB_PROCESSING]),
+		.active = ahead_active(u, row.count[JOB_QUEUED] + row.count[JOB_PROCESSING]),
 		.limit = u->settings->max_running,
 		.held = row.held,
 		.blocked = !u->reconciled || d->unmounted || u->away,
 	};
+	u->head_seq = 0;
 	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
 	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);
 	user_row_clear(&row);

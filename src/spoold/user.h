@@ -17,6 +17,7 @@ struct upload_entry;
 struct check;
 struct sums_list;
 struct oddity;
+struct running;
 
 /* What counts for the limits of a user; see room.h. */
 struct room {
@@ -71,6 +72,13 @@ struct user {
 	bool refused_missed;          /* more can never be a job than is listed: said once */
 	struct heap_node poll;   /* next scan of a polled user, or a wanted one; steady ms */
 	struct heap_node lock_due; /* when to try the lock again, or to let it go; steady ms */
+	struct running *chain;   /* what its worker has; see ahead.h */
+	uint64_t chain_end;      /* the job that another one may follow there; 0: none may */
+	const struct handler *chain_handler; /* that of all of them */
+	uint64_t head_seq;       /* of the job the scheduler knows as next; 0: none */
+	uint64_t head_due_ms;    /* wall; 0 = at once */
+	uint64_t ran_ms;         /* its last job took; UINT64_MAX: long, or not known */
+	uint32_t ahead;          /* jobs claimed or handed over that wait for one before them */
 	bool in_turn;            /* in users.in_turn */
 	struct user *touched_next, *in_turn_next;
 	struct user *scan_prev, *scan_next;

@@ -456,6 +456,23 @@ class Many(Scenario):
         return all(self.done(s, "0.csv", "1.csv", "2.csv", user=user) for user in self.users)
 
 
+class Ahead(Scenario):
+    """A line of short jobs: a worker has some of them ahead of their turn."""
+    name = "a line handed ahead"
+    victims = ("daemon", "worker")
+    config = MANUAL
+    files = [f"{n}.csv" for n in range(6)]
+
+    def prepare(self, s):
+        self.pending(s, *self.files)
+
+    def trigger(self, s):
+        s.ask("start")
+
+    def reached(self, s):
+        return self.done(s, *self.files)
+
+
 class Stop(Scenario):
     name = "stop"
     ordered = False
@@ -566,5 +583,5 @@ class LeaveResult(Scenario):
 
 SCENARIOS = [Accept, AcceptDeep, Replaced, Withdrawn, UserAdded, ClaimStart, ClaimWritten, Finish,
              FinishKept, HandedOn, FinishTaken, FinishDeep, FailFinal, Retry, OperatorRetry,
-             CancelPending, CancelRunning, Hold, Release, Retention, Reload, Growth, Many, Stop,
+             CancelPending, CancelRunning, Hold, Release, Retention, Reload, Growth, Many, Ahead, Stop,
              Recovery, Rebuild, SetAside, Once, LeaveResult]

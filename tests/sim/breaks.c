@@ -18,7 +18,8 @@ static const char *const names[] = {
 	"lock-not-passed", "lock-not-asked", "strays-left-alone", "claim-not-checked",
 	"writers-not-asked", "final-rename-replaces", "overflow-untold", "marker-not-looked-for",
 	"take-back-not-synced", "claim-before-commit", "end-before-commit", "put-back-not-synced",
-	"spare-not-forgotten", "removal-not-synced", "numbers-given-again",
+	"spare-not-forgotten", "removal-not-synced", "numbers-given-again", "goes-on-after-failure",
+	"ahead-runs-at-once", "old-result-not-synced", "recall-not-heard",
 };
 
 static const char *const rows[] = {"waits", "parked", "queued", "processing", "final", "withdrawn"};

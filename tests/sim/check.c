@@ -15,6 +15,9 @@ enum { ORDER_SLACK_MS = 60 };
 /* In which an upload that is complete must be a job, when nothing disturbs. */
 enum { PROMPT_MS = 6000 };
 
+/* In which what waits in a worker is asked back when somebody needs its place. */
+enum { PASS_MS = 100 };
+
 static struct ledger_entry *entry_of(uint64_t job)
 {
 	for (int i = 0; i < world->uploads_n; i++)
@@ -170,6 +173,7 @@ static void check_accepted(const struct rows *is, const struct flat_job *job)
 	begin_entry(e, &job->job);
 	e->cancel_asked = e->retry_asked = false;
 	e->seq = job->job.seq;
+	e->waits_ms = world->now_ms;
 	/* What a scan finds unsettled goes first, whatever comes meanwhile; and a turn
 	 * that failed is tried again after a second. */
 	e->undisturbed = !world->profile.lossy_hints && !world->profile.no_watch &&
@@ -259,6 +263,10 @@ static void check_changed(const struct rows *is, const struct flat_job *was,
 	    now->has_error ? ": " : "", now->error);
 	if (job_state_is_final(was->job.state))
 		check_again(e, now);
+	if (now->job.state == JOB_PENDING)
+		e->waits_ms = world->now_ms;
+	if (now->job.state == JOB_QUEUED)
+		e->queued_ms = world->now_ms;
 	switch (now->job.state) {
 	case JOB_CANCELED: check_canceled(e, now); break;
 	case JOB_FAILED: check_failed(e, now); break;
@@ -314,6 +322,8 @@ static void check_fairness(const struct rows *was, const struct rows *is)
 		bool waited = ready && world->ready[user] && count_started(was, is, number, true) == 0;
 		world->others_started[user] =
 			waited ? world->others_started[user] + count_started(was, is, number, false) : 0;
+		if (!world->ready[user])
+			world->ready_ms[user] = world->now_ms;
 		world->ready[user] = ready;
 		unsigned bound = (unsigned)world->profile.users * (world->total_limit + 1);
 		if (world->others_started[user] > bound)
@@ -360,12 +370,48 @@ static void check_committed(const struct sim_worker *w)
 		          (unsigned long long)w->job);
 }
 
+/* One job of a user at a time, and in the order of its line: nobody runs before
+ * one ahead of it that waits, or is not known to have succeeded. */
+static void check_turn(const struct sim_worker *w)
+{
+	const struct flat_job *f = rows_job(&world->committed, w->job);
+	const struct ledger_entry *own = entry_of(w->job);
+	/* A retry may have let others go first. */
+	bool unsure = world->torn || world->index_lost || w->orphan || world->running_limit != 1 ||
+	              w->attempt > 1 || own == NULL;
+	for (int i = 0; i < world->committed.jobs_n && f != NULL && !unsure; i++) {
+		const struct job *o = &world->committed.jobs[i].job;
+		const struct ledger_entry *e = entry_of(o->id);
+		bool ahead = o->user == f->job.user && o->seq < f->job.seq;
+		bool waits = o->state == JOB_PENDING && !o->yields;
+		bool ended = e != NULL && e->succeeded;
+		/* Released, it comes back to its place; what runs by then goes on. */
+		bool late = e == NULL || (w->was_ahead ? e->waits_ms + PASS_MS > world->now_ms
+		                                       : e->waits_ms >= own->queued_ms);
+		if (ahead && (waits || job_state_is_active(o->state)) && !ended && !late)
+			violation("job %llu runs before job %llu, which is ahead of it and has not succeeded",
+			          (unsigned long long)w->job, (unsigned long long)o->id);
+	}
+}
+
+/* What was handed over ahead of its turn does not run while somebody waits for
+ * the place. */
+static void check_nobody_waits(const struct sim_worker *w)
+{
+	for (int u = 0; u < world->profile.users && w->was_ahead && !w->orphan; u++)
+		if (u != w->user && world->ready[u] && world->now_ms > world->ready_ms[u] + PASS_MS)
+			violation("job %llu of %s runs ahead of its turn, and %s waits for the place",
+			          (unsigned long long)w->job, user_name(w->user), user_name(u));
+}
+
 void check_run(const struct sim_worker *w, int slot)
 {
 	const struct inode *inode = &world->fs.inodes[world->fs.slots[slot].inode];
 	struct ledger_entry *e = &world->uploads[inode->upload];
 	((struct sim_worker *)(uintptr_t)w)->upload = inode->upload;
 	check_committed(w);
+	check_turn(w);
+	check_nobody_waits(w);
 	check_limits(w->user);
 	if (inode->writing || e->fate == FATE_WRITING)
 		violation("job %llu runs on a file that is still being written",

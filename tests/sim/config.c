@@ -19,6 +19,7 @@ static struct user_settings user_settings(void)
 		.marker_suffix = suffix,
 		.ignore = ignore,
 		.max_running = s->max_running,
+		.prefetch = s->prefetch,
 		.timeout_ms = s->timeout_ms,
 		.retry = {.enabled = true,
 		          .max_retries = s->max_retries,

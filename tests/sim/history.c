@@ -70,6 +70,8 @@ static void begin(uint64_t seed, bool verbose)
 	choose_profile(&world->profile);
 	choose_settings(&world->settings);
 	world->running_limit = world->settings.max_running;
+	/* Not of the same dice: what a seed meant before it means without them. */
+	world->settings.prefetch = (uint32_t)(seed % 4 == 0 ? 0 : seed % 7);
 	world->total_limit = world->settings.max_concurrent;
 	world->committed.next_id = world->committed.next_seq = 1;
 	world->durable.next_id = world->durable.next_seq = 1;
@@ -87,8 +89,9 @@ static void say_profile(void)
 {
 	const struct profile *p = &world->profile;
 	const struct settings *s = &world->settings;
-	say("%d users; settle %llu ms, %u at a time, %u of a user, %u retries at the %s%s%s%s%s", p->users,
-	    (unsigned long long)s->settle_ms, s->max_concurrent, s->max_running, s->max_retries,
+	say("%d users; settle %llu ms, %u at a time, %u of a user, %u ahead, %u retries at the "
+	    "%s%s%s%s%s", p->users, (unsigned long long)s->settle_ms, s->max_concurrent, s->max_running,
+	    s->prefetch, s->max_retries,
 	    s->retry_back ? "back" : "front", p->relaxed ? ", relaxed" : "",
 	    p->lossy_hints ? ", hints get lost" : "", p->no_watch ? ", no hints" : "",
 	    p->index_loss ? ", the index gets lost" : "");

@@ -15,27 +15,38 @@
 
 enum { LEAVE_PATIENCE_MS = 60000, LEAVE_EVERY_MS = 1000 };
 
-static void tell(struct sim_worker *w, enum pool_event_kind kind)
+static void tell(struct sim_worker *w, enum pool_event_kind kind, uint64_t job, bool waited)
 {
-	if (!w->orphan && w->told_n < TOLD_MAX)
-		w->told[w->told_n++] = (uint8_t)kind;
+	if (w->orphan)
+		return;
+	assert(w->told_n < TOLD_MAX);
+	w->told[w->told_n++] = (struct sim_told){
+		.kind = (uint8_t)kind, .waited = waited, .job = job, .begun_ms = w->begun_ms};
 }
 
-static void let_go_of_lock(struct sim_worker *w)
+/* Of one job, or of all. */
+static void let_go_of_lock(struct sim_worker *w, bool all)
 {
-	if (w->lock != NONE)
+	while (w->lock_refs > 0) {
 		lock_unref(w->lock);
-	w->lock = NONE;
+		w->lock_refs--;
+		if (!all)
+			return;
+	}
 }
 
-static void clear_names(const struct sim_worker *w)
+/* True where there was any. */
+static bool clear_names(int user, uint64_t job)
 {
+	bool any = false;
 	static const char *const names[] = {NAME_RESULT, NAME_CANCEL};
 	for (int i = 0; i < 2; i++) {
-		int slot = fs_find(w->user, PLACE_PROCESSING, w->job, names[i]);
+		int slot = fs_find(user, PLACE_PROCESSING, job, names[i]);
+		any = any || slot != NONE;
 		if (slot != NONE)
 			fs_unlink(slot);
 	}
+	return any;
 }
 
 static void set_result(struct sim_worker *w, enum outcome outcome, int exit_code)
@@ -52,15 +63,71 @@ static void set_result(struct sim_worker *w, enum outcome outcome, int exit_code
 	};
 }
 
-static void end_run(struct sim_worker *w)
+static void keep(struct sim_worker *w, const struct run_result *result, int upload)
 {
-	w->handler = false;
+	assert(w->kept_n < KEPT_MAX);
+	w->kept[w->kept_n++] = (struct sim_kept){
+		.job = result->job, .attempt = result->attempt, .upload = upload, .result = *result};
+	tell(w, POOL_RESULT, result->job, false);
+	say("worker: job %llu, attempt %u: %s, exit %d%s", (unsigned long long)result->job,
+	    result->attempt, outcome_name(result->outcome), result->exit_code,
+	    result->started_ms == 0 ? " (never began)" : "");
+}
+
+static void keep_unbegun(struct sim_worker *w, uint64_t job, uint32_t attempt, enum outcome outcome)
+{
+	const struct run_result result = {.job = job, .attempt = attempt, .outcome = outcome,
+	                                  .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE,
+	                                  .finished_ms = wall_ms()};
+	keep(w, &result, NONE);
+}
+
+static void give_back(struct sim_worker *w)
+{
+	int n = w->ahead_n;
+	w->ahead_n = 0;
+	for (int i = 0; i < n; i++)
+		keep_unbegun(w, w->ahead[i].job, w->ahead[i].attempt, OUTCOME_INTERRUPTED);
+}
+
+/* Its next job. */
+static void take_up(struct sim_worker *w, const struct sim_order *order)
+{
+	w->phase = WORKER_ORDERED;
+	w->due_ms = world->now_ms + dice_roll(30);
+	w->dies = w->eats = w->cancel = w->interrupt = false;
+	w->job = order->job;
+	w->attempt = order->attempt;
+	w->want_ino = order->want_ino;
+	w->timeout_ms = order->timeout_ms;
+	w->upload = NONE;
+	strcpy(w->name, order->name);
+}
+
+/* No job is left: what it told is to be acknowledged. */
+static void rest(struct sim_worker *w)
+{
 	w->phase = WORKER_TOLD;
 	w->due_ms = w->orphan ? world->now_ms : FAR;
 	w->give_up_ms = world->now_ms + LEAVE_PATIENCE_MS;
-	tell(w, POOL_RESULT);
-	say("worker: job %llu, attempt %u: %s, exit %d", (unsigned long long)w->job, w->attempt,
-	    outcome_name(w->result.outcome), w->result.exit_code);
+}
+
+static void end_run(struct sim_worker *w)
+{
+	bool done = w->result.outcome == OUTCOME_SUCCEEDED;
+	w->handler = false;
+	w->last_done = done ? w->job : 0;
+	keep(w, &w->result, w->upload);
+	if (!done && !broken("goes-on-after-failure"))
+		give_back(w);
+	if (w->ahead_n == 0 || w->orphan) {
+		rest(w);
+		return;
+	}
+	struct sim_order next = w->ahead[0];
+	memmove(w->ahead, w->ahead + 1, (size_t)--w->ahead_n * sizeof next);
+	take_up(w, &next);
+	w->was_ahead = true;
 }
 
 /* What the handler is going to do. */
@@ -81,6 +148,9 @@ static void plan(struct sim_worker *w)
 		exit_code = EXIT_CODE_NONE;
 		run = w->timeout_ms;
 	}
+	/* Only where jobs are short is any handed ahead. */
+	if (world->seed % 2 == 1 && run % 4 != 0)
+		run %= 20;
 	w->eats = outcome == OUTCOME_SUCCEEDED && one_of(60);
 	w->dies = percent(world->profile.worker_death_percent);
 	w->due_ms = w->begun_ms + run;
@@ -90,7 +160,8 @@ static void plan(struct sim_worker *w)
 static void start(struct sim_worker *w)
 {
 	int slot = fs_find(w->user, PLACE_PROCESSING, w->job, w->name);
-	clear_names(w);
+	if (clear_names(w->user, w->job) && !broken("old-result-not-synced"))
+		fs_sync_dir(w->user, PLACE_PROCESSING, w->job);
 	const struct inode *inode = slot == NONE ? NULL : &world->fs.inodes[world->fs.slots[slot].inode];
 	if (inode == NULL || (w->want_ino != 0 && inode->number != w->want_ino)) {
 		set_result(w, OUTCOME_FAILED, EXIT_CODE_NONE);
@@ -102,7 +173,9 @@ static void start(struct sim_worker *w)
 	w->begun_ms = world->now_ms;
 	check_run(w, slot);
 	plan(w);
-	tell(w, POOL_STARTED);
+	/* A short run is told of by its result. */
+	if (w->due_ms >= w->begun_ms + 20)
+		tell(w, POOL_STARTED, w->job, false);
 	say("worker: job %llu (%s/%s), attempt %u runs", (unsigned long long)w->job,
 	    user_name(w->user), w->name, w->attempt);
 }
@@ -135,28 +208,28 @@ static void finish_run(struct sim_worker *w)
 }
 
 /* A result that its worker keeps, or that was acknowledged, counts. */
-static void result_counts(const struct sim_worker *w)
+static void result_counts(const struct sim_kept *k)
 {
-	if (w->upload == NONE)
+	if (k->upload == NONE)
 		return;
-	struct ledger_entry *e = &world->uploads[w->upload];
-	if (w->attempt <= e->forgiven)
+	struct ledger_entry *e = &world->uploads[k->upload];
+	if (k->attempt <= e->forgiven)
 		return;
-	if (w->result.outcome == OUTCOME_SUCCEEDED)
+	if (k->result.outcome == OUTCOME_SUCCEEDED)
 		e->success_kept = true;
-	if (w->result.outcome == OUTCOME_FAILED && w->result.exit_code == 65)
+	if (k->result.outcome == OUTCOME_FAILED && k->result.exit_code == 65)
 		e->permanent = true;
-	if (w->result.outcome == OUTCOME_FAILED || w->result.outcome == OUTCOME_TIMED_OUT)
+	if (k->result.outcome == OUTCOME_FAILED || k->result.outcome == OUTCOME_TIMED_OUT)
 		e->failures++;
 }
 
 /* Is the end of this attempt in the index? Then what is left beside the file is
  * old news. */
-static bool is_recorded(const struct sim_worker *w)
+static bool is_recorded(const struct sim_kept *k)
 {
 	const struct rows *rows = &world->committed;
 	for (int i = 0; i < rows->attempts_n; i++)
-		if (rows->attempts[i].job == w->job && rows->attempts[i].attempt.number == w->attempt &&
+		if (rows->attempts[i].job == k->job && rows->attempts[i].attempt.number == k->attempt &&
 		    rows->attempts[i].attempt.outcome != OUTCOME_NONE)
 			return true;
 	return false;
@@ -168,33 +241,49 @@ static void leave(struct sim_worker *w)
 	w->due_ms = world->now_ms + dice_roll(4);
 }
 
-static void leave_result(struct sim_worker *w)
+static void leave_result(struct sim_worker *w, const struct sim_kept *k)
+{
+	if (!fs_dir_exists(w->user, k->job))
+		return;
+	clear_names(w->user, k->job);
+	int inode = fs_new_inode(INODE_RESULT);
+	world->fs.inodes[inode].result = k->result;
+	fs_sync_file(inode);
+	fs_link(w->user, PLACE_PROCESSING, k->job, NAME_RESULT, inode);
+	if (!broken("result-not-synced"))
+		fs_sync_dir(w->user, PLACE_PROCESSING, k->job);
+	if (!is_recorded(k))
+		result_counts(k);
+	say("worker: left the result of job %llu", (unsigned long long)k->job);
+}
+
+/* One at a time: it may end in between. */
+static void leave_results(struct sim_worker *w)
 {
 	bool fails = !world->mounted || (world->faulty && one_of(3));
 	if (fails && world->now_ms < w->give_up_ms) {
 		w->due_ms = world->now_ms + LEAVE_EVERY_MS;
 		return;
 	}
-	if (!fails && fs_dir_exists(w->user, w->job)) {
-		clear_names(w);
-		int inode = fs_new_inode(INODE_RESULT);
-		world->fs.inodes[inode].result = w->result;
-		fs_sync_file(inode);
-		fs_link(w->user, PLACE_PROCESSING, w->job, NAME_RESULT, inode);
-		if (!broken("result-not-synced"))
-			fs_sync_dir(w->user, PLACE_PROCESSING, w->job);
-		if (!is_recorded(w))
-			result_counts(w);
-		say("worker: left the result of job %llu", (unsigned long long)w->job);
+	if (w->kept_n > 0) {
+		if (!fails)
+			leave_result(w, &w->kept[0]);
+		memmove(w->kept, w->kept + 1, (size_t)--w->kept_n * sizeof *w->kept);
 	}
-	leave(w);
+	if (w->kept_n == 0)
+		leave(w);
+	else
+		w->due_ms = world->now_ms;
 }
 
 static void tell_gone(struct sim_worker *w)
 {
 	w->handler = false;
 	w->due_ms = FAR;
-	tell(w, POOL_GONE);
+	tell(w, POOL_GONE, w->job, false);
+	for (int i = 0; i < w->ahead_n; i++)
+		tell(w, POOL_GONE, w->ahead[i].job, true);
+	w->ahead_n = 0;
 }
 
 uint64_t worker_due(int i)
@@ -215,12 +304,13 @@ void worker_act(int i)
 		else
 			finish_run(w);
 		break;
-	case WORKER_TOLD: leave_result(w); break;
+	case WORKER_TOLD: leave_results(w); break;
 	case WORKER_LEAVING:
-		let_go_of_lock(w);
+		let_go_of_lock(w, true);
 		w->phase = WORKER_NONE;
 		break;
 	case WORKER_SWEPT: tell_gone(w); break;
+	case WORKER_BURIED: break;
 	}
 }
 
@@ -240,10 +330,10 @@ static void become_stray(struct sim_worker *w)
 void worker_kill(int i)
 {
 	struct sim_worker *w = &world->workers[i];
-	if (w->phase == WORKER_NONE || w->phase == WORKER_SWEPT || w->dead)
+	if (w->phase == WORKER_NONE || w->phase == WORKER_SWEPT || w->phase == WORKER_BURIED || w->dead)
 		return;
 	say("worker: that of job %llu dies", (unsigned long long)w->job);
-	let_go_of_lock(w);
+	let_go_of_lock(w, true);
 	if (w->orphan || w->phase == WORKER_LEAVING) {
 		become_stray(w);
 	} else if (w->phase == WORKER_TOLD) {
@@ -260,8 +350,16 @@ void workers_lose_daemon(void)
 		struct sim_worker *w = &world->workers[i];
 		w->told_n = 0;
 		w->orphan = true;
-		if (w->phase == WORKER_SWEPT || w->dead)
+		if (w->phase == WORKER_SWEPT || w->phase == WORKER_BURIED || w->dead)
 			become_stray(w);
+		if (w->phase == WORKER_NONE)
+			continue;
+		/* It may have noticed before it read of the job. */
+		if (w->phase == WORKER_ORDERED && one_of(2)) {
+			keep_unbegun(w, w->job, w->attempt, OUTCOME_INTERRUPTED);
+			rest(w);
+		}
+		give_back(w);
 		if (w->phase == WORKER_TOLD)
 			w->due_ms = world->now_ms + dice_roll(30);
 		w->dead = false;
@@ -272,7 +370,7 @@ void workers_power_cut(void)
 {
 	for (int i = 0; i < WORKERS_MAX; i++) {
 		if (world->workers[i].phase != WORKER_NONE)
-			let_go_of_lock(&world->workers[i]);
+			let_go_of_lock(&world->workers[i], true);
 		world->workers[i].phase = WORKER_NONE;
 		world->strays[i].alive = false;
 	}
@@ -330,41 +428,95 @@ void pool_outdate(struct pool *p)
 	(void)p;
 }
 
+/* What of its jobs the daemon has not read the end of, and came last; 0: none. */
+static uint64_t last_untold(const struct sim_worker *w)
+{
+	if (!is_busy(w) || w->dead || w->phase == WORKER_SWEPT)
+		return 0;
+	if (w->ahead_n > 0)
+		return w->ahead[w->ahead_n - 1].job;
+	if (w->phase != WORKER_TOLD)
+		return w->job;
+	return w->kept_n > 0 && !w->kept[w->kept_n - 1].heard ? w->kept[w->kept_n - 1].job : 0;
+}
+
+static void pass_lock(struct sim_worker *w)
+{
+	if (broken("lock-not-passed"))
+		return;
+	world->locks[w->lock].refs++;
+	w->lock_refs++;
+}
+
+static int run_after(const struct sim_order *order, uint64_t after)
+{
+	int i = 0;
+	while (i < WORKERS_MAX && last_untold(&world->workers[i]) != after)
+		i++;
+	if (i == WORKERS_MAX)
+		return -ESRCH;
+	struct sim_worker *w = &world->workers[i];
+	if (w->ahead_n == AHEAD_MAX || w->kept_n + w->ahead_n + 2 > KEPT_MAX)
+		return -EAGAIN;
+	pass_lock(w);
+	if (w->phase != WORKER_TOLD)
+		w->ahead[w->ahead_n++] = *order;
+	else if (w->last_done == after)
+		take_up(w, order);
+	else
+		keep_unbegun(w, order->job, order->attempt, OUTCOME_INTERRUPTED);
+	return 0;
+}
+
 int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd)
 {
 	int r = io_may_fail("hand a job over", -EMFILE, -ENOMEM), i = 0;
 	(void)job_dirfd;
+	struct sim_order o = {.job = order->job, .attempt = order->attempt,
+	                      .want_ino = order->ident_ino, .timeout_ms = order->timeout_ms};
+	strcpy(o.name, order->name);
 	if (r < 0)
 		return r;
+	if (order->after != 0 && !broken("ahead-runs-at-once"))
+		return run_after(&o, order->after);
 	if (pool_free_places(p) == 0)
 		return -EAGAIN;
 	while (world->workers[i].phase != WORKER_NONE)
 		assert(++i < WORKERS_MAX);
 	struct sim_worker *w = &world->workers[i];
-	*w = (struct sim_worker){
-		.phase = WORKER_ORDERED,
-		.due_ms = world->now_ms + dice_roll(30),
-		.job = order->job,
-		.attempt = order->attempt,
-		.want_ino = order->ident_ino,
-		.timeout_ms = order->timeout_ms,
-		.user = user_index(order->user),
-		.lock = world->fds[lock_fd - 1000].lock,
-		.upload = NONE,
-	};
-	strcpy(w->name, order->name);
-	if (broken("lock-not-passed"))
-		w->lock = NONE;
-	else
-		world->locks[w->lock].refs++;
+	*w = (struct sim_worker){.user = user_index(order->user),
+	                         .lock = world->fds[lock_fd - 1000].lock};
+	take_up(w, &o);
+	pass_lock(w);
 	return 0;
 }
 
+static struct sim_kept *find_kept(struct sim_worker *w, uint64_t job)
+{
+	for (int i = 0; i < w->kept_n; i++)
+		if (w->kept[i].job == job)
+			return &w->kept[i];
+	return NULL;
+}
+
+static int find_ahead(const struct sim_worker *w, uint64_t job)
+{
+	for (int i = 0; i < w->ahead_n; i++)
+		if (w->ahead[i].job == job)
+			return i;
+	return NONE;
+}
+
+/* The worker of this daemon that has it, in whatever way. */
 static struct sim_worker *find_job(uint64_t job)
 {
-	for (int i = 0; i < WORKERS_MAX; i++)
-		if (is_busy(&world->workers[i]) && world->workers[i].job == job)
-			return &world->workers[i];
+	for (int i = 0; i < WORKERS_MAX; i++) {
+		struct sim_worker *w = &world->workers[i];
+		bool ours = is_busy(w) || w->phase == WORKER_BURIED;
+		bool current = w->phase != WORKER_TOLD && w->phase != WORKER_BURIED && w->job == job;
+		if (ours && (current || find_ahead(w, job) != NONE || find_kept(w, job) != NULL))
+			return w;
+	}
 	return NULL;
 }
 
@@ -379,15 +531,51 @@ static void cancel(struct sim_worker *w, bool interrupt)
 		w->due_ms = world->now_ms + dice_roll(200);
 }
 
+static void cancel_ahead(struct sim_worker *w, int i)
+{
+	struct sim_order o = w->ahead[i];
+	memmove(w->ahead + i, w->ahead + i + 1, (size_t)(--w->ahead_n - i) * sizeof o);
+	keep_unbegun(w, o.job, o.attempt, OUTCOME_CANCELED);
+}
+
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt)
 {
 	(void)p;
 	struct sim_worker *w = find_job(job);
 	io_step("cancel a run");
-	if (w == NULL || (w->phase == WORKER_TOLD && w->heard) || w->phase == WORKER_SWEPT)
+	const struct sim_kept *k = w == NULL ? NULL : find_kept(w, job);
+	if (w == NULL || (k != NULL && k->heard) || w->phase == WORKER_SWEPT)
 		return -ESRCH;
-	cancel(w, interrupt);
+	if (k != NULL)
+		return 0;
+	if (find_ahead(w, job) == NONE)
+		cancel(w, interrupt);
+	else if (interrupt)
+		give_back(w);
+	else
+		cancel_ahead(w, find_ahead(w, job));
 	return 0;
+}
+
+void pool_recall(struct pool *p, uint64_t job)
+{
+	(void)p;
+	struct sim_worker *w = find_job(job);
+	io_step("ask back what waits in a worker");
+	if (w != NULL && w->phase != WORKER_SWEPT && !broken("recall-not-heard"))
+		give_back(w);
+}
+
+bool pool_frees(const struct pool *p, uint64_t job)
+{
+	(void)p;
+	const struct sim_worker *w = find_job(job);
+	if (w == NULL || w->phase != WORKER_TOLD || w->kept[0].job != job)
+		return false;
+	for (int i = 0; i < w->kept_n; i++)
+		if (!w->kept[i].heard)
+			return false;
+	return true;
 }
 
 /* Nobody stops a worker here. */
@@ -403,25 +591,32 @@ void worker_cancel_orphan(uint64_t job)
 			cancel(&world->workers[i], false);
 }
 
-static void acknowledge(struct sim_worker *w)
+static void acknowledge(struct sim_worker *w, struct sim_kept *k)
 {
-	w->heard = false;
-	result_counts(w);
-	if (w->dead)
-		w->phase = WORKER_NONE;
-	else
+	int i = (int)(k - w->kept);
+	result_counts(k);
+	memmove(k, k + 1, (size_t)(--w->kept_n - i) * sizeof *k);
+	bool over = w->kept_n == 0 && w->ahead_n == 0;
+	if (!over || w->phase != WORKER_TOLD)
+		let_go_of_lock(w, false);
+	if (over && w->phase == WORKER_TOLD && !w->dead)
 		leave(w);
+	else if (over && (w->dead || w->phase == WORKER_BURIED))
+		w->phase = WORKER_NONE;
 }
 
 void pool_ack(struct pool *p, uint64_t job)
 {
 	(void)p;
 	struct sim_worker *w = find_job(job);
+	struct sim_kept *k = w == NULL ? NULL : find_kept(w, job);
 	io_step("acknowledge a result");
-	if (w == NULL || w->phase != WORKER_TOLD || !w->heard)
+	if (k == NULL || !k->heard)
 		return;
-	check_ack(w->job, w->attempt);
-	acknowledge(w);
+	/* What never began leaves no attempt; it may be claimed again by now. */
+	if (!run_result_never_began(&k->result))
+		check_ack(k->job, k->attempt);
+	acknowledge(w, k);
 }
 
 bool pool_ready(void)
@@ -443,6 +638,16 @@ static struct sim_worker *one_that_told(void)
 	return NULL;
 }
 
+static void hear_result(struct sim_worker *w, struct sim_kept *k, struct pool_event *ret)
+{
+	static char text[] = "exit code 1";
+	ret->message.result = k->result;
+	ret->message.result.error = k->result.outcome == OUTCOME_SUCCEEDED ? NULL : text;
+	k->heard = true;
+	if (broken("ack-before-commit"))
+		acknowledge(w, k);
+}
+
 int pool_next(struct pool *p, struct pool_event *ret)
 {
 	(void)p;
@@ -452,20 +657,17 @@ int pool_next(struct pool *p, struct pool_event *ret)
 	struct sim_worker *w = one_that_told();
 	if (w == NULL)
 		return 0;
-	*ret = (struct pool_event){.kind = (enum pool_event_kind)w->told[0], .job = w->job};
-	memmove(w->told, w->told + 1, (size_t)--w->told_n);
+	const struct sim_told told = w->told[0];
+	memmove(w->told, w->told + 1, (size_t)--w->told_n * sizeof told);
+	*ret = (struct pool_event){
+		.kind = (enum pool_event_kind)told.kind, .job = told.job, .waited = told.waited};
 	if (ret->kind == POOL_STARTED)
-		ret->message.started_ms = wall_ms() - (world->now_ms - w->begun_ms);
-	if (ret->kind == POOL_RESULT) {
-		static char text[] = "exit code 1";
-		ret->message.result = w->result;
-		ret->message.result.error = w->result.outcome == OUTCOME_SUCCEEDED ? NULL : text;
-		w->heard = true;
-		if (broken("ack-before-commit"))
-			acknowledge(w);
-	}
-	if (ret->kind == POOL_GONE)
-		w->phase = WORKER_NONE;
+		ret->message.started_ms = wall_ms() - (world->now_ms - told.begun_ms);
+	struct sim_kept *k = ret->kind == POOL_RESULT ? find_kept(w, told.job) : NULL;
+	if (k != NULL)
+		hear_result(w, k, ret);
+	if (ret->kind == POOL_GONE && w->told_n == 0)
+		w->phase = w->kept_n > 0 ? WORKER_BURIED : WORKER_NONE;
 	return 1;
 }
 

@@ -31,7 +31,9 @@ enum {
 	GIVEN_MAX = 128,
 	FDS_MAX = 128,
 	LOCKS_MAX = 24,
-	TOLD_MAX = 8,
+	AHEAD_MAX = 8,
+	KEPT_MAX = 24,
+	TOLD_MAX = 64,
 	NONE = -1,
 };
 
@@ -144,6 +146,7 @@ struct ledger_entry {
 	bool undisturbed;       /* nothing went wrong meanwhile that may cost its place */
 	uint64_t job;           /* the last job it became, 0 = none */
 	uint64_t seq;           /* its first place in the line */
+	uint64_t waits_ms, queued_ms; /* steady; when it came into the line, or was claimed, last */
 	bool moved_outside;     /* an operator moved it to done or failed by hand */
 	bool cancel_asked, retry_asked;
 	unsigned runs;          /* of its handler, ever */
@@ -159,9 +162,34 @@ enum worker_phase {
 	WORKER_NONE,
 	WORKER_ORDERED,   /* the order is in its socket */
 	WORKER_RUNNING,
-	WORKER_TOLD,      /* has its result, waits for the ACK or the daemon's end */
+	WORKER_TOLD,      /* has no job but results, waits for the ACK or the daemon's end */
 	WORKER_LEAVING,   /* acknowledged or done: about to close the lock */
 	WORKER_SWEPT,     /* died: what it left behind is being killed */
+	WORKER_BURIED,    /* all of it was told; results are on their way into the index */
+};
+
+/* A job that was handed over ahead of its turn. */
+struct sim_order {
+	uint64_t job;
+	uint32_t attempt;
+	uint64_t want_ino, timeout_ms;
+	char name[NAME_ROOM];
+};
+
+/* A result that is not acknowledged. */
+struct sim_kept {
+	uint64_t job;
+	uint32_t attempt;
+	int upload;
+	bool heard;             /* the daemon has read it */
+	struct run_result result;
+};
+
+struct sim_told {
+	uint8_t kind;           /* enum pool_event_kind */
+	bool waited;
+	uint64_t job;
+	uint64_t begun_ms;
 };
 
 struct sim_worker {
@@ -171,7 +199,6 @@ struct sim_worker {
 	bool dies;              /* while it runs */
 	bool eats;              /* its handler removes the file */
 	bool dead;              /* killed after it had told its result */
-	bool heard;             /* the daemon has read that */
 	bool cancel, interrupt;
 	uint64_t job;
 	uint32_t attempt;
@@ -181,8 +208,14 @@ struct sim_worker {
 	uint64_t begun_ms, give_up_ms;
 	char name[NAME_ROOM];
 	struct run_result result;
+	unsigned lock_refs;     /* one for each job that is not acknowledged */
+	bool was_ahead;         /* the job it has was handed over ahead of its turn */
+	uint64_t last_done;     /* the job that ended last, where it succeeded; or 0 */
+	int ahead_n, kept_n;
+	struct sim_order ahead[AHEAD_MAX];
+	struct sim_kept kept[KEPT_MAX];
 	int told_n;             /* messages on their way to the daemon */
-	uint8_t told[TOLD_MAX]; /* enum pool_event_kind */
+	struct sim_told told[TOLD_MAX];
 };
 
 /* A handler whose worker died together with its daemon. */
@@ -245,7 +278,7 @@ struct profile {
 };
 
 struct settings {
-	uint32_t max_concurrent, max_running;
+	uint32_t max_concurrent, max_running, prefetch;
 	uint32_t max_retries;
 	bool retry_back, auto_start, hold_on_failure;
 	uint8_t on_crash;
@@ -307,6 +340,7 @@ struct world {
 	bool stopped;           /* by an operator: no job starts */
 	bool ready[USERS_MAX];  /* its head only waited for its turn at the last commit */
 	unsigned others_started[USERS_MAX]; /* since then */
+	uint64_t ready_ms[USERS_MAX]; /* steady; since when it has been so */
 
 	uint32_t pool_max;
 	uint64_t next_client;

@@ -117,6 +117,8 @@ void __wrap_pool_wake(struct pool *p, uint64_t job);
 int __wrap_pool_next(struct pool *p, struct pool_event *ret);
 uint32_t __wrap_pool_free_places(const struct pool *p);
 uint32_t __wrap_pool_busy(const struct pool *p);
+void __wrap_pool_recall(struct pool *p, uint64_t job);
+bool __wrap_pool_frees(const struct pool *p, uint64_t job);
 
 int __wrap_pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd)
 {
@@ -208,6 +210,20 @@ uint32_t __wrap_pool_busy(const struct pool *p)
 {
 	(void)p;
 	return (uint32_t)workers.n;
+}
+
+/* No job of theirs is a short success, so none is handed ahead. */
+void __wrap_pool_recall(struct pool *p, uint64_t job)
+{
+	(void)p;
+	(void)job;
+}
+
+bool __wrap_pool_frees(const struct pool *p, uint64_t job)
+{
+	(void)p;
+	(void)job;
+	return true;
 }
 
 /* The syncer: all is durable at once. */

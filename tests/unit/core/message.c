@@ -53,6 +53,7 @@ static struct message travel(const struct message *m)
 Test(message, an_order_travels_with_any_bytes_and_numbers)
 {
 	struct message m = {.type = MESSAGE_RUN, .order = an_order(a_command())};
+	m.order.after = 41;
 	struct message got = travel(&m);
 	const struct run_order *o = &got.order;
 	cr_assert_eq(o->job, 42u);
@@ -70,6 +71,7 @@ Test(message, an_order_travels_with_any_bytes_and_numbers)
 	cr_assert_eq(o->kill_grace_ms, 10000u);
 	cr_assert_eq(o->log_limit_bytes, 262144u);
 	cr_assert(o->sync);
+	cr_assert_eq(o->after, 41u);
 	cr_assert_eq(o->ident_ino, UINT64_C(0xfffffffffffffff0));
 	cr_assert_eq(memcmp(&o->limits, &m.order.limits, sizeof o->limits), 0);
 	message_clear(&got);
@@ -139,6 +141,8 @@ Test(message, small_ones_travel)
 	got = travel(&m);
 	cr_assert_eq(got.started_ms, 77u);
 	m = (struct message){.type = MESSAGE_QUIT};
+	travel(&m);
+	m = (struct message){.type = MESSAGE_RECALL};
 	travel(&m);
 }
 

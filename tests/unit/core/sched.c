@@ -334,6 +334,85 @@ Test(sched, ready_says_what_a_pick_would_do)
 	sched_free(s);
 }
 
+/* One that runs its job, with another one behind it. */
+static struct sched_view running(uint64_t next)
+{
+	return (struct sched_view){.head_job = next, .limit = 1, .active = 1};
+}
+
+Test(sched, a_running_users_next_job_may_go_ahead_of_its_turn)
+{
+	struct sched *s = sched_with_limit(2);
+	struct sched_pick pick = {0};
+	set(s, ANNA, running(7));
+	cr_assert_eq(sched_ahead(s, ANNA, 0, SCHED_SHORT_MS, 8), 8);
+	cr_assert(sched_pick_ahead(s, ANNA, 0, 7, 8, &pick));
+	cr_assert_eq(pick.user, ANNA);
+	cr_assert_eq(pick.job, 7);
+	cr_assert_not(sched_pick_ahead(s, ANNA, 0, 0, 8, &pick), "no head until its view is told anew");
+	set(s, ANNA, running(8));
+	cr_assert_not(sched_pick_ahead(s, ANNA, 0, 8, 8, &pick), "as many wait there as may");
+	cr_assert_eq(sched_active(s), 1, "they take no place");
+	sched_free(s);
+}
+
+Test(sched, nothing_goes_ahead_where_it_does_no_good_or_could_pass_somebody)
+{
+	struct sched *s = sched_with_limit(1);
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 0, "nobody knows her");
+	set(s, ANNA, ready(1));
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 0, "it has a turn of its own");
+	set(s, ANNA, running(1));
+	cr_assert_eq(sched_ahead(s, ANNA, 0, SCHED_SHORT_MS + 1, 8), 0, "jobs take long");
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 0), 0, "it is switched off");
+	struct sched_view view = running(1);
+	view.held = true;
+	set(s, ANNA, view);
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 0);
+	view = running(1);
+	view.blocked = true;
+	set(s, ANNA, view);
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 0);
+	view = running(1);
+	view.limit = 2;
+	set(s, ANNA, view);
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 0, "it has several workers");
+	set(s, ANNA, running(1));
+	sched_set_running(s, false);
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 0);
+	sched_set_running(s, true);
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 8);
+	sched_free(s);
+}
+
+Test(sched, promise_5_nothing_goes_ahead_of_somebody_who_waits)
+{
+	struct sched *s = sched_with_limit(1);
+	struct sched_view later = ready(9);
+	set(s, ANNA, running(1));
+	set(s, BERT, ready(5));
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 0);
+	sched_forget_user(s, BERT);
+	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 8);
+	later.head_not_before_ms = 100;
+	set(s, CARL, later);
+	cr_assert_eq(sched_ahead(s, ANNA, 99, 0, 8), 8);
+	cr_assert_eq(sched_ahead(s, ANNA, 100, 0, 8), 0);
+	sched_free(s);
+}
+
+Test(sched, promise_3_a_head_whose_time_has_not_come_does_not_go_ahead)
+{
+	struct sched *s = sched_with_limit(1);
+	struct sched_pick pick;
+	struct sched_view view = running(1);
+	view.head_not_before_ms = 100;
+	set(s, ANNA, view);
+	cr_assert_not(sched_pick_ahead(s, ANNA, 99, 0, 8, &pick));
+	cr_assert(sched_pick_ahead(s, ANNA, 100, 0, 8, &pick));
+	sched_free(s);
+}
+
 Test(sched, a_user_that_is_forgotten_is_not_picked_and_not_counted)
 {
 	struct sched *s = sched_with_limit(9);

@@ -1,0 +1,110 @@
+#include "spool-worker/task.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "core/name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct task *task_new(struct run_order *order, int lock, int jobdir)
+{
+	struct task *t = calloc(1, sizeof *t);
+	if (t == NULL)
+		return NULL;
+	t->order = *order;
+	*order = (struct run_order){0};
+	t->lock = lock;
+	t->jobdir = jobdir;
+	return t;
+}
+
+void task_free(struct task *t)
+{
+	run_order_clear(&t->order);
+	run_result_clear(&t->result);
+	free(t->packet);
+	fd_close(t->jobdir);
+	fd_close(t->lock);
+	free(t);
+}
+
+/* All of our messages fit: texts are cut where they are made. */
+void task_settle(struct task *t, const struct run_result *result)
+{
+	t->result = *result;
+	t->result.error = result->error == NULL ? NULL : strdup(result->error);
+	t->result.message = result->message == NULL ? NULL : strdup(result->message);
+	struct message m = {.type = MESSAGE_RESULT, .result = t->result};
+	int r = message_encode(&m, &t->packet, &t->packet_n);
+	if (r < 0)
+		log_error("job %" PRIu64 ": its result does not reach the daemon: %s", t->order.job,
+		          strerror(-r));
+	t->told = true;
+}
+
+void task_give_back(struct task *t, enum outcome outcome, const char *why)
+{
+	char text[100];
+	snprintf(text, sizeof text, "%s", why);
+	struct run_result result = {
+		.job = t->order.job, .attempt = t->order.attempt, .outcome = outcome,
+		.exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE,
+		.finished_ms = clock_wall_ms(), .error = text,
+	};
+	task_settle(t, &result);
+}
+
+/* The handler may have made anything under our names. True where there was one. */
+static bool clear_name(int jobdir, const char *name)
+{
+	char aside[64];
+	if (unlinkat(jobdir, name, 0) == 0)
+		return true;
+	if (errno != EISDIR)
+		return false;
+	if (unlinkat(jobdir, name, AT_REMOVEDIR) == 0)
+		return true;
+	snprintf(aside, sizeof aside, "%s.%" PRIu64, name, clock_steady_ms());
+	renameat(jobdir, name, jobdir, aside);
+	return true;
+}
+
+static bool clear_names(int jobdir)
+{
+	static const char *const names[] = {NAME_RESULT, NAME_RESULT ".new", NAME_CANCEL};
+	bool any = false;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		any = clear_name(jobdir, names[i]) || any;
+	return any;
+}
+
+void task_clear_names(const struct task *t)
+{
+	if (t->order.fresh)
+		return;
+	fd_permit(t->jobdir);
+	if (clear_names(t->jobdir) && fsync(t->jobdir) < 0)
+		log_warning("job %" PRIu64 ": its directory cannot be synced: %m", t->order.job);
+}
+
+int task_leave_result(const struct task *t)
+{
+	char *data;
+	size_t size;
+	int r = run_result_encode(&t->result, &data, &size);
+	if (r < 0)
+		return r;
+	/* The handler may have closed it to its account, which may be ours. */
+	fd_permit(t->jobdir);
+	clear_names(t->jobdir);
+	r = fd_write_file(t->jobdir, NAME_RESULT, data, size, 0600);
+	free(data);
+	return r;
+}
