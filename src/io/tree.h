@@ -168,6 +168,8 @@ int tree_purge(struct tree *t, const char *user, enum place from, const char *na
 /* The same for a job in its final place; another file that has its name by now
  * is left alone, with what is beside it. */
 int tree_purge_job(struct tree *t, const char *user, const struct job *job);
+/* Opens processing, done or failed: a directory to be synced after what went on there. */
+int tree_open_to_sync(struct tree *t, const char *user, enum place place);
 
 /* Where is this job's file? Looks in processing/<id>, then incoming, then
  * the final places (under `final_name`, `path` and the name with its id). */

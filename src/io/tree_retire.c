@@ -173,6 +173,11 @@ static int purge_rest(struct tree *t, const char *user, const struct job *job)
 	return r;
 }
 
+int tree_open_to_sync(struct tree *t, const char *user, enum place place)
+{
+	return tree_open_place(t, user, place);
+}
+
 int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 {
 	if (job->place == PLACE_NOWHERE)

@@ -334,6 +334,8 @@ void intake_read_synced(struct daemon *d)
 	uint64_t tag;
 	int error;
 	while (sync_next(d->sync, &tag, &error) > 0) {
+		if (retention_synced(d, tag, error))
+			continue;
 		struct sync_batch *batch = take_tag(d, tag);
 		if (batch == NULL)
 			continue;

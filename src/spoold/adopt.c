@@ -17,7 +17,32 @@ struct adoption {
 	char *name;
 	struct file_ident ident;
 	struct job job;
+	bool known; /* it is a job already */
 };
+
+/* Two adoptions of one file may be under way: the index was opened again while
+ * the first one waited, or its commit failed and is there all the same. */
+static bool is_its_job(const struct adoption *a, const struct job *job)
+{
+	return job->user == a->user->number && job_state_is_active(job->state) &&
+	       job->place == PLACE_PROCESSING && strcmp(job->path, a->name) == 0 &&
+	       file_ident_same_inode(&job->ident, &a->ident);
+}
+
+/* 1: `job` is that file's (to be cleared). */
+static int find_its_job(struct daemon *d, const struct adoption *a, struct job *job)
+{
+	int r = index_get_job(d->index, a->old_id, job);
+	if (r == 0 && is_its_job(a, job))
+		return 1;
+	job_clear(job);
+	if (r == 0 || r == -ENOENT)
+		r = index_find_path(d->index, a->user->number, a->name, job);
+	if (r == 0 && is_its_job(a, job))
+		return 1;
+	job_clear(job);
+	return r == -ENOENT ? 0 : r;
+}
 
 static int adopt_id(struct daemon *d, struct adoption *a, struct job *job)
 {
@@ -36,7 +61,11 @@ static int adopt_apply(struct daemon *d, struct change *c)
 	struct adoption *a = (struct adoption *)c;
 	struct job *job = &a->job;
 	job_clear(job);
-	int r = adopt_id(d, a, job);
+	int r = find_its_job(d, a, job);
+	a->known = r > 0;
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = adopt_id(d, a, job);
 	if (r == 0)
 		r = index_new_seq(d->index, &job->seq);
 	if (r < 0)
@@ -60,7 +89,7 @@ static void adopt_finish(struct daemon *d, struct change *c, int error)
 {
 	struct adoption *a = (struct adoption *)c;
 	struct user *u = a->user;
-	if (error == 0) {
+	if (error == 0 && !a->known) {
 		char *shown = escape_str(a->name);
 		log_notice("user %s: adopted %s, found in processing, as job %" PRIu64, u->name,
 		           shown == NULL ? "?" : shown, a->job.id);

@@ -27,6 +27,7 @@ void daemon_clear(struct daemon *d)
 {
 	turn_clear(d);
 	accept_clear(d);
+	retention_clear(d);
 	scan_clear(d);
 	requests_clear(d);
 	uploads_clear(d);

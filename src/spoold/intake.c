@@ -1,81 +1,21 @@
 #include "spoold/intake.h"
 
-#include "base/escape.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "core/name.h"
 #include "spoold/accept.h"
+#include "spoold/arrival.h"
 #include "spoold/daemon.h"
 #include "spoold/notice.h"
-#include "spoold/room.h"
 #include "spoold/voucher.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 void intake_init(struct daemon *d)
 {
 	d->intake.ready_end = &d->intake.ready;
-}
-
-/* What a look or an event told about an upload that is not a job. */
-static void track(struct daemon *d, struct user *u, const char *path,
-                  const struct file_ident *ident, enum entry_kind kind, enum watch_kind hint,
-                  bool by_scan)
-{
-	struct upload_entry *e = upload_find(u, path);
-	bool is_new = e == NULL;
-	if (is_new && kind != ENTRY_FILE && !upload_may_list_refused(u))
-		return;
-	if (is_new)
-		e = upload_add(d, u, path,
-		        hint == WATCH_RENAMED_IN ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
-	if (e == NULL)
-		return;
-	if (e->state == UPLOAD_CHECKING) {
-		if (kind == ENTRY_FILE && file_ident_same(&e->look.ident, ident))
-			return;
-		check_abandon(d, e);
-	}
-	if (e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
-		/* Looked at once more before it is accepted, or after. */
-		e->touched = true;
-		e->renamed = hint == WATCH_RENAMED_IN;
-		return;
-	}
-	if (kind != ENTRY_FILE) {
-		upload_refuse(d, e, kind);
-		if (kind == ENTRY_HARDLINKED)
-			upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
-		return;
-	}
-	if (e->state == UPLOAD_REFUSED) {
-		u->uploads_refused--;
-		e->state = UPLOAD_ARRIVING;
-		notice_over(d, e);
-	}
-	bool changed = is_new || !file_ident_same(&e->look.ident, ident);
-	if (e->state == UPLOAD_OVER && !changed)
-		return;
-	room_leave(d, e);
-	if (!changed && e->unsafe != 0)
-		return;
-	if (changed) {
-		e->unsafe = 0;
-		notice_over(d, e);
-	}
-	e->look.found = by_scan && (is_new || e->look.found);
-	e->look.ident = *ident;
-	if (hint == WATCH_RENAMED_IN)
-		e->look.renamed_in = true;
-	else if (changed && !is_new)
-		e->look.renamed_in = false;
-	if (changed || hint == WATCH_CLOSED)
-		e->look.changed_steady_ms = d->steady_ms;
-	uint64_t settle_ms = hint == WATCH_RENAMED_IN ? 0 : u->settings->settle.settle_ms;
-	upload_set_due(d, e, d->steady_ms + settle_ms);
 }
 
 enum known { KNOWN_NOT, KNOWN_SAME, KNOWN_ERROR };
@@ -184,7 +124,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 	if (notice_is(d, u, path))
 		return false;
 	if (kind != ENTRY_FILE) {
-		track(d, u, path, ident, kind, WATCH_CHANGED, true);
+		arrival_track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
 	switch (known_to_index(d, u, path, ident)) {
@@ -203,7 +143,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		/* One that waits for an event may have missed it, or the rule changed. */
 		bool waits = e->state == UPLOAD_ARRIVING && e->due.at == 0;
 		if (e->state == UPLOAD_REFUSED || waits || !file_ident_same(&e->look.ident, ident))
-			track(d, u, path, ident, kind, WATCH_CHANGED, true);
+			arrival_track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		/* Known by its event, but as old as what is being sorted in: with it. */
 		*ret_new = e->state == UPLOAD_ARRIVING && e->due.at != 0 && !e->from_scan &&
 		           e->waits_for != SETTLE_WRITER;
@@ -335,12 +275,8 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		intake_left(d, u, path);
 		return;
 	}
-	if (r == 0 && tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
-		/* Neither watched nor walked through: the same by every way in. */
-		scan_want(d, u);
-		return;
-	}
-	if (r < 0) {
+	/* What is too deep is neither watched nor walked through: the same by every way in. */
+	if (r < 0 || tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
 		scan_want(d, u);
 		return;
 	}
@@ -357,7 +293,7 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		if (known != KNOWN_NOT || voucher_is(d, u, path))
 			return;
 	}
-	track(d, u, path, &ident, kind, hint, false);
+	arrival_track(d, u, path, &ident, kind, hint, false);
 }
 
 /* Reads "dir/name" of a hint; false where it is too long to exist. */
@@ -410,109 +346,6 @@ void intake_read_hints(struct daemon *d)
 	}
 }
 
-static void set_problem(struct upload_entry *e, char *problem)
-{
-	bool same = problem != NULL && e->problem != NULL && strcmp(problem, e->problem) == 0;
-	if (problem != NULL && !same)
-		log_warning("user %s: an upload waits, its checksum cannot be used: %s", e->user->name,
-		            problem);
-	free(e->problem);
-	e->problem = problem;
-}
-
-/* In words, for whoever reads it in failed. */
-static int note_mismatch(struct upload_entry *e, const struct voucher *v)
-{
-	char expected[SUMS_HEX], found[SUMS_HEX], *shown = escape_str(v->name == NULL ? "" : v->name);
-	sums_hex(v->expected, expected);
-	sums_hex(e->check->found, found);
-	free(e->check->mismatch);
-	int n = asprintf(&e->check->mismatch,
-	                 "its content is not what %s says; expected SHA-256 %s, found %s",
-	                 shown == NULL ? "its checksum" : shown, expected, found);
-	free(shown);
-	if (n < 0)
-		e->check->mismatch = NULL;
-	return n < 0 ? -ENOMEM : 0;
-}
-
-static void take_up(struct daemon *d, struct upload_entry *e, const struct voucher *v)
-{
-	bool mismatch = e->waits_for == SETTLE_MISMATCH;
-	if (mismatch && note_mismatch(e, v) < 0) {
-		upload_again(d, e);
-		return;
-	}
-	if (!mismatch && e->check != NULL) {
-		free(e->check->mismatch);
-		e->check->mismatch = NULL;
-	}
-	e->voucher = v->ident;
-	e->voucher_own = v->own;
-	accept_ready(d, e);
-}
-
-static void follow(struct daemon *d, struct upload_entry *e, const struct voucher *v, uint64_t due)
-{
-	switch (e->waits_for) {
-	case SETTLE_COMPLETE:
-		if (room_ask(d, e))
-			take_up(d, e, v);
-		return;
-	case SETTLE_MISMATCH: take_up(d, e, v); return;
-	case SETTLE_CHECK: check_begin(d, e); return;
-	case SETTLE_CONVENTION:
-		upload_leave_scan(d, e);
-		notice_waits(d, e);
-		return;
-	case SETTLE_WRITER:
-		notice_waits(d, e);
-		/* fall through */
-	case SETTLE_WAIT:
-		upload_leave_scan(d, e);
-		upload_set_due(d, e, due);
-	}
-}
-
-/* Judges an upload whose time has come; what it saw goes back into the entry. */
-static void judge(struct daemon *d, struct upload_entry *e)
-{
-	struct user *u = e->user;
-	struct file_ident ident;
-	enum entry_kind kind;
-	int r = tree_look(d->tree, u->name, e->path, &ident, &kind);
-	if (r == -ENOENT) {
-		upload_drop(d, e);
-		return;
-	}
-	if (r < 0 || kind != ENTRY_FILE || e->state == UPLOAD_REFUSED ||
-	    !file_ident_same(&ident, &e->look.ident)) {
-		upload_leave_scan(d, e);
-		/* Whatever it waited for: others need not wait behind it. */
-		if (r < 0) {
-			room_leave(d, e);
-			upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
-		} else {
-			track(d, u, e->path, &ident, kind, WATCH_CHANGED, e->look.found);
-		}
-		return;
-	}
-	e->look.ident = ident;
-	struct voucher voucher;
-	voucher_find(d, u, e->path, check_found(e), &e->look, &voucher);
-	set_problem(e, voucher.problem);
-	voucher.problem = NULL;
-	e->voucher_stale = voucher.stale;
-	uint64_t due = 0;
-	e->waits_for = settle_judge(&u->settings->settle, &e->look,
-	                            tree_probe_writer(d->tree, u->name, e->path), d->steady_ms,
-	                            d->wall_ms, &due);
-	if (e->waits_for != SETTLE_COMPLETE)
-		room_leave(d, e);
-	follow(d, e, &voucher, due);
-	voucher_clear(&voucher);
-}
-
 void intake_tick(struct daemon *d)
 {
 	if (d->intake.more_hints)
@@ -530,7 +363,7 @@ void intake_tick(struct daemon *d)
 		if (upload_behind_backlog(d, e))
 			upload_put_behind_backlog(d, e);
 		else
-			judge(d, e);
+			arrival_judge(d, e);
 	}
 	accept_send_batch(d);
 }

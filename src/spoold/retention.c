@@ -1,6 +1,7 @@
 #include "spoold/retention.h"
 
 #include "base/escape.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
 #include "spoold/result.h"
@@ -9,11 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The files of these are gone; their history goes with the next commit. */
+/* The files of these are gone; their history goes with a commit after that is on
+ * the disk. Until then a power cut may bring a file back, even to where its job
+ * began: nobody would know that it has ended. */
 struct removal {
 	struct change change;
 	size_t n;
 	uint64_t jobs[RETENTION_SLICE];
+	uint64_t tag;
+	size_t fds_n;
+	int fds[2 * RETENTION_SLICE]; /* the directories they were in, at last and before */
+	int errors[2 * RETENTION_SLICE];
 };
 
 static int removal_apply(struct daemon *d, struct change *c)
@@ -32,6 +39,50 @@ static void removal_finish(struct daemon *d, struct change *c, int error)
 	(void)d;
 	(void)error;
 	free(c);
+}
+
+/* Their history stays for now, and they are looked at again. */
+static void removal_drop(struct daemon *d, struct removal *removal)
+{
+	for (size_t i = 0; i < removal->fds_n; i++)
+		fd_close(removal->fds[i]);
+	free(removal);
+	d->retention.due_ms = due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
+}
+
+static void removal_send(struct daemon *d, struct removal *removal)
+{
+	removal->tag = ++d->intake.last_tag;
+	int r = sync_add(d->sync, removal->tag, removal->fds, removal->fds_n, removal->errors);
+	if (r < 0) {
+		log_error("memory is out: the history of removed files stays for now");
+		removal_drop(d, removal);
+		return;
+	}
+	removal->fds_n = 0;
+	d->retention.syncing = removal;
+}
+
+bool retention_synced(struct daemon *d, uint64_t tag, int error)
+{
+	struct removal *removal = d->retention.syncing;
+	if (removal == NULL || removal->tag != tag)
+		return false;
+	d->retention.syncing = NULL;
+	if (error == 0) {
+		turn_add(d, &removal->change);
+		return true;
+	}
+	log_error("the removal of files past their retention time did not reach the disk: %s; their "
+	          "history stays for now", strerror(-error));
+	removal_drop(d, removal);
+	return true;
+}
+
+void retention_clear(struct daemon *d)
+{
+	free(d->retention.syncing);
+	d->retention.syncing = NULL;
 }
 
 void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms)
@@ -63,20 +114,34 @@ static bool purge_files(struct daemon *d, const struct user *u, const struct job
 	return false;
 }
 
+static bool note_directory(struct daemon *d, const struct user *u, enum place place,
+                           struct removal *removal)
+{
+	int fd = tree_open_to_sync(d->tree, u->name, place);
+	if (fd >= 0)
+		removal->fds[removal->fds_n++] = fd;
+	else if (fd != -ENOENT)
+		log_error("user %s: %s cannot be opened: %s; the history of removed files stays for now",
+		          u->name, place_name(place), strerror(-fd));
+	return fd >= 0 || fd == -ENOENT;
+}
+
 /* One state of one user, oldest first. Returns false when the slice is full. */
 static bool purge_state(struct daemon *d, const struct user *u, enum job_state state,
                         uint64_t keep_ms, struct removal *removal)
 {
 	struct job job = {0};
 	uint64_t after_ms = 0, after_id = 0;
-	while (keep_ms > 0 &&
+	size_t before = removal->n;
+	bool full = false;
+	while (keep_ms > 0 && !full &&
 	       index_next_final(d->index, u->number, state, after_ms, after_id, &job) == 0) {
 		uint64_t due = job.finished_ms + keep_ms;
-		bool full = removal->n == RETENTION_SLICE;
+		full = removal->n == RETENTION_SLICE;
 		if (due > d->wall_ms || full) {
 			d->retention.due_ms = due_min(d->retention.due_ms, due);
 			job_clear(&job);
-			return !full;
+			break;
 		}
 		after_ms = job.finished_ms;
 		after_id = job.id;
@@ -87,7 +152,12 @@ static bool purge_state(struct daemon *d, const struct user *u, enum job_state s
 				due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
 		job_clear(&job);
 	}
-	return true;
+	if (removal->n > before && (!note_directory(d, u, PLACE_PROCESSING, removal) ||
+	                            !note_directory(d, u, job_final_place(state), removal))) {
+		removal->n = before;
+		d->retention.due_ms = due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
+	}
+	return !full;
 }
 
 static bool purge_user(struct daemon *d, const struct user *u, struct removal *removal)
@@ -100,7 +170,8 @@ static bool purge_user(struct daemon *d, const struct user *u, struct removal *r
 
 void retention_tick(struct daemon *d)
 {
-	if (d->wall_ms < d->retention.due_ms || turn_stalled(d) || !daemon_mounted(d))
+	if (d->wall_ms < d->retention.due_ms || d->retention.syncing != NULL || turn_stalled(d) ||
+	    !daemon_mounted(d))
 		return;
 	struct removal *removal = calloc(1, sizeof *removal);
 	if (removal == NULL)
@@ -111,14 +182,14 @@ void retention_tick(struct daemon *d)
 		if (u->reconciled && u->looked_through && !purge_user(d, u, removal))
 			break;
 	if (removal->n > 0)
-		turn_add(d, &removal->change);
+		removal_send(d, removal);
 	else
 		free(removal);
 }
 
 uint64_t retention_next(const struct daemon *d)
 {
-	if (d->retention.due_ms == UINT64_MAX || turn_stalled(d))
+	if (d->retention.due_ms == UINT64_MAX || d->retention.syncing != NULL || turn_stalled(d))
 		return UINT64_MAX;
 	if (d->retention.due_ms <= d->wall_ms)
 		return d->steady_ms;

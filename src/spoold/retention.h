@@ -6,8 +6,11 @@
 
 struct daemon;
 
+struct removal;
+
 struct retention {
 	uint64_t due_ms; /* wall; the earliest end of a retention time that is known of */
+	struct removal *syncing; /* files that are gone, soon beyond a power cut; or NULL */
 };
 
 enum {
@@ -22,4 +25,8 @@ void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms);
  * and its history is still needed), or settings changed. */
 void retention_look(struct daemon *d);
 void retention_tick(struct daemon *d);
+/* A batch that was synced: true where it was of this room. */
+bool retention_synced(struct daemon *d, uint64_t tag, int error);
+/* At the end; the syncer is gone already. */
+void retention_clear(struct daemon *d);
 uint64_t retention_next(const struct daemon *d);

@@ -52,7 +52,8 @@ static void choose_settings(struct settings *s)
 		.settle_ms = 200 + 100 * dice_roll(9),
 		.retry_delay_ms = 500 + dice_roll(2000),
 		.timeout_ms = 4000,
-		.keep_ms = one_of(4) ? 60000 + dice_roll(600000) : 0,
+		/* Mostly so short that what is removed is not on the disk yet. */
+		.keep_ms = one_of(3) ? 500 + dice_roll(one_of(4) ? 600000 : 1500) : 0,
 	};
 }
 

@@ -230,6 +230,17 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path)
 	return world->mounted ? open_dir(user_index(user), PLACE_INCOMING, 0) : -ENOENT;
 }
 
+int tree_open_to_sync(struct tree *t, const char *user, enum place place)
+{
+	(void)t;
+	int r = io_may_fail("open a directory to sync", -EIO, -EMFILE);
+	if (r < 0)
+		return r;
+	if (!world->mounted || broken("removal-not-synced"))
+		return -ENOENT;
+	return open_dir(user_index(user), (uint8_t)place, 0);
+}
+
 /* No write is lost here but by a power cut: sync.c. */
 int tree_mark_unsafe(struct tree *t, const char *user, const char *path,
                      const struct file_ident *ident, int error)
