@@ -15,12 +15,37 @@ struct scan_found {
 	char *path;
 };
 
+/* Who has nothing in line goes first of those who have much. */
+static void enqueue(struct daemon *d, struct user *u, bool first)
+{
+	if (!u->scan_large)
+		DL_APPEND2(d->scan.wanted, u, scan_prev, scan_next);
+	else if (first)
+		DL_PREPEND2(d->scan.wanted_large, u, scan_prev, scan_next);
+	else
+		DL_APPEND2(d->scan.wanted_large, u, scan_prev, scan_next);
+	u->scan_wanted = true;
+}
+
+static void dequeue(struct daemon *d, struct user *u)
+{
+	if (u->scan_large)
+		DL_DELETE2(d->scan.wanted_large, u, scan_prev, scan_next);
+	else
+		DL_DELETE2(d->scan.wanted, u, scan_prev, scan_next);
+	u->scan_wanted = false;
+}
+
 void scan_want(struct daemon *d, struct user *u)
 {
-	if (u->scan_wanted || u->number == 0)
-		return;
-	u->scan_wanted = true;
-	DL_APPEND2(d->scan.wanted, u, scan_prev, scan_next);
+	if (!u->scan_wanted && u->number != 0)
+		enqueue(d, u, false);
+}
+
+void scan_want_sorted(struct daemon *d, struct user *u)
+{
+	u->unsorted = u->number != 0;
+	scan_want(d, u);
 }
 
 void scan_want_all(struct daemon *d)
@@ -29,20 +54,68 @@ void scan_want_all(struct daemon *d)
 		scan_want(d, u);
 }
 
-static void forget_found(struct scan *s)
+void scan_urge(struct daemon *d, struct user *u)
 {
-	for (size_t i = 0; i < s->found_n; i++)
-		free(s->found[i].path);
-	s->found_n = s->fed = 0;
+	if (!u->scan_wanted || !u->scan_large || !u->unsorted)
+		return;
+	dequeue(d, u);
+	u->scan_large = false;
+	enqueue(d, u, false);
+}
+
+/* The first of a line that is not being scanned already. */
+static struct user *first_of(struct user *line)
+{
+	return line != NULL && line->scan_running ? line->scan_next : line;
+}
+
+static struct scan_work *work_on(struct daemon *d, const struct user *u)
+{
+	struct scan *s = &d->scan;
+	return s->small.user == u ? &s->small : s->large.user == u ? &s->large : NULL;
+}
+
+void scan_feeds(struct daemon *d, const struct user *u)
+{
+	struct scan_work *w = work_on(d, u);
+	if (w != NULL)
+		w->feeding++;
+}
+
+void scan_fed(struct daemon *d, const struct user *u)
+{
+	struct scan_work *w = work_on(d, u);
+	if (w != NULL)
+		w->feeding--;
+}
+
+void scan_unclear(struct daemon *d, const struct user *u)
+{
+	struct scan_work *w = work_on(d, u);
+	if (w != NULL)
+		w->unclear = true;
+}
+
+static void forget_found(struct scan_work *w)
+{
+	for (size_t i = 0; i < w->found_n; i++)
+		free(w->found[i].path);
+	w->found_n = w->fed = 0;
+}
+
+static void clear(struct scan_work *w)
+{
+	tree_scan_end(w->walk);
+	forget_found(w);
+	free(w->found);
+	*w = (struct scan_work){0};
 }
 
 void scan_clear(struct daemon *d)
 {
-	struct scan *s = &d->scan;
-	tree_scan_end(s->walk);
-	forget_found(s);
-	free(s->found);
-	*s = (struct scan){0};
+	clear(&d->scan.small);
+	clear(&d->scan.large);
+	d->scan = (struct scan){0};
 }
 
 static int compare_found(const void *a, const void *b)
@@ -53,108 +126,109 @@ static int compare_found(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
-static void sort_found(struct scan *s)
+static void sort_found(struct scan_work *w)
 {
-	if (s->found_n > 1)
-		qsort(s->found, s->found_n, sizeof *s->found, compare_found);
+	if (w->found_n > 1)
+		qsort(w->found, w->found_n, sizeof *w->found, compare_found);
 }
 
 /* Twice the portion is full: keeps the older half. The next walk finds the
  * others again. */
-static void cut_found(struct scan *s)
+static void cut_found(struct scan_work *w, size_t n)
 {
-	sort_found(s);
-	while (s->found_n > SCAN_PORTION)
-		free(s->found[--s->found_n].path);
-	s->more = true;
+	sort_found(w);
+	while (w->found_n > n)
+		free(w->found[--w->found_n].path);
+	w->more = true;
 }
 
-static int keep_found(struct scan *s, const char *path, int64_t ctime_ns)
+static int keep_found(struct scan_work *w, const char *path, int64_t ctime_ns)
 {
-	if (s->found_n == 2 * (size_t)SCAN_PORTION)
-		cut_found(s);
-	if (s->found_n == s->found_room) {
-		size_t room = s->found_room == 0 ? 256 : s->found_room * 2;
-		struct scan_found *found = reallocarray(s->found, room, sizeof *found);
+	if (w->found_n == 2 * (size_t)SCAN_PORTION)
+		cut_found(w, SCAN_PORTION);
+	if (w->found_n == w->found_room) {
+		size_t room = w->found_room == 0 ? 64 : w->found_room * 2;
+		struct scan_found *found = reallocarray(w->found, room, sizeof *found);
 		if (found == NULL)
 			return -ENOMEM;
-		s->found = found;
-		s->found_room = room;
+		w->found = found;
+		w->found_room = room;
 	}
 	char *copy = strdup(path);
 	if (copy == NULL)
 		return -ENOMEM;
-	s->found[s->found_n++] = (struct scan_found){.ctime_ns = ctime_ns, .path = copy};
+	w->found[w->found_n++] = (struct scan_found){.ctime_ns = ctime_ns, .path = copy};
 	return 0;
 }
 
-static void end_scan(struct daemon *d)
+/* Not to its end; nothing of it is on its way. */
+static void break_off(struct scan_work *w)
 {
-	struct scan *s = &d->scan;
-	tree_scan_end(s->walk);
-	s->walk = NULL;
-	forget_found(s);
-	free(s->found);
-	s->found = NULL;
-	s->found_room = 0;
-	s->user->scan_running = false;
-	s->user->scanned = true;
-	s->user = NULL;
-	s->phase = SCAN_IDLE;
-	s->done++;
+	w->user->scan_running = false;
+	clear(w);
 }
 
-static bool begin_walk(struct daemon *d)
+static void end_scan(struct daemon *d, struct scan_work *w)
 {
-	struct scan *s = &d->scan;
-	s->known = 0;
-	s->more = false;
-	forget_found(s);
-	notice_walk_begins(s->user);
-	int r = tree_scan_begin(d->tree, s->user->name, &s->walk);
+	w->user->scanned = true;
+	break_off(w);
+	d->scan.done++;
+}
+
+/* What is left comes with another walk, when others had their turn. */
+static void put_off(struct daemon *d, struct scan_work *w, bool unsorted)
+{
+	struct user *u = w->user;
+	break_off(w);
+	if (u->scan_wanted)
+		dequeue(d, u);
+	u->scan_large = true;
+	u->unsorted = u->unsorted || unsorted;
+	enqueue(d, u, u->room.files == 0);
+}
+
+static void begin_walk(struct daemon *d, struct scan_work *w)
+{
+	struct user *u = w->user;
+	notice_walk_begins(u);
+	int r = tree_scan_begin(d->tree, u->name, &w->walk);
 	if (r == 0) {
-		s->phase = SCAN_WALK;
-		return true;
+		w->phase = SCAN_WALK;
+		return;
 	}
 	if (r != -ENOENT)
 		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
-		            s->user->name, strerror(-r), s->user->name);
+		            u->name, strerror(-r), u->name);
 	if (r == -ENOENT && daemon_mounted(d)) {
-		if (tree_has_user(d->tree, s->user->name) &&
-		    users_make_directories(d, s->user->name))
-			user_watch(d, s->user);
-		s->phase = SCAN_WITHDRAWN;
-		s->after_seq = 0;
-		return true;
+		if (tree_has_user(d->tree, u->name) && users_make_directories(d, u->name))
+			user_watch(d, u);
+		w->phase = SCAN_WITHDRAWN;
+		return;
 	}
-	end_scan(d);
-	return false;
+	end_scan(d, w);
 }
 
-static void begin(struct daemon *d)
+static void begin(struct daemon *d, struct scan_work *w, struct user *u)
 {
-	struct scan *s = &d->scan;
-	struct user *u = s->wanted;
-	DL_DELETE2(s->wanted, u, scan_prev, scan_next);
-	u->scan_wanted = false;
+	dequeue(d, u);
+	u->scan_large = false;
 	u->scan_running = true;
 	u->uploads_missed = false;
-	s->user = u;
-	s->unclear = false;
-	begin_walk(d);
+	*w = (struct scan_work){.user = u, .unsorted = u->unsorted};
+	u->unsorted = false;
+	begin_walk(d, w);
 }
 
-static void after_walk(struct daemon *d)
+static void after_walk(struct daemon *d, struct scan_work *w)
 {
-	struct scan *s = &d->scan;
-	tree_scan_end(s->walk);
-	s->walk = NULL;
-	notice_walk_ended(d, s->user);
-	uploads_forget_gone(d, s->user);
-	if (s->found_n > SCAN_PORTION)
-		cut_found(s);
-	sort_found(s);
-	s->phase = SCAN_FEED;
+	tree_scan_end(w->walk);
+	w->walk = NULL;
+	notice_walk_ended(d, w->user);
+	uploads_forget_gone(d, w->user);
+	if (w->found_n > SCAN_PORTION)
+		cut_found(w, SCAN_PORTION);
+	sort_found(w);
+	w->phase = SCAN_FEED;
 }
 
 /* A file that is further in the future than a tick may last was not changed
@@ -162,121 +236,244 @@ static void after_walk(struct daemon *d)
 enum { FUTURE_MS = 1000 };
 
 /* Did it change while the walk went on? */
-static bool is_younger(const struct daemon *d, const struct file_ident *ident)
+static bool is_younger(const struct daemon *d, const struct scan_work *w,
+                       const struct file_ident *ident)
 {
 	int64_t future_ns = (int64_t)(d->wall_ms + FUTURE_MS) * 1000000;
-	return ident->ctime_ns > tree_scan_began_ns(d->scan.walk) && ident->ctime_ns < future_ns;
+	return ident->ctime_ns > tree_scan_began_ns(w->walk) && ident->ctime_ns < future_ns;
 }
 
-static void walk_slice(struct daemon *d)
+static void look_at(struct daemon *d, struct scan_work *w, const char *path,
+                    const struct file_ident *ident, enum entry_kind kind)
 {
-	struct scan *s = &d->scan;
+	bool is_new;
+	/* What changed since has an event of its own, and comes after all this. */
+	if (kind == ENTRY_FILE && !w->user->polled && is_younger(d, w, ident))
+		return;
+	if (intake_seen(d, w->user, path, ident, kind, &is_new))
+		w->known++;
+	if (is_new && keep_found(w, path, ident->ctime_ns) < 0)
+		w->more = true;
+}
+
+/* Returns how many entries it took; the end of the walk counts as well. */
+static int walk_slice(struct daemon *d, struct scan_work *w, int budget)
+{
 	const char *path;
 	struct file_ident ident;
 	enum entry_kind kind;
-	for (int n = 0; n < SCAN_SLICE; n++) {
-		int r = tree_scan_next(s->walk, &path, &ident, &kind);
+	for (int n = 0; n < budget; n++) {
+		int r = tree_scan_next(w->walk, &path, &ident, &kind);
 		if (r == -ENOENT) {
-			after_walk(d);
-			return;
+			after_walk(d, w);
+			return n + 1;
 		}
 		if (r < 0) {
 			log_warning("user %s: reading incoming failed: %s; it is read again at the next "
-			            "rescan", s->user->name, strerror(-r));
-			end_scan(d);
-			return;
+			            "rescan", w->user->name, strerror(-r));
+			end_scan(d, w);
+			return n + 1;
 		}
-		/* What changed since has an event of its own, and comes after all this. */
-		if (kind == ENTRY_FILE && !s->user->polled && is_younger(d, &ident))
-			continue;
-		bool is_new;
-		if (intake_seen(d, s->user, path, &ident, kind, &is_new))
-			s->known++;
-		if (is_new && keep_found(s, path, ident.ctime_ns) < 0)
-			s->more = true;
+		w->seen++;
+		look_at(d, w, path, &ident, kind);
 	}
+	return budget;
 }
 
-static void after_feed(struct daemon *d)
+static void after_feed(struct daemon *d, struct scan_work *w)
 {
-	struct scan *s = &d->scan;
+	struct user *u = w->user;
 	struct user_row row = {0};
 	/* Where intake is full another walk would find the same again. */
-	if (s->more && !s->user->uploads_missed) {
-		begin_walk(d);
+	if (w->more && !u->uploads_missed) {
+		put_off(d, w, true);
 		return;
 	}
-	if (!s->more && !s->unclear && !s->user->looked_through) {
-		s->user->looked_through = true;
-		retention_look(d);
+	if (!w->more && !w->unclear && !u->looked_through) {
+		u->looked_through = true;
+		retention_look(d, u);
 	}
-	s->after_seq = 0;
-	s->phase = SCAN_WITHDRAWN;
+	w->after_seq = 0;
+	w->phase = SCAN_WITHDRAWN;
 	/* As many files in place as jobs that wait: nothing was taken away. */
-	if (index_get_user(d->index, s->user->name, &row) == 0 &&
-	    row.count[JOB_PENDING] + row.count[JOB_HELD] <= s->known + s->found_n)
-		end_scan(d);
+	if (index_get_user(d->index, u->name, &row) == 0 &&
+	    row.count[JOB_PENDING] + row.count[JOB_HELD] <= w->known + w->found_n)
+		end_scan(d, w);
 	user_row_clear(&row);
 }
 
-static void feed_slice(struct daemon *d)
+static void feed_slice(struct daemon *d, struct scan_work *w, size_t max)
 {
-	struct scan *s = &d->scan;
-	while (s->fed < s->found_n && s->feeding < SCAN_FEEDING_MAX)
-		intake_take(d, s->user, s->found[s->fed++].path);
-	if (s->fed == s->found_n && s->feeding == 0)
-		after_feed(d);
+	while (w->fed < w->found_n && w->feeding < max)
+		intake_take(d, w->user, w->found[w->fed++].path);
+	if (w->fed == w->found_n && w->feeding == 0)
+		after_feed(d, w);
 }
 
-static void check_withdrawn(struct daemon *d, const struct job *job)
+/* The rest of the portion is found again. */
+static void leave_rest(struct scan_work *w)
+{
+	while (w->found_n > w->fed)
+		free(w->found[--w->found_n].path);
+	w->more = true;
+}
+
+static void check_withdrawn(struct daemon *d, struct user *u, const struct job *job)
 {
 	struct file_ident ident;
 	enum entry_kind kind;
 	if (job->place != PLACE_INCOMING)
 		return;
-	if (tree_look(d->tree, d->scan.user->name, job->path, &ident, &kind) == -ENOENT)
-		intake_left(d, d->scan.user, job->path);
+	if (tree_look(d->tree, u->name, job->path, &ident, &kind) == -ENOENT)
+		intake_left(d, u, job->path);
 }
 
-static void withdrawn_slice(struct daemon *d)
+static int withdrawn_slice(struct daemon *d, struct scan_work *w, int budget)
 {
-	struct scan *s = &d->scan;
 	struct job job = {0};
 	if (!daemon_mounted(d)) {
-		end_scan(d);
-		return;
+		end_scan(d, w);
+		return 1;
 	}
-	for (int n = 0; n < SCAN_SLICE; n++) {
-		if (index_next_in_line(d->index, s->user->number, s->after_seq, &job) < 0) {
-			end_scan(d);
-			return;
+	for (int n = 0; n < budget; n++) {
+		if (index_next_in_line(d->index, w->user->number, w->after_seq, &job) < 0) {
+			end_scan(d, w);
+			return n + 1;
 		}
-		s->after_seq = job.seq;
-		check_withdrawn(d, &job);
+		w->after_seq = job.seq;
+		check_withdrawn(d, w->user, &job);
 		job_clear(&job);
 	}
+	return budget;
+}
+
+/* Has its user enough to go on with, while jobs run that want the time? */
+static bool may_wait(const struct daemon *d, const struct scan_work *w)
+{
+	const struct room *room = &w->user->room;
+	return d->dispatch.running != NULL && room->files + room->on_the_way >= SCAN_AHEAD;
+}
+
+/* Much of one user goes on beside the others, or again later. */
+static void make_way(struct daemon *d)
+{
+	struct scan *s = &d->scan;
+	struct scan_work *w = &s->small;
+	bool feeds = w->phase == SCAN_FEED && w->fed < w->found_n && may_wait(d, w);
+	bool walks = w->phase == SCAN_WALK && w->seen >= SCAN_SMALL;
+	if (!feeds && !walks)
+		return;
+	if (s->large.phase == SCAN_IDLE) {
+		s->large = *w;
+		*w = (struct scan_work){0};
+	} else if (walks) {
+		put_off(d, w, w->unsorted);
+	} else {
+		leave_rest(w);
+	}
+}
+
+/* One step, of at most that many entries. Returns how many it took; 0: it waits
+ * for intake. */
+static int step(struct daemon *d, struct scan_work *w, int budget, size_t feed)
+{
+	switch (w->phase) {
+	case SCAN_IDLE: break;
+	case SCAN_WALK: return walk_slice(d, w, budget);
+	case SCAN_FEED: {
+		size_t before = w->fed;
+		feed_slice(d, w, feed);
+		bool waits = w->phase == SCAN_FEED && w->feeding > 0;
+		/* What was fed comes back by events of intake. */
+		return waits ? 0 : (int)(w->fed - before) + 1;
+	}
+	case SCAN_WITHDRAWN: return withdrawn_slice(d, w, budget);
+	}
+	return 0;
+}
+
+/* What is fed at once: while jobs run, not more than a user needs. */
+static size_t feed_max(const struct daemon *d)
+{
+	return d->dispatch.running != NULL ? SCAN_AHEAD : SCAN_FEEDING_MAX;
+}
+
+/* Through the users, one after the other. Is there more to do at once? */
+static bool small_slice(struct daemon *d)
+{
+	struct scan_work *w = &d->scan.small;
+	for (int budget = SCAN_SLICE; budget > 0;) {
+		make_way(d);
+		struct user *u = first_of(d->scan.wanted);
+		if (w->phase == SCAN_IDLE && u == NULL)
+			return false;
+		if (w->phase == SCAN_IDLE)
+			begin(d, w, u);
+		int took = w->phase == SCAN_IDLE ? 1 : step(d, w, budget, feed_max(d));
+		if (took == 0)
+			return false;
+		budget -= took + SCAN_STEP;
+	}
+	return true;
+}
+
+static void slow_slice(struct daemon *d, struct scan_work *w)
+{
+	const struct user *next = first_of(d->scan.wanted_large);
+	bool poor = next != NULL && next->room.files == 0;
+	if (d->steady_ms < w->again_ms)
+		return;
+	if (w->phase == SCAN_WALK && poor) {
+		put_off(d, w, w->unsorted);
+		return;
+	}
+	if (w->phase == SCAN_FEED && (poor || (next != NULL && w->fed >= SCAN_TURN)))
+		leave_rest(w);
+	w->again_ms = d->steady_ms +
+	              (w->phase == SCAN_FEED ? SCAN_SLOW_FEED_MS : SCAN_SLOW_WALK_MS);
+	step(d, w, SCAN_SLOW_SLICE, SCAN_SLOW_FEED);
+}
+
+static bool large_slice(struct daemon *d)
+{
+	struct scan_work *w = &d->scan.large;
+	struct user *next = first_of(d->scan.wanted_large);
+	if (w->phase == SCAN_IDLE && next != NULL)
+		begin(d, w, next);
+	if (w->phase == SCAN_IDLE)
+		return false;
+	if (may_wait(d, w)) {
+		slow_slice(d, w);
+		return false;
+	}
+	w->again_ms = 0;
+	return step(d, w, SCAN_SLICE, feed_max(d)) != 0;
 }
 
 bool scan_tick(struct daemon *d)
 {
-	struct scan *s = &d->scan;
 	if (turn_stalled(d))
 		return false;
-	if (s->phase == SCAN_IDLE && s->wanted != NULL)
-		begin(d);
-	switch (s->phase) {
-	case SCAN_IDLE: break;
-	case SCAN_WALK: walk_slice(d); break;
-	case SCAN_FEED:
-		feed_slice(d);
-		/* What was fed comes back by events of intake. */
-		return s->phase != SCAN_FEED || s->feeding == 0;
-	case SCAN_WITHDRAWN: withdrawn_slice(d); break;
-	}
-	return s->phase != SCAN_IDLE || s->wanted != NULL;
+	bool more = small_slice(d);
+	return large_slice(d) || more;
+}
+
+uint64_t scan_next(const struct daemon *d)
+{
+	const struct scan *s = &d->scan;
+	const struct scan_work *w = &s->large;
+	if (turn_stalled(d))
+		return UINT64_MAX;
+	if ((s->small.phase == SCAN_IDLE && first_of(s->wanted) != NULL) ||
+	    (w->phase == SCAN_IDLE && first_of(s->wanted_large) != NULL))
+		return 0;
+	bool waits = w->feeding > 0 && (w->feeding >= SCAN_SLOW_FEED || w->fed == w->found_n);
+	return w->phase == SCAN_IDLE || w->again_ms == 0 || waits ? UINT64_MAX : w->again_ms;
 }
 
 bool scan_idle(const struct daemon *d)
 {
-	return d->scan.phase == SCAN_IDLE && d->scan.wanted == NULL;
+	const struct scan *s = &d->scan;
+	return s->small.phase == SCAN_IDLE && s->large.phase == SCAN_IDLE && s->wanted == NULL &&
+	       s->wanted_large == NULL;
 }

@@ -86,6 +86,7 @@ static void join_finish(struct daemon *d, struct change *c, int error)
 		user_watch(d, u);
 		recover_user(d, u);
 		scan_want(d, u);
+		d->users.met++;
 	}
 	user_row_clear(&join->row);
 	free(join);
@@ -173,11 +174,19 @@ int users_meet(struct daemon *d, const char *name)
 	return 0;
 }
 
-static int meet_each(void *ctx, const char *name, const char *problem)
+static int find_stranger(void *ctx, const char *name, const char *problem)
 {
 	struct daemon *d = ctx;
 	const struct user *u = user_find(d, name);
-	return problem != NULL || u == NULL || u->incomplete ? users_meet(d, name) : 0;
+	if (problem == NULL && u != NULL && !u->incomplete)
+		return 0;
+	struct stranger *stranger = malloc(sizeof *stranger + strlen(name) + 1);
+	if (stranger == NULL)
+		return -ENOMEM;
+	strcpy(stranger->name, name);
+	stranger->next = d->users.strangers;
+	d->users.strangers = stranger;
+	return 0;
 }
 
 int users_watch_root(struct daemon *d)
@@ -190,12 +199,36 @@ int users_watch_root(struct daemon *d)
 
 int users_discover(struct daemon *d)
 {
-	return tree_each_user(d->tree, meet_each, d);
+	d->users.discover = d->users.strangers != NULL;
+	return d->users.discover ? 0 : tree_each_user(d->tree, find_stranger, d);
+}
+
+static void meet_some(struct daemon *d)
+{
+	for (int n = 0; n < USER_SLICE && d->users.strangers != NULL; n++) {
+		struct stranger *stranger = d->users.strangers;
+		d->users.strangers = stranger->next;
+		if (users_meet(d, stranger->name) < 0)
+			log_error("memory is out: a user is met when users are looked for again");
+		free(stranger);
+	}
+	if (d->users.strangers == NULL && d->users.discover)
+		users_discover(d);
+}
+
+bool users_all_met(const struct daemon *d)
+{
+	return d->users.strangers == NULL && d->users.met == HASH_COUNT(d->users.by_name);
 }
 
 void users_clear(struct daemon *d)
 {
 	struct user *u, *tmp;
+	while (d->users.strangers != NULL) {
+		struct stranger *stranger = d->users.strangers;
+		d->users.strangers = stranger->next;
+		free(stranger);
+	}
 	HASH_CLEAR(hh_number, d->users.by_number);
 	HASH_ITER(hh, d->users.by_name, u, tmp) {
 		HASH_DEL(d->users.by_name, u);
@@ -217,6 +250,7 @@ void users_configure(struct daemon *d)
 		user_touch(d, u);
 		room_ask_all(d, u);
 		notice_configure(d, u);
+		retention_look(d, u);
 		/* What waits by another rule of completion is judged by the new one. */
 		scan_want(d, u);
 	}
@@ -257,7 +291,8 @@ void user_unlock_idle(struct daemon *d, struct user *u)
 {
 	if (u->lock_fd < 0 || !is_idle(d, u))
 		return;
-	if (heap_put(&d->users.locks, &u->lock_due, d->steady_ms + USER_UNLOCK_MS) < 0)
+	if (d->users.locks.n >= USER_UNLOCK_MAX ||
+	    heap_put(&d->users.locks, &u->lock_due, d->steady_ms + USER_UNLOCK_MS) < 0)
 		u->lock_fd = fd_close(u->lock_fd);
 }
 
@@ -320,6 +355,8 @@ static int refresh(struct daemon *d, struct user *u)
 	};
 	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
 	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);
+	if (row.count[JOB_PENDING] == 0)
+		scan_urge(d, u);
 	user_row_clear(&row);
 	return r < 0 ? r : sched_set_user(d->sched, u->number, &view);
 }
@@ -381,6 +418,14 @@ static void warn_no_watch(const struct user *u, int error)
 		            strerror(-error));
 }
 
+void user_poll(struct daemon *d, struct user *u, int error)
+{
+	if (!u->polled && !(error == -ENOSPC && d->users.warned_limit))
+		warn_no_watch(u, error);
+	d->users.warned_limit = d->users.warned_limit || error == -ENOSPC;
+	poll_instead(d, u);
+}
+
 void user_watch(struct daemon *d, struct user *u)
 {
 	if (wants_poll(d, u)) {
@@ -391,28 +436,33 @@ void user_watch(struct daemon *d, struct user *u)
 	int r = fd < 0 ? fd : watch_add(d->watch, fd, u->number, "");
 	fd_close(fd);
 	if (r < 0) {
-		if (!u->polled && !(r == -ENOSPC && d->users.warned_limit))
-			warn_no_watch(u, r);
-		d->users.warned_limit = d->users.warned_limit || r == -ENOSPC;
-		poll_instead(d, u);
+		user_poll(d, u, r);
 		return;
 	}
 	u->polled = false;
 	heap_remove(&d->users.polls, &u->poll);
 }
 
+static struct heap_node *take_due(const struct daemon *d, struct heap *heap)
+{
+	struct heap_node *node = heap_first(heap);
+	if (node == NULL || node->key > d->steady_ms)
+		return NULL;
+	heap_remove(heap, node);
+	return node;
+}
+
 void users_tick(struct daemon *d)
 {
 	struct heap_node *node;
-	while ((node = heap_first(&d->users.polls)) != NULL && node->key <= d->steady_ms) {
+	meet_some(d);
+	for (int n = 0; n < USER_SLICE && (node = take_due(d, &d->users.polls)) != NULL; n++) {
 		struct user *u = HEAP_ENTRY(node, struct user, poll);
-		heap_remove(&d->users.polls, node);
 		user_watch(d, u);
 		scan_want(d, u);
 	}
-	while ((node = heap_first(&d->users.locks)) != NULL && node->key <= d->steady_ms) {
+	for (int n = 0; n < USER_SLICE && (node = take_due(d, &d->users.locks)) != NULL; n++) {
 		struct user *u = HEAP_ENTRY(node, struct user, lock_due);
-		heap_remove(&d->users.locks, node);
 		if (u->lock_fd >= 0 && is_idle(d, u))
 			u->lock_fd = fd_close(u->lock_fd);
 		else
@@ -422,6 +472,8 @@ void users_tick(struct daemon *d)
 
 uint64_t users_next(const struct daemon *d)
 {
+	if (d->users.strangers != NULL)
+		return 0;
 	const struct heap_node *poll = heap_first(&d->users.polls);
 	const struct heap_node *lock = heap_first(&d->users.locks);
 	return due_min(poll == NULL ? UINT64_MAX : poll->key, lock == NULL ? UINT64_MAX : lock->key);
