@@ -28,6 +28,8 @@ struct removal {
 static int removal_apply(struct daemon *d, struct change *c)
 {
 	const struct removal *removal = (const struct removal *)c;
+	for (size_t i = 0; i < removal->users_n; i++)
+		user_touch(d, removal->users[i]);
 	for (size_t i = 0; i < removal->n; i++) {
 		int r = index_remove_job(d->index, removal->jobs[i]);
 		if (r < 0 && r != -ENOENT)

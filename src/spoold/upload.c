@@ -61,6 +61,7 @@ struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *pa
 		free(e);
 		return NULL;
 	}
+	busy_look(d, u);
 	return e;
 }
 
@@ -84,6 +85,7 @@ static void detach(struct daemon *d, struct upload_entry *e)
 	notice_over(d, e);
 	HASH_DEL(u->uploads, e);
 	e->gone = true;
+	busy_look(d, u);
 	/* The scan lowers the flag when it begins. */
 	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2)
 		scan_want(d, u);

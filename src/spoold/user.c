@@ -353,6 +353,7 @@ static int refresh(struct daemon *d, struct user *u)
 		.held = row.held,
 		.blocked = !u->reconciled || d->unmounted,
 	};
+	busy_note(d, u, &row);
 	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
 	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);
 	if (row.count[JOB_PENDING] == 0)

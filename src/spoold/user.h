@@ -74,6 +74,9 @@ struct user {
 	struct user *touched_next, *in_turn_next;
 	struct user *scan_prev, *scan_next;
 	struct user *check_prev, *check_next;
+	struct user *busy_prev, *busy_next;
+	bool busy, busy_row;     /* in busy.users; for what the index has */
+	uint32_t pending, done, failed; /* jobs, as counted in busy */
 	UT_hash_handle hh, hh_number;
 };
 
