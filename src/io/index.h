@@ -89,6 +89,8 @@ int index_next_user(struct index *ix, const char *after, char **ret_name, struct
 /* A new job id / place in the line. Within a transaction. */
 int index_new_id(struct index *ix, uint64_t *ret_id);
 int index_new_seq(struct index *ix, uint64_t *ret_seq);
+/* The id that the next index_new_id() would give. */
+int index_next_id(struct index *ix, uint64_t *ret_id);
 /* Ids up to this one are not given by index_new_id() any more. */
 int index_reserve_ids(struct index *ix, uint64_t last);
 

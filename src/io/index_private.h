@@ -158,6 +158,7 @@ struct answer {
 	struct attempt attempt;
 	struct user_row row;
 	char *name;
+	uint64_t number;
 };
 
 typedef int ix_look(struct index *ix, MDB_txn *txn, const struct question *q, struct answer *ret);

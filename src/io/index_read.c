@@ -119,6 +119,23 @@ static int look_next_attempt(struct index *ix, MDB_txn *txn, const struct questi
 	return r;
 }
 
+static int look_next_id(struct index *ix, MDB_txn *txn, const struct question *q,
+                        struct answer *ret)
+{
+	(void)q;
+	return must_exist(ix_get_number(ix, txn, "next_id", &ret->number));
+}
+
+int index_next_id(struct index *ix, uint64_t *ret_id)
+{
+	const struct question q = {.table = TABLE_META};
+	struct answer answer;
+	int r = ix_ask(ix, look_next_id, &q, &answer);
+	if (r == 0)
+		*ret_id = answer.number;
+	return r;
+}
+
 static int ask_job(struct index *ix, ix_look *look, const struct question *q, struct job *ret)
 {
 	struct answer answer;

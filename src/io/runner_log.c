@@ -87,8 +87,26 @@ static void leave_out_middle(struct runner_log *log)
 		give_up(log, errno);
 }
 
+static int open_now(struct runner_log *log, int job_dirfd, const struct run_order *order);
+
+/* Is there a file to write into? */
+static bool is_made(struct runner_log *log)
+{
+	const struct run_order *order = log->unmade;
+	if (order == NULL)
+		return log->fd >= 0;
+	log->unmade = NULL;
+	int r = open_now(log, log->dirfd, order);
+	if (r < 0)
+		log_warning("job %llu: its log cannot be opened, the handler's output is dropped: %s",
+		            (unsigned long long)order->job, strerror(-r));
+	return r == 0;
+}
+
 void runner_log_write(struct runner_log *log, const char *data, size_t n)
 {
+	if (n == 0 || !is_made(log))
+		return;
 	while (n > 0 && log->fd >= 0) {
 		/* Of the end twice as much is let in as is kept, so that each
 		 * byte is moved only once or so. */
@@ -115,7 +133,7 @@ static bool ends_inside_line(const struct runner_log *log)
 
 void runner_log_note(struct runner_log *log, const char *text)
 {
-	if (log->fd < 0)
+	if (!is_made(log))
 		return;
 	if (ends_inside_line(log))
 		runner_log_write(log, "\n", 1);
@@ -129,6 +147,7 @@ void runner_log_close(struct runner_log *log)
 	if (log->fd >= 0 && tail_size(log) > log->half)
 		leave_out_middle(log);
 	log->fd = fd_close(log->fd);
+	log->unmade = NULL;
 }
 
 static int open_plain(int dirfd, const char *name, int more_flags, struct stat *ret_stat)
@@ -147,7 +166,6 @@ static int open_plain(int dirfd, const char *name, int more_flags, struct stat *
 
 static int open_or_replace(int dirfd, const char *name, struct stat *ret_stat)
 {
-	fd_permit_at(dirfd, name);
 	int fd = open_plain(dirfd, name, 0, ret_stat);
 	if (fd >= 0 || fd == -EMFILE || fd == -ENFILE || fd == -ENOSPC)
 		return fd;
@@ -156,7 +174,7 @@ static int open_or_replace(int dirfd, const char *name, struct stat *ret_stat)
 	return open_plain(dirfd, name, O_EXCL, ret_stat);
 }
 
-int runner_log_open(struct runner_log *log, int job_dirfd, const struct run_order *order)
+static int open_now(struct runner_log *log, int job_dirfd, const struct run_order *order)
 {
 	struct stat st = {0};
 	uint64_t limit = order->log_limit_bytes > LOG_LIMIT_MIN ? order->log_limit_bytes : LOG_LIMIT_MIN;
@@ -181,4 +199,17 @@ int runner_log_open(struct runner_log *log, int job_dirfd, const struct run_orde
 		runner_log_note(log, header);
 	}
 	return 0;
+}
+
+/* A log of an earlier attempt is opened before the handler runs, which could put
+ * something else in its place; one that is not there yet may never be needed. */
+int runner_log_open(struct runner_log *log, int job_dirfd, const struct run_order *order)
+{
+	struct stat st;
+	const char *name = name_log(order->name);
+	*log = (struct runner_log){.fd = -1, .dirfd = job_dirfd, .unmade = order};
+	if (fstatat(job_dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	fd_permit_at(job_dirfd, name);
+	return open_now(log, job_dirfd, order);
 }

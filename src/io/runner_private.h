@@ -26,9 +26,11 @@ void runner_last_line_end(struct last_line *l);
  * line in between that says how much is left out. The text of earlier
  * attempts is kept, cut to half the limit in the same way. While the handler
  * runs the file may be half as large again. A log that cannot be written
- * never disturbs the handler. */
+ * never disturbs the handler. It is made when there is something to write. */
 struct runner_log {
-	int fd;            /* -1: none, or writing failed */
+	int fd;            /* -1: none, not made yet, or writing failed */
+	const struct run_order *unmade; /* while it is not made: whose it will be; else NULL */
+	int dirfd;         /* borrowed; where it will be made */
 	uint64_t half;     /* bytes kept of the beginning, and of the end */
 	uint64_t middle;   /* where the beginning ends */
 	uint64_t note_n;   /* bytes of the line there; 0: nothing is left out */
@@ -38,7 +40,8 @@ struct runner_log {
 
 enum { LOG_LIMIT_MIN = 4096 };
 
-/* -errno where there can be no log; the others then do nothing. */
+/* -errno where there can be no log; the others then do nothing. Both `job_dirfd`
+ * and `order` are borrowed until it is closed. */
 int runner_log_open(struct runner_log *log, int job_dirfd, const struct run_order *order);
 void runner_log_write(struct runner_log *log, const char *data, size_t n);
 /* A line of our own: "== text ==". */

@@ -26,6 +26,12 @@ void tree_close(struct tree *t);
  * left alone. */
 int tree_init(const char *root, bool *ret_existed);
 
+/* A turn ends: what was opened in it is closed. From the first call on the
+ * directories of users are opened once a turn and not for every step; what is
+ * put in their place meanwhile is seen in the next one. Never called, each step
+ * opens them anew. */
+void tree_turn(struct tree *t);
+
 uint64_t tree_id(const struct tree *t);
 /* Tells a spool from a copy of it that lies elsewhere (a backup, a snapshot),
  * and so has its id, its jobs and their numbers. */
@@ -50,6 +56,11 @@ int tree_lock_daemon(struct tree *t);
 /* The user's worker lock, an OFD lock: it lives as long as any copy of the
  * descriptor, in whatever process. Returns the descriptor; -EAGAIN. */
 int tree_lock_user(struct tree *t, const char *user);
+
+/* What numbers of jobs the spool keeps as given: all below *ret_below. -ENOENT: none
+ * was kept yet; -EBADMSG: not to be understood. Writing is durable. */
+int tree_read_numbers(struct tree *t, uint64_t *ret_below);
+int tree_write_numbers(struct tree *t, uint64_t below);
 
 /* Users: calls `each` for every directory under the root but our own.
  * `problem` is NULL for a legal user, else why the name is refused.
@@ -86,6 +97,10 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
               enum entry_kind *ret_kind);
 /* Does a process have it open for writing? Takes and drops a read lease. */
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path);
+/* Both at one stroke. *ret_writers is WRITERS_UNKNOWN for what is no plain file. */
+int tree_look_closely(struct tree *t, const char *user, const char *path,
+                      struct file_ident *ret_ident, enum entry_kind *ret_kind,
+                      enum writers *ret_writers);
 /* Opens an upload for reading (for syncing): the descriptor. -ELOOP, -EINVAL:
  * no plain file. */
 int tree_open_upload(struct tree *t, const char *user, const char *path);

@@ -27,10 +27,10 @@ const char *entry_kind_problem(enum entry_kind kind)
 	return "is of an unknown kind";
 }
 
-/* Opens the directory in incoming that holds `path`. */
+/* Opens the directory in incoming that holds `path`: mostly incoming itself. */
 static int open_holder(struct tree *t, const char *user, const char *path, const char **ret_base)
 {
-	int placefd = tree_open_place(t, user, PLACE_INCOMING);
+	int placefd = tree_borrow_place(t, user, PLACE_INCOMING);
 	if (placefd < 0)
 		return placefd;
 	if (strchr(path, '/') == NULL) {
@@ -38,7 +38,7 @@ static int open_holder(struct tree *t, const char *user, const char *path, const
 		return placefd;
 	}
 	int fd = tree_open_parent(placefd, path, 0, ret_base);
-	fd_close(placefd);
+	tree_return_place(t, user, placefd);
 	return fd == -ENOTDIR ? -ENOENT : fd;
 }
 
@@ -48,7 +48,7 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
 	const char *base;
 	int fd = open_holder(t, user, path, &base);
 	int r = fd < 0 ? fd : tree_ident_at(fd, base, ret_ident, ret_kind);
-	fd_close(fd);
+	tree_return_place(t, user, fd);
 	return r;
 }
 
@@ -63,32 +63,63 @@ static enum writers unasked(int error)
 	return passes ? WRITERS_SOME : WRITERS_UNKNOWN;
 }
 
-static enum writers probe(int dirfd, const char *name)
+static enum writers probe_open(int fd)
 {
-	struct stat st;
-	enum writers answer = WRITERS_UNKNOWN;
-	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	/* EAGAIN: somebody's lease is in the way, it is being worked on. */
-	if (fd < 0)
-		return unasked(errno);
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && fcntl(fd, F_SETSIG, SIGURG) == 0) {
-		if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
-			fcntl(fd, F_SETLEASE, F_UNLCK);
-			answer = WRITERS_NONE;
-		} else if (errno == EAGAIN) {
-			answer = WRITERS_SOME;
-		}
+	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
+		return WRITERS_UNKNOWN;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+		return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return WRITERS_NONE;
+}
+
+static int open_to_probe(int dirfd, const char *name)
+{
+	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+/* What cannot be opened is looked at by its name. */
+static int look_closely(int dirfd, const char *name, struct file_ident *ret_ident,
+                        enum entry_kind *ret_kind, enum writers *ret_writers)
+{
+	int fd = open_to_probe(dirfd, name);
+	if (fd < 0) {
+		/* EAGAIN: somebody's lease is in the way, it is being worked on. */
+		*ret_writers = unasked(errno);
+		return tree_ident_at(dirfd, name, ret_ident, ret_kind);
 	}
+	int r = tree_ident_fd(fd, ret_ident, ret_kind);
+	bool plain = r == 0 && (*ret_kind == ENTRY_FILE || *ret_kind == ENTRY_HARDLINKED);
+	*ret_writers = plain ? probe_open(fd) : WRITERS_UNKNOWN;
 	fd_close(fd);
-	return answer;
+	return r;
+}
+
+int tree_look_closely(struct tree *t, const char *user, const char *path,
+                      struct file_ident *ret_ident, enum entry_kind *ret_kind,
+                      enum writers *ret_writers)
+{
+	const char *base;
+	enum writers writers;
+	int fd = open_holder(t, user, path, &base);
+	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &writers);
+	tree_return_place(t, user, fd);
+	if (r == 0)
+		*ret_writers = writers;
+	return r;
 }
 
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path)
 {
+	struct file_ident ident;
+	enum entry_kind kind;
+	enum writers answer = WRITERS_UNKNOWN;
 	const char *base;
 	int fd = open_holder(t, user, path, &base);
-	enum writers answer = fd < 0 ? unasked(-fd) : probe(fd, base);
-	fd_close(fd);
+	if (fd < 0)
+		return unasked(-fd);
+	look_closely(fd, base, &ident, &kind, &answer);
+	tree_return_place(t, user, fd);
 	return answer;
 }
 
@@ -101,7 +132,7 @@ int tree_open_upload(struct tree *t, const char *user, const char *path)
 	struct stat st = {0};
 	int fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	int r = fd < 0 ? -errno : fstat(fd, &st) < 0 ? -errno : 0;
-	fd_close(dirfd);
+	tree_return_place(t, user, dirfd);
 	if (r == 0 && !S_ISREG(st.st_mode))
 		r = -EINVAL;
 	if (r < 0)
@@ -160,24 +191,33 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path)
 	return fd;
 }
 
-static int make_private(struct tree *t, const char *user, uint64_t id, int *ret_processing)
+/* Opens the private directory, made where it is missing: then nothing is in it. */
+static int make_private(struct tree *t, const char *user, uint64_t id, bool *ret_made)
 {
 	char name[32];
-	int processing = tree_open_place(t, user, PLACE_PROCESSING);
+	int processing = tree_borrow_place(t, user, PLACE_PROCESSING);
 	if (processing < 0)
 		return processing;
 	snprintf(name, sizeof name, "%" PRIu64, id);
-	if (mkdirat(processing, name, 0700) < 0 && errno != EEXIST) {
-		int r = -errno;
-		fd_close(processing);
-		return r;
-	}
-	int fd = tree_open_private(t, user, id);
-	if (fd < 0)
-		fd_close(processing);
-	else
-		*ret_processing = processing;
-	return fd;
+	int r = mkdirat(processing, name, 0700) < 0 ? -errno : 0;
+	*ret_made = r == 0;
+	if (r == 0)
+		r = fd_open_beneath(processing, name, O_RDONLY | O_DIRECTORY, 0);
+	else if (r == -EEXIST)
+		r = tree_open_private(t, user, id);
+	tree_return_place(t, user, processing);
+	return r;
+}
+
+/* Where the file did not come into it. */
+static void drop_empty(struct tree *t, const char *user, uint64_t id)
+{
+	char name[32];
+	int processing = tree_borrow_place(t, user, PLACE_PROCESSING);
+	snprintf(name, sizeof name, "%" PRIu64, id);
+	if (processing >= 0)
+		unlinkat(processing, name, AT_REMOVEDIR);
+	tree_return_place(t, user, processing);
 }
 
 /* It is out of the uploader's reach now: is it what was accepted, and is nobody
@@ -186,12 +226,12 @@ static int check_taken(int privfd, const char *base, const struct file_ident *id
 {
 	struct file_ident now;
 	enum entry_kind kind;
-	int r = tree_ident_at(privfd, base, &now, &kind);
+	enum writers writers;
+	int r = look_closely(privfd, base, &now, &kind, &writers);
 	if (r < 0)
 		return r;
-	if (kind != ENTRY_FILE || !file_ident_same(&now, ident))
-		return -ESTALE;
-	return probe(privfd, base) == WRITERS_SOME ? -ESTALE : 0;
+	bool same = kind == ENTRY_FILE && file_ident_same(&now, ident);
+	return !same || writers == WRITERS_SOME ? -ESTALE : 0;
 }
 
 /* Says beside the kept file why it is there; what an uploader named alike is
@@ -259,17 +299,14 @@ static int rename_in(int dirfd, const char *base, int privfd)
 /* Into the private directory, which is made; -ENOENT: it is not there. */
 static int take_in(struct tree *t, const struct tree_finish *f, int dirfd, const char *base)
 {
-	char name[32];
-	int processing = -1;
-	int privfd = make_private(t, f->user, f->id, &processing);
+	bool made;
+	int privfd = make_private(t, f->user, f->id, &made);
 	if (privfd < 0)
 		return privfd;
 	int r = rename_in(dirfd, base, privfd);
-	snprintf(name, sizeof name, "%" PRIu64, f->id);
 	if (r < 0)
-		unlinkat(processing, name, AT_REMOVEDIR);
+		drop_empty(t, f->user, f->id);
 	fd_close(privfd);
-	fd_close(processing);
 	return r;
 }
 
@@ -284,7 +321,7 @@ int tree_take_in(struct tree *t, const struct tree_finish *f)
 		r = -ENOENT;
 	if (r == 0)
 		r = take_in(t, f, dirfd, base);
-	fd_close(dirfd);
+	tree_return_place(t, f->user, dirfd);
 	return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;
 }
 
@@ -302,11 +339,11 @@ static int take(int dirfd, const char *base, const struct file_ident *ident, int
 
 /* A file in the private directory was taken before: by us, before a crash. */
 static int take_and_check(struct tree *t, const char *user, uint64_t id, const char *path,
-                          const struct file_ident *ident, int privfd, char **ret_kept)
+                          const struct file_ident *ident, int privfd, bool made, char **ret_kept)
 {
 	const char *base = name_base(path), *same_base;
 	int dirfd = open_holder(t, user, path, &same_base);
-	int r = check_taken(privfd, base, ident);
+	int r = made ? -ENOENT : check_taken(privfd, base, ident);
 	if (r == -ENOENT) {
 		r = dirfd < 0 ? dirfd : take(dirfd, base, ident, privfd);
 		if (r < 0)
@@ -321,7 +358,7 @@ static int take_and_check(struct tree *t, const char *user, uint64_t id, const c
 		r = back < 0 ? back : r;
 	}
 out:
-	fd_close(dirfd);
+	tree_return_place(t, user, dirfd);
 	return r;
 }
 
@@ -338,18 +375,18 @@ static int why_no_private(struct tree *t, const char *user, const char *path, in
 int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
                const struct file_ident *ident, char **ret_kept)
 {
-	char name[32];
-	int processing = -1;
+	bool made;
 	*ret_kept = NULL;
-	int privfd = make_private(t, user, id, &processing);
+	int privfd = make_private(t, user, id, &made);
 	if (privfd < 0)
 		return why_no_private(t, user, path, privfd);
-	int r = take_and_check(t, user, id, path, ident, privfd, ret_kept);
-	snprintf(name, sizeof name, "%" PRIu64, id);
-	if (r < 0)
-		unlinkat(processing, name, AT_REMOVEDIR);
-	fd_close(privfd);
-	fd_close(processing);
+	int r = take_and_check(t, user, id, path, ident, privfd, made, ret_kept);
+	if (r < 0) {
+		drop_empty(t, user, id);
+		fd_close(privfd);
+	} else {
+		tree_keep_job(t, user, id, privfd);
+	}
 	return r;
 }
 
@@ -363,17 +400,25 @@ static int name_again(int privfd, const char *base, const struct file_ident *ide
 	return r;
 }
 
+static int find_again(int privfd, const char *base, const struct file_ident *ident)
+{
+	struct stat st;
+	int r = fstatat(privfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	return r == -ENOENT ? name_again(privfd, base, ident) : r;
+}
+
 int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
                   const struct file_ident *ident)
 {
-	struct stat st;
 	const char *base = name_base(path);
-	int fd = tree_open_private(t, user, id);
+	int r = 0, fd = tree_take_kept_job(t, user, id);
+	/* Not just claimed: an attempt may have been here. */
+	if (fd < 0) {
+		fd = tree_open_private(t, user, id);
+		r = fd < 0 ? fd : find_again(fd, base, ident);
+	}
 	if (fd < 0)
 		return fd;
-	int r = fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
-	if (r == -ENOENT)
-		r = name_again(fd, base, ident);
 	if (r == 0 && mkdirat(fd, name_output(base), 0700) < 0 && errno != EEXIST)
 		r = -errno;
 	if (r < 0)

@@ -39,14 +39,14 @@ int tree_open_place(struct tree *t, const char *user, enum place place)
 int tree_open_private(struct tree *t, const char *user, uint64_t id)
 {
 	char name[32];
-	int processing = tree_open_place(t, user, PLACE_PROCESSING);
+	int processing = tree_borrow_place(t, user, PLACE_PROCESSING);
 	if (processing < 0)
 		return processing;
 	snprintf(name, sizeof name, "%" PRIu64, id);
 	/* A handler of our own account may have closed it to itself, and so to us. */
 	fd_permit_at(processing, name);
 	int fd = fd_open_beneath(processing, name, O_RDONLY | O_DIRECTORY, 0);
-	fd_close(processing);
+	tree_return_place(t, user, processing);
 	return fd;
 }
 

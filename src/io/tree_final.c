@@ -185,7 +185,7 @@ static void drop_unwanted(struct ending *e)
 static void put_owner_back(const struct ending *e, const char *name)
 {
 	const struct file_ident *ident = e->f->ident;
-	if (geteuid() != 0 || (e->file.st_uid == ident->uid && e->file.st_gid == ident->gid) ||
+	if ((e->file.st_uid == ident->uid && e->file.st_gid == ident->gid) || geteuid() != 0 ||
 	    (S_ISREG(e->file.st_mode) && e->file.st_nlink != 1))
 		return;
 	if (fchownat(e->fd, name, ident->uid, ident->gid, AT_SYMLINK_NOFOLLOW) < 0)
@@ -339,12 +339,12 @@ static int sweep_entry(void *ctx, const char *name, uint64_t ino)
 static int drop_private(const struct ending *e)
 {
 	char name[32];
-	int fd = tree_open_place(e->t, e->f->user, PLACE_PROCESSING);
+	int fd = tree_borrow_place(e->t, e->f->user, PLACE_PROCESSING);
 	if (fd < 0)
 		return fd;
 	snprintf(name, sizeof name, "%" PRIu64, e->f->id);
 	int r = unlinkat(fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
-	fd_close(fd);
+	tree_return_place(e->t, e->f->user, fd);
 	return r;
 }
 

@@ -104,7 +104,7 @@ int tree_move_final(struct tree *t, const char *user, enum place to, const struc
                     char **ret_name)
 {
 	const char *base = name_base(m->path);
-	int placefd = tree_open_place(t, user, to);
+	int placefd = tree_borrow_place(t, user, to);
 	if (placefd < 0)
 		return placefd;
 	int r = -ENOTDIR;
@@ -113,7 +113,7 @@ int tree_move_final(struct tree *t, const char *user, enum place to, const struc
 	/* Something else stands where a directory is needed: without directories. */
 	if ((r == -ENOTDIR || r == -ELOOP) && base != m->path)
 		r = rename_free(placefd, m, base, ret_name);
-	fd_close(placefd);
+	tree_return_place(t, user, placefd);
 	return r;
 }
 

@@ -8,6 +8,7 @@ struct tree {
 	char *root;      /* absolute */
 	uint64_t id;     /* of the marker */
 	uint64_t dev;    /* st_dev of the root when it was opened */
+	struct tree_kept *kept; /* NULL: nothing is kept open */
 };
 
 /* "incoming" ... The one place that knows. */
@@ -24,6 +25,18 @@ extern const struct tree_wanted tree_wanted[TREE_WANTED];
 
 /* Opens (O_RDONLY | O_DIRECTORY) a user's directory of one place. */
 int tree_open_place(struct tree *t, const char *user, enum place place);
+/* The same, kept open for the rest of the turn (see tree_turn()): it goes back
+ * with tree_return_place(), which any fd that is not kept is closed by. One user's
+ * at a time: another's may close it. */
+int tree_borrow_place(struct tree *t, const char *user, enum place place);
+void tree_return_place(struct tree *t, const char *user, int fd);
+/* Directories were made or replaced. */
+void tree_forget_kept(struct tree *t);
+void tree_free_kept(struct tree *t);
+/* The private directory of a job that was just claimed, for who opens it next;
+ * takes `fd` over. -ENOENT: it is not kept. */
+void tree_keep_job(struct tree *t, const char *user, uint64_t id, int fd);
+int tree_take_kept_job(struct tree *t, const char *user, uint64_t id);
 /* Opens the private directory of a job: processing/<id>. -ENOENT. */
 int tree_open_private(struct tree *t, const char *user, uint64_t id);
 /* Opens the directory below `dirfd` that holds `path` ("a/b/x" → a/b) and

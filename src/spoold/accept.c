@@ -55,10 +55,10 @@ static int cancel_predecessor(struct daemon *d, const struct upload_entry *e, bo
  * their worker runs, say) under numbers that it gives again. */
 static int new_id(struct daemon *d, const struct user *u, uint64_t *ret)
 {
-	int r = index_new_id(d->index, ret);
+	int r = numbers_new(d, ret);
 	for (int n = 0; r == 0 && n < 1000 && !u->reconciled && tree_has_job(d->tree, u->name, *ret);
 	     n++)
-		r = index_new_id(d->index, ret);
+		r = numbers_new(d, ret);
 	return r;
 }
 
@@ -249,23 +249,59 @@ static void note_change(struct upload_entry *e, const struct file_ident *ident)
 	e->look.ident = *ident;
 }
 
-static void take_batch(struct daemon *d, struct upload_entry *entries)
+/* Where descriptors or memory are short, those after it fare no better; another
+ * error may be its own, and holds nobody up a second time. */
+static bool may_pass(struct upload_entry *e, int error)
+{
+	bool shortage = error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+	bool first = error < 0 && error != -ENOENT && e->unsafe == 0 && !e->held_line;
+	e->held_line = e->held_line || first;
+	return shortage || first;
+}
+
+/* Without a sync in between it was judged just now. */
+static int look_again(struct daemon *d, const struct upload_entry *e, bool synced,
+                      struct file_ident *ret_ident, enum entry_kind *ret_kind)
+{
+	if (e->gone)
+		return -ENOENT;
+	if (synced)
+		return tree_look(d->tree, e->user->name, e->path, ret_ident, ret_kind);
+	*ret_ident = e->look.ident;
+	*ret_kind = ENTRY_FILE;
+	return 0;
+}
+
+/* One of a batch: a job now, or looked at again. */
+static void take_one(struct daemon *d, struct upload_entry *e, bool synced)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	int r = look_again(d, e, synced, &ident, &kind);
+	bool plain = r == 0 && kind == ENTRY_FILE;
+	bool same = plain && file_ident_same(&ident, &e->look.ident);
+	if (same && e->error == 0) {
+		e->look.ident = ident;
+		if (upload_retries(d, e->user))
+			upload_once_more(d, e);
+		else
+			accept(d, e);
+		return;
+	}
+	if (plain)
+		note_change(e, &ident);
+	if ((same || r < 0) && may_pass(e, r < 0 ? r : e->error))
+		upload_once_more(d, e);
+	else
+		upload_again(d, e);
+}
+
+static void take_batch(struct daemon *d, struct upload_entry *entries, bool synced)
 {
 	while (entries != NULL) {
 		struct upload_entry *e = entries;
 		entries = e->batch_next;
-		struct file_ident ident;
-		enum entry_kind kind;
-		int r = e->gone ? -ENOENT
-		                : tree_look(d->tree, e->user->name, e->path, &ident, &kind);
-		if (r == 0 && e->error == 0 && kind == ENTRY_FILE && file_ident_same(&ident, &e->look.ident)) {
-			e->look.ident = ident;
-			accept(d, e);
-		} else {
-			if (r == 0 && kind == ENTRY_FILE)
-				note_change(e, &ident);
-			upload_again(d, e);
-		}
+		take_one(d, e, synced);
 	}
 }
 
@@ -279,7 +315,7 @@ void accept_send_batch(struct daemon *d)
 	d->intake.ready_end = &d->intake.ready;
 	d->intake.ready_n = 0;
 	if (d->config->durability == DURABILITY_RELAXED) {
-		take_batch(d, entries);
+		take_batch(d, entries, false);
 		return;
 	}
 	struct sync_batch *batch = calloc(1, sizeof *batch);
@@ -341,7 +377,7 @@ void intake_read_synced(struct daemon *d)
 			continue;
 		if (error != 0)
 			note_sync_errors(d, batch);
-		take_batch(d, batch->entries);
+		take_batch(d, batch->entries, true);
 		free(batch);
 	}
 }

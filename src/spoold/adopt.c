@@ -53,7 +53,7 @@ static int adopt_id(struct daemon *d, struct adoption *a, struct job *job)
 		job->id = a->old_id;
 		return 0;
 	}
-	return r < 0 ? r : index_new_id(d->index, &job->id);
+	return r < 0 ? r : numbers_new(d, &job->id);
 }
 
 static int adopt_apply(struct daemon *d, struct change *c)

@@ -139,7 +139,11 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	struct user *u = e->user;
 	struct file_ident ident;
 	enum entry_kind kind;
-	int r = tree_look(d->tree, u->name, e->path, &ident, &kind);
+	enum writers writers = WRITERS_UNKNOWN;
+	/* What was refused may be anything: that is not opened. */
+	int r = e->state == UPLOAD_REFUSED
+	                ? tree_look(d->tree, u->name, e->path, &ident, &kind)
+	                : tree_look_closely(d->tree, u->name, e->path, &ident, &kind, &writers);
 	if (r == -ENOENT) {
 		upload_drop(d, e);
 		return;
@@ -163,8 +167,7 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	voucher.problem = NULL;
 	e->voucher_stale = voucher.stale;
 	uint64_t due = 0;
-	e->waits_for = settle_judge(&u->settings->settle, &e->look,
-	                            tree_probe_writer(d->tree, u->name, e->path), d->steady_ms,
+	e->waits_for = settle_judge(&u->settings->settle, &e->look, writers, d->steady_ms,
 	                            d->wall_ms, &due);
 	if (e->waits_for != SETTLE_COMPLETE)
 		room_leave(d, e);

@@ -49,7 +49,8 @@ int daemon_start(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	if (!d->config->auto_start && !d->once)
 		log_notice("auto_start_processing is false: jobs wait for 'spoolctl start'");
 	stray_look(d);
-	return users_discover(d);
+	int r = numbers_start(d);
+	return r < 0 ? r : users_discover(d);
 }
 
 static void spool_is_back(struct daemon *d, struct tree *again)
@@ -155,23 +156,32 @@ static void lose_patience(struct daemon *d)
 	          ONCE_PATIENCE_MS / 1000, what);
 }
 
-uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
+static void do_what_is_due(struct daemon *d, bool *ret_more)
 {
-	d->wall_ms = wall_ms;
-	d->steady_ms = steady_ms;
 	look_for_mount(d);
 	look_again(d);
 	users_tick(d);
-	bool more = scan_tick(d);
+	*ret_more = scan_tick(d);
 	intake_tick(d);
 	notice_tick(d);
 	retention_tick(d);
 	dispatch_tick(d);
 	if (d->control != NULL)
 		request_tick(d);
+	numbers_tick(d);
 	turn_run(d);
 	end_of_start(d);
 	lose_patience(d);
+}
+
+uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
+{
+	bool more;
+	d->wall_ms = wall_ms;
+	d->steady_ms = steady_ms;
+	do_what_is_due(d, &more);
+	/* While nothing is done no directory is held: it may be moved, or unmounted. */
+	tree_turn(d->tree);
 	bool again = d->turn.changes != NULL || dispatch_ready(d);
 	if (more || (again && !turn_stalled(d)))
 		return 0;
@@ -179,6 +189,7 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));
 	next = due_min(next, scan_next(d));
 	next = due_min(next, due_min(request_next(d), due_min(notice_next(d), d->rescan_ms)));
+	next = due_min(next, numbers_next(d));
 	if (d->stuck_ms != 0)
 		next = due_min(next, d->stuck_ms + ONCE_PATIENCE_MS);
 	return d->unmounted ? due_min(next, d->mount_check_ms) : next;

@@ -21,6 +21,7 @@
 #include "spoold/intake.h"
 #include "spoold/recover.h"
 #include "spoold/request.h"
+#include "spoold/numbers.h"
 #include "spoold/retention.h"
 #include "spoold/scan.h"
 #include "spoold/stray.h"
@@ -53,6 +54,7 @@ struct daemon {
 	struct scan scan;
 	struct dispatch dispatch;
 	struct retention retention;
+	struct numbers numbers;
 	struct strays strays;
 	struct heap notices;   /* users whose notice is to be renewed, by steady ms */
 	struct requests requests;

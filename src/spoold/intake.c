@@ -241,7 +241,6 @@ void intake_left(struct daemon *d, struct user *u, const char *path)
 	bool was_job = index_find_path(d->index, u->number, path, &job) == 0 &&
 	               !job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
 	               job_next_state(job.state, JOB_EV_GONE) >= 0;
-	/* Mostly it is a job that we moved on ourselves. */
 	if ((e != NULL || was_job) && daemon_mounted(d)) {
 		if (e != NULL)
 			upload_drop(d, e);
@@ -304,6 +303,18 @@ static bool hint_path(const struct watch_hint *hint, char *out, size_t size)
 	return n >= 0 && (size_t)n < size;
 }
 
+/* Who left is mostly a job that we moved on ourselves: known by the index alone. */
+static bool is_missed(struct daemon *d, const struct user *u, const char *path)
+{
+	struct job job = {0};
+	if (upload_find(u, path) != NULL || u->notice.oddities != NULL)
+		return true;
+	int r = index_find_path(d->index, u->number, path, &job);
+	bool moved_on = r == 0 && (job.place != PLACE_INCOMING || job_state_is_final(job.state));
+	job_clear(&job);
+	return r != -ENOENT && !moved_on;
+}
+
 static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 {
 	char path[JOB_PATH_MAX + 1];
@@ -328,7 +339,8 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 			user_watch(d, u);
 		scan_want(d, u);
 	} else if (hint->kind == WATCH_LEFT) {
-		intake_look(d, u, path, WATCH_CHANGED);
+		if (is_missed(d, u, path))
+			intake_look(d, u, path, WATCH_CHANGED);
 	} else {
 		intake_look(d, u, path, hint->kind);
 	}

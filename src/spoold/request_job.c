@@ -37,6 +37,14 @@ static void steer_free(struct steer *s)
 	free(s);
 }
 
+/* Its file was taken away, by its uploader or its retention time, or a later run
+ * has it. */
+static bool is_without_file(struct daemon *d, const struct user *u, const struct job *job)
+{
+	return job->place == PLACE_NOWHERE || retention_removes(d, job->id) ||
+	       result_is_of_later(d, u, job);
+}
+
 static int requeue(struct daemon *d, struct job *job)
 {
 	job->place = PLACE_PROCESSING;
@@ -72,7 +80,8 @@ static int steer_one(struct daemon *d, struct steer *s, size_t i)
 		return r == -ENOENT ? 0 : r;
 	bool takes = job_next_state(job.state, s->event) >= 0 &&
 	             !(s->event == JOB_EV_CANCEL && job_state_is_active(job.state)) &&
-	             !(s->event == JOB_EV_REQUEUE && job.place == PLACE_NOWHERE);
+	             !(s->event == JOB_EV_REQUEUE &&
+	               (job.place == PLACE_NOWHERE || retention_removes(d, job.id)));
 	s->from[i] = job.place;
 	struct user *u = user_by_number(d, job.user);
 	if (takes) {
@@ -301,7 +310,7 @@ static int add_failed(struct daemon *d, const struct user *u, uint64_t **jobs, s
 			}
 			*jobs = more;
 		}
-		if (job.place != PLACE_NOWHERE && !result_is_of_later(d, u, &job))
+		if (!is_without_file(d, u, &job))
 			(*jobs)[(*n)++] = job.id;
 		job_clear(&job);
 	}
@@ -332,7 +341,7 @@ void request_retry(struct daemon *d, const struct asker *a)
 	if (ask_job(d, a, &job, &u) &&
 	    possible(d, a, &job, JOB_EV_REQUEUE, "put into the line again",
 	             "done, failed and canceled")) {
-		if (job.place == PLACE_NOWHERE || result_is_of_later(d, u, &job))
+		if (is_without_file(d, u, &job))
 			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " is gone; upload it again",
 			          job.id);
 		else

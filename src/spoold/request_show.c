@@ -329,7 +329,8 @@ void request_log(struct daemon *d, const struct asker *a)
 	bool final = job_state_is_final(job.state);
 	if (r == -ENOENT && final)
 		answer_no(d, a, ANSWER_NO,
-		          "no log of job %llu is kept (handler.keep_logs says which are)",
+		          "no log of job %llu is kept: its handler wrote nothing, or handler.keep_logs "
+		          "leaves it out",
 		          (unsigned long long)job.id);
 	else if (r < 0 && r != -ENOENT)
 		answer_no(d, a, ANSWER_NO, "the log of job %llu cannot be read: %s",

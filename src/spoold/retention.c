@@ -40,8 +40,8 @@ static int removal_apply(struct daemon *d, struct change *c)
 
 static void removal_finish(struct daemon *d, struct change *c, int error)
 {
-	(void)d;
 	(void)error;
+	d->retention.removal = NULL;
 	free(c);
 }
 
@@ -59,6 +59,7 @@ static void removal_drop(struct daemon *d, struct removal *removal)
 		fd_close(removal->fds[i]);
 	for (size_t i = 0; i < removal->users_n; i++)
 		want(d, removal->users[i], d->wall_ms + RETENTION_RETRY_MS);
+	d->retention.removal = NULL;
 	free(removal);
 }
 
@@ -72,15 +73,23 @@ static void removal_send(struct daemon *d, struct removal *removal)
 		return;
 	}
 	removal->fds_n = 0;
-	d->retention.syncing = removal;
+	d->retention.removal = removal;
+}
+
+bool retention_removes(const struct daemon *d, uint64_t job)
+{
+	const struct removal *removal = d->retention.removal;
+	for (size_t i = 0; removal != NULL && i < removal->n; i++)
+		if (removal->jobs[i] == job)
+			return true;
+	return false;
 }
 
 bool retention_synced(struct daemon *d, uint64_t tag, int error)
 {
-	struct removal *removal = d->retention.syncing;
+	struct removal *removal = d->retention.removal;
 	if (removal == NULL || removal->tag != tag)
 		return false;
-	d->retention.syncing = NULL;
 	if (error == 0) {
 		turn_add(d, &removal->change);
 		return true;
@@ -93,8 +102,8 @@ bool retention_synced(struct daemon *d, uint64_t tag, int error)
 
 void retention_clear(struct daemon *d)
 {
-	free(d->retention.syncing);
-	d->retention.syncing = NULL;
+	free(d->retention.removal);
+	d->retention.removal = NULL;
 	heap_clear(&d->retention.due);
 }
 
@@ -198,7 +207,7 @@ static bool is_due(const struct daemon *d)
 
 void retention_tick(struct daemon *d)
 {
-	if (!is_due(d) || d->retention.syncing != NULL || turn_stalled(d) || !daemon_mounted(d))
+	if (!is_due(d) || d->retention.removal != NULL || turn_stalled(d) || !daemon_mounted(d))
 		return;
 	struct removal *removal = calloc(1, sizeof *removal);
 	if (removal == NULL)
@@ -220,7 +229,7 @@ void retention_tick(struct daemon *d)
 uint64_t retention_next(const struct daemon *d)
 {
 	const struct heap_node *node = heap_first(&d->retention.due);
-	if (node == NULL || d->retention.syncing != NULL || turn_stalled(d))
+	if (node == NULL || d->retention.removal != NULL || turn_stalled(d))
 		return UINT64_MAX;
 	if (node->key <= d->wall_ms)
 		return d->steady_ms;

@@ -12,7 +12,7 @@ struct removal;
 
 struct retention {
 	struct heap due; /* users, by the earliest end of a retention time that is known of; wall ms */
-	struct removal *syncing; /* files that are gone, soon beyond a power cut; or NULL */
+	struct removal *removal; /* under way: files are gone, their history is to follow; or NULL */
 };
 
 enum {
@@ -28,6 +28,8 @@ void retention_note(struct daemon *d, struct user *u, uint64_t finished_ms, uint
  * again, and its history is still needed), or settings changed. */
 void retention_look(struct daemon *d, struct user *u);
 void retention_tick(struct daemon *d);
+/* Is this job about to be forgotten, its file gone already? */
+bool retention_removes(const struct daemon *d, uint64_t job);
 /* A batch that was synced: true where it was of this room. */
 bool retention_synced(struct daemon *d, uint64_t tag, int error);
 /* At the end; the syncer is gone already. */

@@ -326,6 +326,8 @@ void setup_clear(struct daemon *d)
 		watch_free(d->watch);
 	if (d->index != NULL)
 		index_close(d->index);
+	if (d->tree != NULL)
+		numbers_end(d);
 	d->lock_fd = fd_close(d->lock_fd);
 	if (d->tree != NULL)
 		tree_close(d->tree);

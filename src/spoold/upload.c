@@ -174,6 +174,28 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 		upload_set_due(d, e, d->steady_ms + settle_ms);
 }
 
+bool upload_retries(const struct daemon *d, const struct user *u)
+{
+	return d->steady_ms < u->retry_ms;
+}
+
+void upload_once_more(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	if (e->gone) {
+		upload_release(d, e);
+		return;
+	}
+	if (!upload_retries(d, u))
+		u->retry_ms = d->steady_ms + INTAKE_RETRY_MS;
+	upload_leave_scan(d, e);
+	e->state = UPLOAD_ARRIVING;
+	room_arrived(d, e);
+	e->look.renamed_in = e->look.renamed_in || e->renamed;
+	e->touched = e->renamed = false;
+	put_due(d, e, u->retry_ms, e->due.key);
+}
+
 uint64_t upload_count_arriving(const struct user *u)
 {
 	return HASH_COUNT(u->uploads) - u->uploads_refused - u->uploads_over;
@@ -187,6 +209,8 @@ static uint64_t backlog_until(const struct user *u)
 bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 {
 	const struct user *u = e->user;
+	if (upload_retries(d, u))
+		return true;
 	if (e->from_scan || e->look.found || e->state == UPLOAD_OVER)
 		return false;
 	return u->scan_running || u->unsorted || !u->scanned || d->steady_ms <= backlog_until(u);
@@ -197,6 +221,10 @@ bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e)
 {
 	struct user *u = e->user;
+	if (upload_retries(d, u)) {
+		put_due(d, e, u->retry_ms, e->due.key);
+		return;
+	}
 	bool is_long = u->unsorted || d->scan.large.user == u;
 	if (d->steady_ms > backlog_until(u))
 		u->pause_ms = d->steady_ms + (is_long ? SCAN_LONG_PAUSE_MS : SCAN_PAUSE_MS);

@@ -29,6 +29,7 @@ struct upload_entry {
 	bool gone;              /* dropped while syncing or accepting */
 	bool touched, renamed;  /* a hint came, a rename among them, while syncing or accepting */
 	int error;              /* why it could not be read or made durable, or 0 */
+	bool held_line;         /* others waited for it once, for such an error */
 	struct check *check;    /* completion "checksum", once it was read; or NULL */
 	struct file_ident voucher; /* what says that it is complete, once it is; ino 0: nothing */
 	bool voucher_own;       /* it goes along with it */
@@ -61,6 +62,7 @@ enum {
 	/* Of these: what is refused needs no entry but to be told of once. */
 	INTAKE_REFUSED_MAX = 1024,
 	INTAKE_RELOOK_MS = 5000,        /* hard links may lose their other name unseen */
+	INTAKE_RETRY_MS = 200,          /* after an error that may pass */
 };
 
 struct upload_entry *upload_find(const struct user *u, const char *path);
@@ -75,6 +77,11 @@ void upload_release(struct daemon *d, struct upload_entry *e);
 /* Back to waiting, to be judged again after the settle time; at once where it
  * was renamed in meanwhile. */
 void upload_again(struct daemon *d, struct upload_entry *e);
+/* Back to its place among those that wait, for an error that may pass: it is
+ * judged again soon, and what came later not before it. */
+void upload_once_more(struct daemon *d, struct upload_entry *e);
+/* Is an earlier one of this user to be tried again first? */
+bool upload_retries(const struct daemon *d, const struct user *u);
 /* The scan that found it goes on without it. */
 void upload_leave_scan(struct daemon *d, struct upload_entry *e);
 /* It can never be a job: said once. */

@@ -126,6 +126,7 @@ static int begin_join(struct daemon *d, const char *name)
 	int r = tree_each_processing(d->tree, name, note_id, join);
 	if (r < 0 && r != -ENOENT)
 		log_warning("user %s: processing cannot be read: %s", name, strerror(-r));
+	numbers_met(d, join->last_id);
 	turn_add(d, &join->change);
 	return 0;
 }

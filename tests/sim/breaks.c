@@ -17,7 +17,7 @@ static const char *const names[] = {
 	"directory-not-synced", "sync-error-ignored", "ack-before-commit", "result-not-synced",
 	"lock-not-passed", "lock-not-asked", "strays-left-alone", "claim-not-checked",
 	"writers-not-asked", "final-rename-replaces", "overflow-untold", "marker-not-looked-for",
-	"removal-not-synced", "take-back-not-synced", "claim-before-commit", "end-before-commit",
+	"removal-not-synced", "numbers-given-again", "take-back-not-synced", "claim-before-commit", "end-before-commit",
 	"put-back-not-synced",
 };
 

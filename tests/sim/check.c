@@ -127,9 +127,26 @@ static bool is_alive(const struct rows *rows, uint64_t id)
 	return f != NULL && !job_state_is_final(f->job.state);
 }
 
+/* A number means one upload for ever. */
+static void check_number(const struct ledger_entry *e, const struct job *job)
+{
+	int upload = (int)(e - world->uploads);
+	for (int i = 0; i < world->given_n; i++) {
+		const struct given *g = &world->given[i];
+		if (g->job == job->id && g->upload != upload)
+			violation("the number of job %llu (%s) was that of upload %d before",
+			          (unsigned long long)job->id, e->name, g->upload);
+		if (g->job == job->id)
+			return;
+	}
+	if (world->given_n < GIVEN_MAX)
+		world->given[world->given_n++] = (struct given){.job = job->id, .upload = upload};
+}
+
 static void begin_entry(struct ledger_entry *e, const struct job *job)
 {
-	/* Where the index lost its last commits, numbers are given again. */
+	check_number(e, job);
+	/* A commit that was lost may have given it. */
 	struct ledger_entry *before = entry_of(job->id);
 	if (before != NULL)
 		before->job = 0;
@@ -195,19 +212,8 @@ static void check_canceled(const struct ledger_entry *e, const struct flat_job *
 		          (unsigned long long)job->job.id, job->path);
 }
 
-/* A private directory that gets a new number when it is adopted, and a crash
- * just then: it is adopted once more, the first job stays behind as vanished. */
-static bool is_adopted_twice(const struct ledger_entry *e, const struct flat_job *job)
-{
-	int slot = slot_of((int)(e - world->uploads));
-	return world->index_lost && strcmp(job->error, "file vanished") == 0 && slot != NONE &&
-	       world->fs.slots[slot].dir != 0 && world->fs.slots[slot].dir != job->job.id;
-}
-
 static void check_failed(const struct ledger_entry *e, const struct flat_job *job)
 {
-	if (is_adopted_twice(e, job))
-		return;
 	if (e->success_kept)
 		violation("job %llu (%s) failed, but its worker had told of its success",
 		          (unsigned long long)job->job.id, job->path);

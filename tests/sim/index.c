@@ -258,6 +258,13 @@ int index_new_id(struct index *ix, uint64_t *ret_id)
 	return 0;
 }
 
+int index_next_id(struct index *ix, uint64_t *ret_id)
+{
+	(void)ix;
+	*ret_id = seen()->next_id;
+	return 0;
+}
+
 int index_reserve_ids(struct index *ix, uint64_t last)
 {
 	(void)ix;

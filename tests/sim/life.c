@@ -114,7 +114,8 @@ static void end_in_order(void)
 	while (sync_due() != FAR)
 		sync_work();
 	daemon_clear(&d);
-	index_sync(d.index);
+	if (index_sync(d.index) == 0)
+		numbers_end(&d);
 	tree_close(d.tree);
 	config_free(d.config);
 }

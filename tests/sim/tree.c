@@ -86,6 +86,12 @@ void tree_close(struct tree *t)
 	free(t);
 }
 
+/* Its directories cannot be told from their names. */
+void tree_turn(struct tree *t)
+{
+	(void)t;
+}
+
 uint64_t tree_id(const struct tree *t)
 {
 	(void)t;
@@ -206,6 +212,16 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 	return world->fs.inodes[world->fs.slots[slot].inode].writing ? WRITERS_SOME : WRITERS_NONE;
 }
 
+int tree_look_closely(struct tree *t, const char *user, const char *path,
+                      struct file_ident *ret_ident, enum entry_kind *ret_kind,
+                      enum writers *ret_writers)
+{
+	int r = tree_look(t, user, path, ret_ident, ret_kind);
+	if (r == 0)
+		*ret_writers = tree_probe_writer(t, user, path);
+	return r;
+}
+
 int tree_open_upload(struct tree *t, const char *user, const char *path)
 {
 	(void)t;
@@ -228,6 +244,25 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path)
 	if (r < 0)
 		return r;
 	return world->mounted ? open_dir(user_index(user), PLACE_INCOMING, 0) : -ENOENT;
+}
+
+int tree_read_numbers(struct tree *t, uint64_t *ret_below)
+{
+	(void)t;
+	int r = io_may_fail("read the numbers", -EIO, -EMFILE);
+	if (r < 0 || world->numbers_below == 0 || broken("numbers-given-again"))
+		return r < 0 ? r : -ENOENT;
+	*ret_below = world->numbers_below;
+	return 0;
+}
+
+int tree_write_numbers(struct tree *t, uint64_t below)
+{
+	(void)t;
+	int r = io_may_fail("write the numbers", -EIO, -ENOSPC);
+	if (r == 0)
+		world->numbers_below = below;
+	return r;
 }
 
 int tree_open_to_sync(struct tree *t, const char *user, enum place place)

@@ -28,6 +28,7 @@ enum {
 	WORKERS_MAX = 12,
 	HINTS_MAX = 48,
 	BATCHES_MAX = 16,
+	GIVEN_MAX = 128,
 	FDS_MAX = 128,
 	LOCKS_MAX = 24,
 	TOLD_MAX = 8,
@@ -118,6 +119,12 @@ enum fate {
 	FATE_UNSYNCED,  /* lost by a power cut before it was reported as pending */
 	FATE_EATEN,     /* removed by its handler */
 	FATE_PURGED,    /* past its retention time */
+};
+
+/* Whose upload got which number. */
+struct given {
+	uint64_t job;
+	int upload;
 };
 
 struct ledger_entry {
@@ -272,6 +279,9 @@ struct world {
 	bool index_lost;        /* attempts and history before do not count */
 	bool torn;              /* a power cut after its loss, or in relaxed mode: they disagree */
 	bool clock_stepped;
+	uint64_t numbers_below; /* what the spool keeps */
+	struct given given[GIVEN_MAX];
+	int given_n;
 
 	/* The daemon's life. */
 	bool daemon_up, in_daemon;

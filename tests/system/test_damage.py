@@ -238,3 +238,45 @@ class WhileOpen(DamageTest):
         for damage in (moved, removed, restored):
             with self.subTest(damage.__name__):
                 self.assertGoesOn(self.damaged(damage))
+
+
+class Numbers(SystemTest):
+    """The number of a job means that job for ever: a note of an operator, a name in done, a
+    private directory that a power cut brings back."""
+
+    def number_of(self, spool, name):
+        spool.drop("alice", name)
+        return spool.wait_state(name, "done")["job"]
+
+    def test_a_new_index_goes_on(self):
+        spool = self.spool()
+        last = self.number_of(spool, "a.csv")
+        for end in (spool.stop, spool.kill9):
+            end()
+            shutil.rmtree(spool.index_path())
+            spool.restart()
+            number = self.number_of(spool, f"after-{end.__name__}.csv")
+            self.assertGreater(number, last)
+            last = number
+
+    def test_no_gap_after_a_kill_or_a_stop(self):
+        spool = self.spool()
+        numbers = [self.number_of(spool, "a.csv")]
+        for end in (spool.kill9, spool.stop):
+            end()
+            spool.restart()
+            numbers.append(self.number_of(spool, f"after-{end.__name__}.csv"))
+        self.assertEqual(numbers, list(range(numbers[0], numbers[0] + 3)))
+
+    def test_damaged_record(self):
+        """It is said, and written anew."""
+        spool = self.spool()
+        self.number_of(spool, "a.csv")
+        spool.stop()
+        record = os.path.join(spool.root, ".spoold", "numbers")
+        with open(record, "w", encoding="ascii") as file:
+            file.write("spoold numbers 1\nbelow 12")
+        offset = spool.log_size()
+        spool.restart()
+        self.assertSays(f"{record}.* is damaged.*written anew", spool.log(offset))
+        self.assertGreater(self.number_of(spool, "b.csv"), 1)

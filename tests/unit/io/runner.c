@@ -277,7 +277,7 @@ Test(runner, it_runs_as_another_account_that_owns_the_jobs_files)
 	w.order.run_as = strdup("nobody");
 	script(&w, "id -un; id -G; grep Groups /proc/self/status; echo $HOME; cat \"$SPOOL_FILE\"\n"
 	           "touch \"$SPOOL_OUTPUT_DIR/made\" here && echo written; grep CapEff /proc/self/status\n"
-	           "echo x >> log || echo not the log");
+	           "until [ -e log ]; do sleep 0.01; done; echo x >> log || echo not the log");
 	struct run_result result = run(&w);
 	char *log = get_log(&w);
 	cr_assert_eq(result.outcome, OUTCOME_SUCCEEDED, "%s %s", result.error, log);

@@ -140,6 +140,34 @@ Test(runner_output, a_log_that_was_made_into_something_else_is_replaced)
 	free(outside);
 }
 
+Test(runner_output, a_handler_that_says_nothing_has_no_log)
+{
+	struct stat st;
+	script(&w, "exit 0");
+	struct run_result result = run(&w);
+	cr_expect_eq(result.outcome, OUTCOME_SUCCEEDED);
+	run_result_clear(&result);
+	cr_expect_eq(fstatat(w.dirfd, "log", &st, AT_SYMLINK_NOFOLLOW), -1);
+	cr_expect_eq(errno, ENOENT);
+}
+
+Test(runner_output, what_a_handler_puts_in_the_place_of_its_log_is_not_followed)
+{
+	char *outside = in_world(&w, "outside"), *body;
+	put_file(outside, "untouched", 0600);
+	cr_assert_geq(asprintf(&body, "ln -s '%s' log; echo hello", outside), 0);
+	script(&w, body);
+	struct run_result result = run(&w);
+	run_result_clear(&result);
+	char *log = get_log(&w), *other = get_file(outside);
+	cr_expect_str_eq(log, "hello\n");
+	cr_expect_str_eq(other, "untouched");
+	free(log);
+	free(other);
+	free(outside);
+	free(body);
+}
+
 Test(runner_output, without_a_log_the_handler_runs_all_the_same)
 {
 	cr_assert_eq(mkdirat(w.dirfd, "log", 0700), 0);

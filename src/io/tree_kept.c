@@ -1,0 +1,139 @@
+/* Directories that stay open within a turn. Beneath-the-root is asked once for
+ * each of them, not for every step of every job. */
+#include "io/tree_private.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	KEPT_USERS = 64,  /* a user has a fixed slot, all of its places are in it */
+	KEPT_USER_SIZE = 112, /* bytes: NAME_USER_MAX and more */
+};
+
+struct kept_user {
+	char user[KEPT_USER_SIZE];
+	int fds[PLACES];
+};
+
+struct tree_kept {
+	struct kept_user slots[KEPT_USERS];
+	unsigned used[KEPT_USERS], used_n; /* slots with something in them */
+	/* The private directory of the last claim, for who runs it. */
+	char user[KEPT_USER_SIZE];
+	uint64_t job;
+	int job_fd;
+};
+
+static struct kept_user *slot_of(struct tree_kept *k, const char *user)
+{
+	uint32_t hash = 2166136261;
+	for (const char *p = user; *p != '\0'; p++)
+		hash = (hash ^ (unsigned char)*p) * 16777619;
+	return &k->slots[hash % KEPT_USERS];
+}
+
+static void empty(struct kept_user *slot)
+{
+	for (int place = 0; place < PLACES; place++)
+		slot->fds[place] = fd_close(slot->fds[place]);
+	slot->user[0] = '\0';
+}
+
+static void close_all(struct tree_kept *k)
+{
+	while (k->used_n > 0)
+		empty(&k->slots[k->used[--k->used_n]]);
+	k->job_fd = fd_close(k->job_fd);
+}
+
+void tree_forget_kept(struct tree *t)
+{
+	if (t->kept != NULL)
+		close_all(t->kept);
+}
+
+void tree_free_kept(struct tree *t)
+{
+	tree_forget_kept(t);
+	free(t->kept);
+	t->kept = NULL;
+}
+
+void tree_turn(struct tree *t)
+{
+	if (t->kept != NULL) {
+		close_all(t->kept);
+		return;
+	}
+	/* Without memory for it they are opened each time, as by everybody else. */
+	t->kept = calloc(1, sizeof *t->kept);
+	if (t->kept == NULL)
+		return;
+	t->kept->job_fd = -1;
+	for (int i = 0; i < KEPT_USERS; i++)
+		for (int place = 0; place < PLACES; place++)
+			t->kept->slots[i].fds[place] = -1;
+}
+
+static void take_slot(struct tree_kept *k, struct kept_user *slot, const char *user)
+{
+	if (slot->user[0] == '\0')
+		k->used[k->used_n++] = (unsigned)(slot - k->slots);
+	else
+		for (int place = 0; place < PLACES; place++)
+			slot->fds[place] = fd_close(slot->fds[place]);
+	strcpy(slot->user, user);
+}
+
+int tree_borrow_place(struct tree *t, const char *user, enum place place)
+{
+	struct tree_kept *k = t->kept;
+	if (k == NULL || user[0] == '\0' || strlen(user) >= KEPT_USER_SIZE)
+		return tree_open_place(t, user, place);
+	struct kept_user *slot = slot_of(k, user);
+	if (strcmp(slot->user, user) != 0)
+		take_slot(k, slot, user);
+	if (slot->fds[place] < 0) {
+		int fd = tree_open_place(t, user, place);
+		if (fd < 0)
+			return fd;
+		slot->fds[place] = fd;
+	}
+	return slot->fds[place];
+}
+
+void tree_return_place(struct tree *t, const char *user, int fd)
+{
+	const struct kept_user *slot = t->kept == NULL ? NULL : slot_of(t->kept, user);
+	for (int place = 0; slot != NULL && place < PLACES; place++)
+		if (slot->fds[place] == fd)
+			return;
+	fd_close(fd);
+}
+
+void tree_keep_job(struct tree *t, const char *user, uint64_t id, int fd)
+{
+	struct tree_kept *k = t->kept;
+	if (k == NULL || strlen(user) >= KEPT_USER_SIZE) {
+		fd_close(fd);
+		return;
+	}
+	fd_close(k->job_fd);
+	k->job_fd = fd;
+	k->job = id;
+	strcpy(k->user, user);
+}
+
+int tree_take_kept_job(struct tree *t, const char *user, uint64_t id)
+{
+	struct tree_kept *k = t->kept;
+	if (k == NULL || k->job_fd < 0 || k->job != id || strcmp(k->user, user) != 0)
+		return -ENOENT;
+	int fd = k->job_fd;
+	k->job_fd = -1;
+	return fd;
+}
