@@ -14,6 +14,10 @@ from systems import TOOLS, SpooldFull, SpooldRelaxed
 
 STALLED_S = 120  # nothing new for that long: something is broken
 SAMPLE_S = 0.05
+SETTLED_S = 1.2  # the files have been quiet for settle_seconds
+# Where a head has the number of its transaction: the page's own head, magic, version,
+# address, size, two tables, the last page.
+HEAD_TRANSACTION = 16 + 4 + 4 + 8 + 8 + 2 * 48 + 8
 
 
 class Memory(threading.Thread):
@@ -38,6 +42,10 @@ class Memory(threading.Thread):
         self.private = max(self.private, found.get("Pss_Anon:", 0))
         self.pss = max(self.pss, found.get("Pss:", 0))
 
+    def peak(self):
+        self.look()
+        return self.private, self.pss
+
     def run(self):
         while not self.over.wait(SAMPLE_S):
             self.look()
@@ -48,34 +56,18 @@ def fill(root, users, files, first=0):
                    check=True)
 
 
-def commits(index):
-    """LMDB counts its transactions in the heads of its file."""
-    newest = 0
-    with open(os.path.join(index, "data.mdb"), "rb") as file:
-        for page in (0, 4096):
-            file.seek(page + 16 + 8 + 8 + 8 + 2 * 48 + 8)
-            newest = max(newest, struct.unpack("<Q", file.read(8))[0])
-    return newest
-
-
-class Row:
-    """What one measurement gave."""
-
-
 class Stand:
-    """A spool that was filled, and a daemon on it."""
+    """A spool that was filled, and a daemon on it. `begun`: its start, wall clock, ns."""
 
-    def __init__(self, where, users, files, durability="full", settings=None):
-        self.users, self.files = users, files
+    def __init__(self, where, users, files, durability="full"):
         self.directory = tempfile.mkdtemp(prefix="spoold-scale-", dir=where)
         cls = SpooldFull if durability == "full" else SpooldRelaxed
         self.system = cls(self.directory)
-        self.system.settings = settings
-        self.row = Row()
         self.memory = None
         fill(self.system.root, users, files)
 
     def start(self):
+        time.sleep(SETTLED_S)
         self.begun = time.time_ns()
         self.system.start()
         self.pid = self._wait(self._daemon, 10)
@@ -120,6 +112,23 @@ class Stand:
 
     def index_kib(self):
         return os.stat(os.path.join(self.index(), "data.mdb")).st_blocks // 2
+
+    def commits(self):
+        """LMDB counts its transactions in the heads of its file."""
+        newest = 0
+        with open(os.path.join(self.index(), "data.mdb"), "rb") as file:
+            for page in (0, 4096):
+                file.seek(page + HEAD_TRANSACTION)
+                newest = max(newest, struct.unpack("<Q", file.read(8))[0])
+        return newest
+
+    def wait_looked(self):
+        """All users. Not asked: a daemon that was asked looks after its clients for a minute."""
+        self._wait(self._says_looked, STALLED_S)
+
+    def _says_looked(self):
+        with open(os.path.join(self.directory, "log"), "rb") as file:
+            return b" looked at " in file.read()
 
     def close(self):
         if self.memory is not None:
