@@ -106,7 +106,7 @@ static bool is_forgotten(const struct daemon *d, const struct user *u, const cha
 }
 
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
-                 const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
+                 const struct file_ident *ident, enum entry_kind kind, bool no_jobs, bool *ret_new)
 {
 	*ret_new = false;
 	if (is_ignored(u, path)) {
@@ -127,7 +127,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		arrival_track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
-	switch (known_to_index(d, u, path, ident)) {
+	switch (no_jobs ? KNOWN_NOT : known_to_index(d, u, path, ident)) {
 	case KNOWN_SAME: return true;
 	case KNOWN_ERROR: return false;
 	case KNOWN_NOT: break;

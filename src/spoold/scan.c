@@ -187,9 +187,22 @@ static void put_off(struct daemon *d, struct scan_work *w, bool unsorted)
 	enqueue(d, u, u->room.files == 0);
 }
 
+static bool has_no_jobs(struct daemon *d, const struct user *u)
+{
+	struct user_row row = {0};
+	uint64_t jobs = 0;
+	if (index_get_user(d->index, u->name, &row) < 0)
+		return false;
+	for (int state = 0; state < JOB_STATES; state++)
+		jobs += row.count[state];
+	user_row_clear(&row);
+	return jobs == 0;
+}
+
 static void begin_walk(struct daemon *d, struct scan_work *w)
 {
 	struct user *u = w->user;
+	w->no_jobs = has_no_jobs(d, u);
 	notice_walk_begins(u);
 	int r = tree_scan_begin(d->tree, u->name, &w->walk);
 	if (r == 0) {
@@ -250,7 +263,7 @@ static void look_at(struct daemon *d, struct scan_work *w, const char *path,
 	/* What changed since has an event of its own, and comes after all this. */
 	if (kind == ENTRY_FILE && !w->user->polled && is_younger(d, w, ident))
 		return;
-	if (intake_seen(d, w->user, path, ident, kind, &is_new))
+	if (intake_seen(d, w->user, path, ident, kind, w->no_jobs, &is_new))
 		w->known++;
 	if (is_new && keep_found(w, path, ident->ctime_ns) < 0)
 		w->more = true;
@@ -347,11 +360,16 @@ static int withdrawn_slice(struct daemon *d, struct scan_work *w, int budget)
 	return budget;
 }
 
+static size_t ahead(const struct scan_work *w)
+{
+	return w->no_jobs ? SCAN_FIRST : SCAN_AHEAD;
+}
+
 /* Has its user enough to go on with, while jobs run that want the time? */
 static bool may_wait(const struct daemon *d, const struct scan_work *w)
 {
 	const struct room *room = &w->user->room;
-	return d->dispatch.running != NULL && room->files + room->on_the_way >= SCAN_AHEAD;
+	return d->dispatch.running != NULL && room->files + room->on_the_way >= ahead(w);
 }
 
 /* Much of one user goes on beside the others, or again later. */
@@ -393,9 +411,9 @@ static int step(struct daemon *d, struct scan_work *w, int budget, size_t feed)
 }
 
 /* What is fed at once: while jobs run, not more than a user needs. */
-static size_t feed_max(const struct daemon *d)
+static size_t feed_max(const struct daemon *d, const struct scan_work *w)
 {
-	return d->dispatch.running != NULL ? SCAN_AHEAD : SCAN_FEEDING_MAX;
+	return d->dispatch.running != NULL ? ahead(w) : SCAN_FEEDING_MAX;
 }
 
 /* Through the users, one after the other. Is there more to do at once? */
@@ -409,7 +427,7 @@ static bool small_slice(struct daemon *d)
 			return false;
 		if (w->phase == SCAN_IDLE)
 			begin(d, w, u);
-		int took = w->phase == SCAN_IDLE ? 1 : step(d, w, budget, feed_max(d));
+		int took = w->phase == SCAN_IDLE ? 1 : step(d, w, budget, feed_max(d, w));
 		if (took == 0)
 			return false;
 		budget -= took + SCAN_STEP;
@@ -447,7 +465,7 @@ static bool large_slice(struct daemon *d)
 		return false;
 	}
 	w->again_ms = 0;
-	return step(d, w, SCAN_SLICE, feed_max(d)) != 0;
+	return step(d, w, SCAN_SLICE, feed_max(d, w)) != 0;
 }
 
 bool scan_tick(struct daemon *d)

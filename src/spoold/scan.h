@@ -10,7 +10,7 @@
  *
  * Two scans run side by side: one that goes through the users, and one for who has
  * much, so that a directory with a million files keeps nobody waiting. Who has
- * SCAN_AHEAD jobs in line needs no more just now: as long as jobs run, the rest
+ * some jobs in line (SCAN_AHEAD) needs no more just now: as long as jobs run, the rest
  * of its backlog is taken in slowly, beside them. */
 #pragma once
 
@@ -28,6 +28,7 @@ enum {
 	SCAN_TURN = 1024,       /* of them, where others with much wait for their turn */
 	SCAN_FEEDING_MAX = 1024, /* of them at a time on their way through intake */
 	SCAN_AHEAD = 128,       /* jobs in line that keep a user going for a while */
+	SCAN_FIRST = 16,        /* and those of one who had none, so that all get some soon */
 	/* Beside running jobs, for who has these: some tenth of the time. */
 	SCAN_SLOW_SLICE = 256, SCAN_SLOW_WALK_MS = 20,
 	SCAN_SLOW_FEED = 64, SCAN_SLOW_FEED_MS = 50,
@@ -45,6 +46,7 @@ struct scan_work {
 	uint64_t seen;          /* entries of this walk */
 	bool more;              /* the portion was full: walk again */
 	bool unsorted;          /* the user was, when it began */
+	bool no_jobs;           /* the user had none when the walk began: nothing to look up */
 	bool unclear;           /* what was found could not be compared with the index */
 	uint64_t known;         /* files that are jobs in place */
 	uint64_t after_seq;     /* SCAN_WITHDRAWN: how far in the line */
