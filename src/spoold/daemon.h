@@ -19,6 +19,7 @@
 #include "spoold/check.h"
 #include "spoold/dispatch.h"
 #include "spoold/intake.h"
+#include "spoold/meet.h"
 #include "spoold/recover.h"
 #include "spoold/request.h"
 #include "spoold/numbers.h"

@@ -14,17 +14,13 @@
  * of its backlog is taken in slowly, beside them. */
 #pragma once
 
-#include "spoold/user.h"
+#include "spoold/scan_work.h"
 
-struct daemon;
-struct tree_scan;
-struct scan_found;
 
 enum {
 	SCAN_SLICE = 512,       /* entries per tick: a few milliseconds */
 	SCAN_STEP = 8,          /* what a step of a scan costs, in entries */
 	SCAN_SMALL = 4096,      /* entries; a directory with more is scanned beside the others */
-	SCAN_PORTION = 65536,   /* files kept to be sorted: about 5 MB */
 	SCAN_TURN = 1024,       /* of them, where others with much wait for their turn */
 	SCAN_FEEDING_MAX = 1024, /* of them at a time on their way through intake */
 	SCAN_AHEAD = 128,       /* jobs in line that keep a user going for a while */
@@ -32,26 +28,6 @@ enum {
 	/* Beside running jobs, for who has these: some tenth of the time. */
 	SCAN_SLOW_SLICE = 256, SCAN_SLOW_WALK_MS = 20,
 	SCAN_SLOW_FEED = 64, SCAN_SLOW_FEED_MS = 50,
-};
-
-enum scan_phase { SCAN_IDLE, SCAN_WALK, SCAN_FEED, SCAN_WITHDRAWN };
-
-/* A scan at work on one user. */
-struct scan_work {
-	struct user *user;
-	enum scan_phase phase;
-	struct tree_scan *walk;
-	struct scan_found *found;
-	size_t found_n, found_room, fed;
-	uint64_t seen;          /* entries of this walk */
-	bool more;              /* the portion was full: walk again */
-	bool unsorted;          /* the user was, when it began */
-	bool no_jobs;           /* the user had none when the walk began: nothing to look up */
-	bool unclear;           /* what was found could not be compared with the index */
-	uint64_t known;         /* files that are jobs in place */
-	uint64_t after_seq;     /* SCAN_WITHDRAWN: how far in the line */
-	size_t feeding;         /* entries of this scan that are not accepted yet */
-	uint64_t again_ms;      /* steady; no slice before that */
 };
 
 struct scan {

@@ -13,6 +13,7 @@
 #include <uthash.h>
 
 struct daemon;
+struct stranger;
 struct upload_entry;
 struct check;
 struct sums_list;
@@ -81,12 +82,6 @@ struct user {
 	UT_hash_handle hh, hh_number;
 };
 
-/* A directory of the spool that is to be met. */
-struct stranger {
-	struct stranger *next;
-	char name[];
-};
-
 struct users {
 	struct user *by_name, *by_number;
 	struct heap polls, locks;
@@ -94,7 +89,7 @@ struct users {
 	struct user *in_turn; /* views read within the transaction at hand */
 	bool warned_limit;    /* of watches: said once */
 	unsigned met;         /* who have a number */
-	struct stranger *strangers;
+	struct stranger *strangers; /* directories that are to be met, see meet.h */
 	bool discover;        /* once more, when these were met */
 };
 
@@ -114,15 +109,8 @@ struct user *user_by_number(const struct daemon *d, uint32_t number);
 
 /* Watches the root for new users. A negative errno where that cannot be. */
 int users_watch_root(struct daemon *d);
-/* Finds every user directory of the spool that is not known yet: they are met in
- * the next ticks, a few in each. */
-int users_discover(struct daemon *d);
-/* Makes the directories of a user that are missing. True where any was. */
-bool users_make_directories(struct daemon *d, const char *name);
-/* One directory, known or not; an illegal name is refused with a log line. */
-int users_meet(struct daemon *d, const char *name);
-bool users_all_met(const struct daemon *d);
 void users_clear(struct daemon *d);
+void user_free(struct user *u);
 /* After a reload: new settings for all. */
 void users_configure(struct daemon *d);
 
