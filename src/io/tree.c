@@ -88,6 +88,7 @@ void tree_close(struct tree *t)
 {
 	if (t == NULL)
 		return;
+	tree_drop_spares(t);
 	tree_free_kept(t);
 	fd_close(t->rootfd);
 	free(t->root);

@@ -97,7 +97,8 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
               enum entry_kind *ret_kind);
 /* Does a process have it open for writing? Takes and drops a read lease. */
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path);
-/* Both at one stroke. *ret_writers is WRITERS_UNKNOWN for what is no plain file. */
+/* Both at one stroke, the writers first. *ret_writers is WRITERS_UNKNOWN for what is
+ * no plain file. -EMFILE, -ENFILE, -ENOMEM, -EIO: it could not be opened for now. */
 int tree_look_closely(struct tree *t, const char *user, const char *path,
                       struct file_ident *ret_ident, enum entry_kind *ret_kind,
                       enum writers *ret_writers);
@@ -107,6 +108,8 @@ int tree_open_upload(struct tree *t, const char *user, const char *path);
 /* Opens the user's incoming (`path` ""), or a directory in it: `path` itself
  * where it is one, else the one that holds it. */
 int tree_open_incoming(struct tree *t, const char *user, const char *path);
+/* Opens the directory in incoming that holds this upload (for syncing). */
+int tree_open_holder(struct tree *t, const char *user, const char *path);
 
 /* An upload whose data did not reach the disk is marked as unsafe, as it is
  * now, so that another process does not take it either: what the kernel could
@@ -163,8 +166,14 @@ struct tree_finish {
 	 * more, its empty private directory stays for tree_drop_job(), so that a
 	 * crash before the index knows is made good. NULL: it always goes. */
 	const char *known;
+	/* Its private directory may be kept for the user's next job, until
+	 * tree_drop_spare(). */
+	bool hand_on;
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
+/* Removes a private directory that was kept for this user's next job; all of them. */
+void tree_drop_spare(struct tree *t, const char *user);
+void tree_drop_spares(struct tree *t);
 /* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and
  * its old log away. Durable: an active job whose file is found in done or failed
  * has ended. */

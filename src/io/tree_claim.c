@@ -52,45 +52,47 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
 	return r;
 }
 
+/* It could not be asked now. */
+static bool is_shortage(int asked)
+{
+	return asked == -EMFILE || asked == -ENFILE || asked == -ENOMEM || asked == -EIO;
+}
+
+/* Somebody writes where asking gave EAGAIN; where it cannot be asked now, it is
+ * asked again; any other error says nothing. */
+static enum writers writers_of(int asked)
+{
+	if (asked == 0)
+		return WRITERS_NONE;
+	return asked == -EAGAIN || is_shortage(asked) ? WRITERS_SOME : WRITERS_UNKNOWN;
+}
+
 /* A read lease is granted only while nobody has the file open for writing. It
  * is given back at once, so that no writer ever waits for us; one that comes in
  * between sends a signal, and SIGURG is one that does nothing. */
-/* Where it cannot be asked now, it is asked again. */
-static enum writers unasked(int error)
+static int take_lease(int fd)
 {
-	bool passes = error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM ||
-	              error == EIO;
-	return passes ? WRITERS_SOME : WRITERS_UNKNOWN;
+	bool got = fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_RDLCK) == 0;
+	if (got || errno == EAGAIN)
+		return got ? 0 : -EAGAIN;
+	return -EOPNOTSUPP;
 }
 
-static enum writers probe_open(int fd)
-{
-	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
-		return WRITERS_UNKNOWN;
-	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
-		return errno == EAGAIN ? WRITERS_SOME : WRITERS_UNKNOWN;
-	fcntl(fd, F_SETLEASE, F_UNLCK);
-	return WRITERS_NONE;
-}
-
-static int open_to_probe(int dirfd, const char *name)
-{
-	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-}
-
-/* What cannot be opened is looked at by its name. */
+/* What is seen while nobody has it open for writing is what the last writer left.
+ * *ret_asked is for writers_of(). */
 static int look_closely(int dirfd, const char *name, struct file_ident *ret_ident,
-                        enum entry_kind *ret_kind, enum writers *ret_writers)
+                        enum entry_kind *ret_kind, int *ret_asked)
 {
-	int fd = open_to_probe(dirfd, name);
+	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0) {
 		/* EAGAIN: somebody's lease is in the way, it is being worked on. */
-		*ret_writers = unasked(errno);
+		*ret_asked = -errno;
 		return tree_ident_at(dirfd, name, ret_ident, ret_kind);
 	}
+	*ret_asked = take_lease(fd);
 	int r = tree_ident_fd(fd, ret_ident, ret_kind);
-	bool plain = r == 0 && (*ret_kind == ENTRY_FILE || *ret_kind == ENTRY_HARDLINKED);
-	*ret_writers = plain ? probe_open(fd) : WRITERS_UNKNOWN;
+	if (*ret_asked == 0)
+		fcntl(fd, F_SETLEASE, F_UNLCK);
 	fd_close(fd);
 	return r;
 }
@@ -100,27 +102,27 @@ int tree_look_closely(struct tree *t, const char *user, const char *path,
                       enum writers *ret_writers)
 {
 	const char *base;
-	enum writers writers;
-	int fd = open_holder(t, user, path, &base);
-	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &writers);
+	int asked, fd = open_holder(t, user, path, &base);
+	int r = fd < 0 ? fd : look_closely(fd, base, ret_ident, ret_kind, &asked);
 	tree_return_place(t, user, fd);
-	if (r == 0)
-		*ret_writers = writers;
-	return r;
+	if (r < 0)
+		return r;
+	if (is_shortage(asked))
+		return asked;
+	*ret_writers = writers_of(asked);
+	return 0;
 }
 
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path)
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	enum writers answer = WRITERS_UNKNOWN;
 	const char *base;
-	int fd = open_holder(t, user, path, &base);
-	if (fd < 0)
-		return unasked(-fd);
-	look_closely(fd, base, &ident, &kind, &answer);
+	int fd = open_holder(t, user, path, &base), asked = fd;
+	if (fd >= 0)
+		look_closely(fd, base, &ident, &kind, &asked);
 	tree_return_place(t, user, fd);
-	return answer;
+	return writers_of(asked);
 }
 
 int tree_open_upload(struct tree *t, const char *user, const char *path)
@@ -191,15 +193,31 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path)
 	return fd;
 }
 
-/* Opens the private directory, made where it is missing: then nothing is in it. */
-static int make_private(struct tree *t, const char *user, uint64_t id, bool *ret_made)
+int tree_open_holder(struct tree *t, const char *user, const char *path)
+{
+	const char *base;
+	int fd = open_holder(t, user, path, &base);
+	int copy = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0 && copy < 0)
+		copy = -errno;
+	tree_return_place(t, user, fd);
+	return copy;
+}
+
+/* Opens the private directory, made where it is missing: then nothing is in it (but
+ * the output directory of an earlier job). */
+static int make_private(struct tree *t, const char *user, uint64_t id, const char *path,
+                        bool *ret_made)
 {
 	char name[32];
 	int processing = tree_borrow_place(t, user, PLACE_PROCESSING);
 	if (processing < 0)
 		return processing;
 	snprintf(name, sizeof name, "%" PRIu64, id);
-	int r = mkdirat(processing, name, 0700) < 0 ? -errno : 0;
+	tree_unspare(t, user, id);
+	int r = tree_use_spare(t, user, id, name_base(path), processing);
+	if (r < 0)
+		r = mkdirat(processing, name, 0700) < 0 ? -errno : 0;
 	*ret_made = r == 0;
 	if (r == 0)
 		r = fd_open_beneath(processing, name, O_RDONLY | O_DIRECTORY, 0);
@@ -210,28 +228,33 @@ static int make_private(struct tree *t, const char *user, uint64_t id, bool *ret
 }
 
 /* Where the file did not come into it. */
-static void drop_empty(struct tree *t, const char *user, uint64_t id)
+static void drop_empty(struct tree *t, const char *user, uint64_t id, int privfd)
 {
 	char name[32];
 	int processing = tree_borrow_place(t, user, PLACE_PROCESSING);
 	snprintf(name, sizeof name, "%" PRIu64, id);
-	if (processing >= 0)
+	tree_unspare(t, user, id);
+	if (processing >= 0 && unlinkat(processing, name, AT_REMOVEDIR) < 0 &&
+	    tree_is_unhanded(privfd, id)) {
+		unlinkat(privfd, name_output(""), AT_REMOVEDIR);
 		unlinkat(processing, name, AT_REMOVEDIR);
+	}
 	tree_return_place(t, user, processing);
 }
 
 /* It is out of the uploader's reach now: is it what was accepted, and is nobody
- * left who writes it? */
+ * left who writes it? Where that cannot be asked just now, it is no other file. */
 static int check_taken(int privfd, const char *base, const struct file_ident *ident)
 {
 	struct file_ident now;
 	enum entry_kind kind;
-	enum writers writers;
-	int r = look_closely(privfd, base, &now, &kind, &writers);
+	int asked;
+	int r = look_closely(privfd, base, &now, &kind, &asked);
 	if (r < 0)
 		return r;
-	bool same = kind == ENTRY_FILE && file_ident_same(&now, ident);
-	return !same || writers == WRITERS_SOME ? -ESTALE : 0;
+	if (kind != ENTRY_FILE || !file_ident_same(&now, ident) || asked == -EAGAIN)
+		return -ESTALE;
+	return is_shortage(asked) ? asked : 0;
 }
 
 /* Says beside the kept file why it is there; what an uploader named alike is
@@ -300,12 +323,12 @@ static int rename_in(int dirfd, const char *base, int privfd)
 static int take_in(struct tree *t, const struct tree_finish *f, int dirfd, const char *base)
 {
 	bool made;
-	int privfd = make_private(t, f->user, f->id, &made);
+	int privfd = make_private(t, f->user, f->id, f->path, &made);
 	if (privfd < 0)
 		return privfd;
 	int r = rename_in(dirfd, base, privfd);
 	if (r < 0)
-		drop_empty(t, f->user, f->id);
+		drop_empty(t, f->user, f->id, privfd);
 	fd_close(privfd);
 	return r;
 }
@@ -353,7 +376,8 @@ static int take_and_check(struct tree *t, const char *user, uint64_t id, const c
 		/* Done before; or not to be known, which is no reason to move it. */
 		goto out;
 	}
-	if (r < 0) {
+	/* Another error tells nothing of it: it stays, and is looked at again. */
+	if (r == -ESTALE) {
 		int back = put_back(t, user, id, path, privfd, dirfd, ret_kept);
 		r = back < 0 ? back : r;
 	}
@@ -377,12 +401,12 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
 {
 	bool made;
 	*ret_kept = NULL;
-	int privfd = make_private(t, user, id, &made);
+	int privfd = make_private(t, user, id, path, &made);
 	if (privfd < 0)
 		return why_no_private(t, user, path, privfd);
 	int r = take_and_check(t, user, id, path, ident, privfd, made, ret_kept);
 	if (r < 0) {
-		drop_empty(t, user, id);
+		drop_empty(t, user, id, privfd);
 		fd_close(privfd);
 	} else {
 		tree_keep_job(t, user, id, privfd);
@@ -407,6 +431,18 @@ static int find_again(int privfd, const char *base, const struct file_ident *ide
 	return r == -ENOENT ? name_again(privfd, base, ident) : r;
 }
 
+static int give_output(struct tree *t, const char *user, uint64_t id, int privfd,
+                       const char *base)
+{
+	if (!tree_came_with_output(t, user, id)) {
+		if (mkdirat(privfd, name_output(base), 0700) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return tree_note_handed(t, user, id, privfd);
+}
+
 int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
                   const struct file_ident *ident)
 {
@@ -419,8 +455,8 @@ int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	}
 	if (fd < 0)
 		return fd;
-	if (r == 0 && mkdirat(fd, name_output(base), 0700) < 0 && errno != EEXIST)
-		r = -errno;
+	if (r == 0)
+		r = give_output(t, user, id, fd, base);
 	if (r < 0)
 		fd_close(fd);
 	return r < 0 ? r : fd;

@@ -30,6 +30,8 @@ struct ending {
 	bool log, output, result;
 	char *voucher;    /* its name here, or NULL */
 	bool more;        /* what the handler left in its working directory */
+	bool litter;      /* of ours, of no use any more */
+	bool spare_output; /* empty, left for the next job; `output` is false */
 	bool stuck;       /* something could not be kept: nothing is removed */
 };
 
@@ -88,6 +90,8 @@ static int note_entry(void *ctx, const char *name, uint64_t ino)
 		return (e->voucher = strdup(name)) == NULL ? -ENOMEM : 0;
 	else if (!tree_is_certainly_ours(name))
 		e->more = true;
+	else
+		e->litter = true;
 	return 0;
 }
 
@@ -172,7 +176,9 @@ static void drop_unwanted(struct ending *e)
 	if (e->log && !want_log && unlinkat(e->fd, name_log(e->base), 0) == 0)
 		e->log = false;
 	set_aside_if_odd(e, &e->log, name_log(e->base), S_IFREG);
-	if (e->output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) == 0)
+	e->spare_output = e->output && e->f->hand_on &&
+	                  tree_is_spare_output(e->fd, name_output(e->base));
+	if (e->spare_output || (e->output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) == 0))
 		e->output = false;
 	set_aside_if_odd(e, &e->output, name_output(e->base), S_IFDIR);
 	if (e->log)
@@ -348,6 +354,21 @@ static int drop_private(const struct ending *e)
 	return r;
 }
 
+/* Nothing is left in it, and it may serve the next job. */
+static bool is_spared(const struct ending *e, bool want_log)
+{
+	bool empty = !e->more && !e->litter && !e->output && (!e->log || want_log) && !e->stuck;
+	return empty && e->spare_output && tree_keep_spare(e->t, e->f->user, e->f->id, e->fd);
+}
+
+static void drop_spare_output(struct ending *e)
+{
+	tree_unspare(e->t, e->f->user, e->f->id);
+	if (e->spare_output)
+		unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR);
+	e->spare_output = false;
+}
+
 /* Must the index be told? Until it was, the private directory stays: it is what
  * a start after a crash finds. */
 static bool is_news(const struct ending *e, const char *final)
@@ -372,8 +393,11 @@ static void end_private(struct ending *e, const char *final)
 	if (want_any && rest == NULL)
 		e->stuck = true;
 	free(rest);
-	if (e->result && !e->stuck)
-		unlinkat(e->fd, NAME_RESULT, 0);
+	if (e->result && !e->stuck && unlinkat(e->fd, NAME_RESULT, 0) < 0)
+		e->litter = true;
+	if (!is_news(e, final) && is_spared(e, want_log))
+		return;
+	drop_spare_output(e);
 	if (!e->stuck && is_news(e, final)) {
 		tree_walk(e->fd, sweep_entry, e);
 		return;

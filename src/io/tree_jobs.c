@@ -81,7 +81,8 @@ static int find_in_processing(struct tree *t, const char *user, const struct job
 		return fd;
 	if (is_in_private(fd, job))
 		found->place = PLACE_PROCESSING;
-	found->bare = found->place == PLACE_PROCESSING && holds_one_entry(fd);
+	found->bare = found->place == PLACE_PROCESSING &&
+	              (holds_one_entry(fd) || tree_is_unhanded(fd, job->id));
 	found->result = fstatat(fd, NAME_RESULT, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	fd_close(fd);
 	return 0;
@@ -166,6 +167,7 @@ struct upload_search {
 	struct statx dir;
 	bool log_moved; /* "log" is no name of ours here */
 	int score;
+	struct statx best;
 	char *name;
 	struct file_ident ident;
 };
@@ -179,8 +181,9 @@ static bool is_earlier(const struct statx *a, const struct statx *b)
 }
 
 /* The upload is older than the directory that was made for it; logs, and what
- * handlers write, are younger. Where the file system does not tell, it is
- * whose it is that counts, and the name at last. 0: not the upload. */
+ * handlers write, are younger. Where the file system does not tell, or the
+ * directory was one of an earlier job, it is whose it is that counts, and the name
+ * at last. 0: not the upload. */
 static int score(const struct upload_search *s, const char *name, const struct statx *st)
 {
 	bool log_like = strcmp(name, "log.spoold") == 0 || (strcmp(name, "log") == 0 && !s->log_moved);
@@ -201,12 +204,15 @@ static int look_for_upload(void *ctx, const char *name, uint64_t ino)
 	    !S_ISREG(st.stx_mode))
 		return 0;
 	int points = score(s, name, &st);
-	if (points <= s->score ||
-	    tree_ident_at(s->dirfd, name, &s->ident, &kind) < 0)
+	/* Among equals the one that was there first. */
+	bool better = points > s->score ||
+	              (points > 0 && points == s->score && is_earlier(&st, &s->best));
+	if (!better || tree_ident_at(s->dirfd, name, &s->ident, &kind) < 0)
 		return 0;
 	free(s->name);
 	s->name = strdup(name);
 	s->score = points;
+	s->best = st;
 	return s->name == NULL ? -ENOMEM : 0;
 }
 
@@ -319,6 +325,8 @@ int tree_rename_job(struct tree *t, const char *user, uint64_t old_id, uint64_t 
 	int fd = tree_open_place(t, user, PLACE_PROCESSING);
 	if (fd < 0)
 		return fd;
+	tree_unspare(t, user, old_id);
+	tree_unspare(t, user, new_id);
 	snprintf(old_name, sizeof old_name, "%" PRIu64, old_id);
 	snprintf(new_name, sizeof new_name, "%" PRIu64, new_id);
 	int r = renameat2(fd, old_name, fd, new_name, RENAME_NOREPLACE) < 0 ? -errno : 0;
@@ -399,6 +407,7 @@ int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *pat
 {
 	char name[32];
 	struct drop d = {.base = name_base(path)};
+	tree_unspare(t, user, id);
 	d.dirfd = tree_open_private(t, user, id);
 	if (d.dirfd < 0)
 		return d.dirfd == -ENOENT ? 0 : d.dirfd;

@@ -8,9 +8,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum {
-	KEPT_USERS = 64,  /* a user has a fixed slot, all of its places are in it */
+	KEPT_USERS = 128, /* at up to four descriptors each */
+	NEIGHBOURS = 8,   /* from its place on, a user's slot may be one of so many */
 	KEPT_USER_SIZE = 112, /* bytes: NAME_USER_MAX and more */
 };
 
@@ -22,18 +24,34 @@ struct kept_user {
 struct tree_kept {
 	struct kept_user slots[KEPT_USERS];
 	unsigned used[KEPT_USERS], used_n; /* slots with something in them */
+	unsigned room; /* so many: most descriptors are for others */
 	/* The private directory of the last claim, for who runs it. */
 	char user[KEPT_USER_SIZE];
 	uint64_t job;
 	int job_fd;
 };
 
-static struct kept_user *slot_of(struct tree_kept *k, const char *user)
+uint32_t tree_hash(const char *user)
 {
 	uint32_t hash = 2166136261;
 	for (const char *p = user; *p != '\0'; p++)
 		hash = (hash ^ (unsigned char)*p) * 16777619;
-	return &k->slots[hash % KEPT_USERS];
+	return hash;
+}
+
+/* The one it has, or may have. */
+static struct kept_user *slot_of(struct tree_kept *k, const char *user)
+{
+	uint32_t at = tree_hash(user);
+	struct kept_user *unused = NULL;
+	for (uint32_t i = 0; i < NEIGHBOURS; i++) {
+		struct kept_user *slot = &k->slots[(at + i) % KEPT_USERS];
+		if (strcmp(slot->user, user) == 0)
+			return slot;
+		if (unused == NULL && slot->user[0] == '\0')
+			unused = slot;
+	}
+	return unused != NULL ? unused : &k->slots[at % KEPT_USERS];
 }
 
 static void empty(struct kept_user *slot)
@@ -63,6 +81,15 @@ void tree_free_kept(struct tree *t)
 	t->kept = NULL;
 }
 
+static unsigned room(void)
+{
+	struct rlimit limit;
+	enum { SHARE = 4 * PLACES };
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= KEPT_USERS * SHARE)
+		return KEPT_USERS;
+	return (unsigned)limit.rlim_cur / SHARE;
+}
+
 void tree_turn(struct tree *t)
 {
 	if (t->kept != NULL) {
@@ -74,6 +101,7 @@ void tree_turn(struct tree *t)
 	if (t->kept == NULL)
 		return;
 	t->kept->job_fd = -1;
+	t->kept->room = room();
 	for (int i = 0; i < KEPT_USERS; i++)
 		for (int place = 0; place < PLACES; place++)
 			t->kept->slots[i].fds[place] = -1;
@@ -95,6 +123,8 @@ int tree_borrow_place(struct tree *t, const char *user, enum place place)
 	if (k == NULL || user[0] == '\0' || strlen(user) >= KEPT_USER_SIZE)
 		return tree_open_place(t, user, place);
 	struct kept_user *slot = slot_of(k, user);
+	if (slot->user[0] == '\0' && k->used_n >= k->room)
+		return tree_open_place(t, user, place);
 	if (strcmp(slot->user, user) != 0)
 		take_slot(k, slot, user);
 	if (slot->fds[place] < 0) {

@@ -9,6 +9,7 @@ struct tree {
 	uint64_t id;     /* of the marker */
 	uint64_t dev;    /* st_dev of the root when it was opened */
 	struct tree_kept *kept; /* NULL: nothing is kept open */
+	struct tree_spare *spares; /* NULL: none yet */
 };
 
 /* "incoming" ... The one place that knows. */
@@ -30,6 +31,7 @@ int tree_open_place(struct tree *t, const char *user, enum place place);
  * at a time: another's may close it. */
 int tree_borrow_place(struct tree *t, const char *user, enum place place);
 void tree_return_place(struct tree *t, const char *user, int fd);
+uint32_t tree_hash(const char *user);
 /* Directories were made or replaced. */
 void tree_forget_kept(struct tree *t);
 void tree_free_kept(struct tree *t);
@@ -37,6 +39,23 @@ void tree_free_kept(struct tree *t);
  * takes `fd` over. -ENOENT: it is not kept. */
 void tree_keep_job(struct tree *t, const char *user, uint64_t id, int fd);
 int tree_take_kept_job(struct tree *t, const char *user, uint64_t id);
+/* Keeps a private directory (`privfd` is it) with nothing in it but its output
+ * directory for the user's next job. False: it cannot be used again. */
+bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd);
+/* Is its output directory empty, and as it was made? */
+bool tree_is_spare_output(int privfd, const char *name);
+/* Makes it that of job `id`, whose file will be `base` in it. Any error: there is
+ * none any more. */
+int tree_use_spare(struct tree *t, const char *user, uint64_t id, const char *base,
+                   int processing);
+/* Is it one that was handed on, and not yet noted as handed over? */
+bool tree_came_with_output(const struct tree *t, const char *user, uint64_t id);
+/* Notes in such a directory that its job is handed over: the claim is over. */
+int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd);
+/* Is this one where that was not noted yet? */
+bool tree_is_unhanded(int privfd, uint64_t id);
+/* The directory of job `id` goes another way: nothing is known of it any more. */
+void tree_unspare(struct tree *t, const char *user, uint64_t id);
 /* Opens the private directory of a job: processing/<id>. -ENOENT. */
 int tree_open_private(struct tree *t, const char *user, uint64_t id);
 /* Opens the directory below `dirfd` that holds `path` ("a/b/x" → a/b) and

@@ -89,6 +89,7 @@ int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *pa
 	int processing = tree_open_place(t, user, PLACE_PROCESSING);
 	int placefd = tree_open_place(t, user, from);
 	int r = processing < 0 ? processing : placefd < 0 ? placefd : 0;
+	tree_unspare(t, user, id);
 	snprintf(dir, sizeof dir, "%" PRIu64, id);
 	if (r == 0 && mkdirat(processing, dir, 0700) < 0 && errno != EEXIST)
 		r = -errno;

@@ -224,7 +224,7 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 	size_t n = 0;
 	for (struct upload_entry *e = entries; e != NULL; e = e->batch_next) {
 		int file = e->gone ? -ENOENT : tree_open_upload(d->tree, e->user->name, e->path);
-		int dir = file < 0 ? file : tree_open_incoming(d->tree, e->user->name, e->path);
+		int dir = file < 0 ? file : tree_open_holder(d->tree, e->user->name, e->path);
 		int unsafe = file < 0 ? 0 : tree_is_unsafe(file, &e->look.ident);
 		accept_note_error(e, dir < 0 ? dir : 0);
 		if (dir < 0 && !e->gone)
@@ -249,9 +249,7 @@ static void note_change(struct upload_entry *e, const struct file_ident *ident)
 	e->look.ident = *ident;
 }
 
-/* Where descriptors or memory are short, those after it fare no better; another
- * error may be its own, and holds nobody up a second time. */
-static bool may_pass(struct upload_entry *e, int error)
+bool accept_may_pass(struct upload_entry *e, int error)
 {
 	bool shortage = error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 	bool first = error < 0 && error != -ENOENT && e->unsafe == 0 && !e->held_line;
@@ -290,7 +288,7 @@ static void take_one(struct daemon *d, struct upload_entry *e, bool synced)
 	}
 	if (plain)
 		note_change(e, &ident);
-	if ((same || r < 0) && may_pass(e, r < 0 ? r : e->error))
+	if ((same || r < 0) && accept_may_pass(e, r < 0 ? r : e->error))
 		upload_once_more(d, e);
 	else
 		upload_again(d, e);

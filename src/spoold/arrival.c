@@ -154,7 +154,10 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 		/* Whatever it waited for: others need not wait behind it. */
 		if (r < 0) {
 			room_leave(d, e);
-			upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
+			if (accept_may_pass(e, r))
+				upload_once_more(d, e);
+			else
+				upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
 		} else {
 			arrival_track(d, u, e->path, &ident, kind, WATCH_CHANGED, e->look.found);
 		}

@@ -180,6 +180,9 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	d->wall_ms = wall_ms;
 	d->steady_ms = steady_ms;
 	do_what_is_due(d, &more);
+	/* Nothing is left lying about while nothing runs. */
+	if (d->dispatch.running == NULL && d->dispatch.claims == 0)
+		tree_drop_spares(d->tree);
 	/* While nothing is done no directory is held: it may be moved, or unmounted. */
 	tree_turn(d->tree);
 	bool again = d->turn.changes != NULL || dispatch_ready(d);

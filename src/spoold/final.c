@@ -194,6 +194,7 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 		.voucher = &job->voucher,
 		.voucher_suffix = job->voucher_suffix,
 		.known = known_name(job),
+		.hand_on = u->reconciled && u->lock_fd >= 0,
 	};
 	int r = tree_finish(d->tree, &f, &name);
 	/* Somebody removed a directory of ours. */

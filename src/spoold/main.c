@@ -7,6 +7,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 const char *argp_program_version = "spoold " SPOOLD_VERSION;
 
+enum { HEAP_KEPT = 4 << 20 }; /* bytes */
 enum { OPT_MODE = 0x100, OPT_CHECK, OPT_PRINT, OPT_INIT, OPT_SCHEMA, OPT_SETTINGS, OPT_DEBUG };
 
 static const struct argp_option options[] = {
@@ -98,6 +100,9 @@ int main(int argc, char **argv)
 	if (setup.action != SETUP_RUN)
 		return setup_act(&setup);
 	prepare_signals();
+	/* The pages of each commit come from the heap and go back to it: not to the
+	 * kernel, which would clear them again for the next one. */
+	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
 	struct daemon d;
 	int status = 1;
 	if (setup_daemon(&setup, &d) == 0) {

@@ -179,21 +179,35 @@ bool upload_retries(const struct daemon *d, const struct user *u)
 	return d->steady_ms < u->retry_ms;
 }
 
+void upload_hold_line(struct daemon *d, struct user *u)
+{
+	if (!upload_retries(d, u))
+		u->retry_ms = d->steady_ms + INTAKE_RETRY_MS;
+}
+
+static bool is_found(const struct upload_entry *e)
+{
+	return e->from_scan || e->look.found;
+}
+
+/* Who was found by a scan goes before those that arrived beside it. */
+static void put_at_retry(struct daemon *d, struct upload_entry *e)
+{
+	put_due(d, e, e->user->retry_ms + !is_found(e), e->due.key);
+}
+
 void upload_once_more(struct daemon *d, struct upload_entry *e)
 {
-	struct user *u = e->user;
 	if (e->gone) {
 		upload_release(d, e);
 		return;
 	}
-	if (!upload_retries(d, u))
-		u->retry_ms = d->steady_ms + INTAKE_RETRY_MS;
-	upload_leave_scan(d, e);
+	upload_hold_line(d, e->user);
 	e->state = UPLOAD_ARRIVING;
 	room_arrived(d, e);
 	e->look.renamed_in = e->look.renamed_in || e->renamed;
 	e->touched = e->renamed = false;
-	put_due(d, e, u->retry_ms, e->due.key);
+	put_at_retry(d, e);
 }
 
 uint64_t upload_count_arriving(const struct user *u)
@@ -211,7 +225,7 @@ bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 	const struct user *u = e->user;
 	if (upload_retries(d, u))
 		return true;
-	if (e->from_scan || e->look.found || e->state == UPLOAD_OVER)
+	if (is_found(e) || e->state == UPLOAD_OVER)
 		return false;
 	return u->scan_running || u->unsorted || !u->scanned || d->steady_ms <= backlog_until(u);
 }
@@ -222,7 +236,7 @@ void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e)
 {
 	struct user *u = e->user;
 	if (upload_retries(d, u)) {
-		put_due(d, e, u->retry_ms, e->due.key);
+		put_at_retry(d, e);
 		return;
 	}
 	bool is_long = u->unsorted || d->scan.large.user == u;

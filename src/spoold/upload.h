@@ -80,7 +80,9 @@ void upload_again(struct daemon *d, struct upload_entry *e);
 /* Back to its place among those that wait, for an error that may pass: it is
  * judged again soon, and what came later not before it. */
 void upload_once_more(struct daemon *d, struct upload_entry *e);
-/* Is an earlier one of this user to be tried again first? */
+/* What arrives now waits for a moment: an earlier one could not be looked at. */
+void upload_hold_line(struct daemon *d, struct user *u);
+/* Does it, behind one that is to be tried again? */
 bool upload_retries(const struct daemon *d, const struct user *u);
 /* The scan that found it goes on without it. */
 void upload_leave_scan(struct daemon *d, struct upload_entry *e);

@@ -96,6 +96,12 @@ int user_lock(struct daemon *d, struct user *u)
 	return r < 0 ? r : fd;
 }
 
+static void let_go(struct daemon *d, struct user *u)
+{
+	tree_drop_spare(d->tree, u->name);
+	u->lock_fd = fd_close(u->lock_fd);
+}
+
 static bool is_idle(struct daemon *d, const struct user *u)
 {
 	struct user_row row = {0};
@@ -112,7 +118,7 @@ void user_unlock_idle(struct daemon *d, struct user *u)
 		return;
 	if (d->users.locks.n >= USER_UNLOCK_MAX ||
 	    heap_put(&d->users.locks, &u->lock_due, d->steady_ms + USER_UNLOCK_MS) < 0)
-		u->lock_fd = fd_close(u->lock_fd);
+		let_go(d, u);
 }
 
 void user_touch(struct daemon *d, struct user *u)
@@ -284,7 +290,7 @@ void users_tick(struct daemon *d)
 	for (int n = 0; n < USER_SLICE && (node = take_due(d, &d->users.locks)) != NULL; n++) {
 		struct user *u = HEAP_ENTRY(node, struct user, lock_due);
 		if (u->lock_fd >= 0 && is_idle(d, u))
-			u->lock_fd = fd_close(u->lock_fd);
+			let_go(d, u);
 		else
 			recover_user(d, u);
 	}

@@ -195,6 +195,21 @@ class FinishKept(Scenario):
         return self.done(s, "out.csv", "out2.csv")
 
 
+class HandedOn(Scenario):
+    """The private directory of each job becomes that of the next one."""
+    name = "one job after the other"
+    config = MANUAL
+
+    def prepare(self, s):
+        self.pending(s, "a.csv", "b.csv", "c.csv")
+
+    def trigger(self, s):
+        s.ask("start")
+
+    def reached(self, s):
+        return self.done(s, "a.csv", "b.csv", "c.csv")
+
+
 class FinishTaken(Scenario):
     name = "finish where the name is taken"
     config = MANUAL
@@ -550,6 +565,6 @@ class LeaveResult(Scenario):
 
 
 SCENARIOS = [Accept, AcceptDeep, Replaced, Withdrawn, UserAdded, ClaimStart, ClaimWritten, Finish,
-             FinishKept, FinishTaken, FinishDeep, FailFinal, Retry, OperatorRetry, CancelPending,
-             CancelRunning, Hold, Release, Retention, Reload, Growth, Many, Stop, Recovery,
-             Rebuild, SetAside, Once, LeaveResult]
+             FinishKept, HandedOn, FinishTaken, FinishDeep, FailFinal, Retry, OperatorRetry,
+             CancelPending, CancelRunning, Hold, Release, Retention, Reload, Growth, Many, Stop,
+             Recovery, Rebuild, SetAside, Once, LeaveResult]

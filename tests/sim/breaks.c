@@ -17,8 +17,8 @@ static const char *const names[] = {
 	"directory-not-synced", "sync-error-ignored", "ack-before-commit", "result-not-synced",
 	"lock-not-passed", "lock-not-asked", "strays-left-alone", "claim-not-checked",
 	"writers-not-asked", "final-rename-replaces", "overflow-untold", "marker-not-looked-for",
-	"removal-not-synced", "numbers-given-again", "take-back-not-synced", "claim-before-commit", "end-before-commit",
-	"put-back-not-synced",
+	"take-back-not-synced", "claim-before-commit", "end-before-commit", "put-back-not-synced",
+	"spare-not-forgotten", "removal-not-synced", "numbers-given-again",
 };
 
 static const char *const rows[] = {"waits", "parked", "queued", "processing", "final", "withdrawn"};

@@ -93,16 +93,60 @@ static int take(int user, uint64_t id, const char *path, const struct file_ident
 	return 0;
 }
 
+/* The directory of this job is its own again, or goes another way. */
+static void unspare(struct tree *t, int user, uint64_t id)
+{
+	if (t->spare[user] == id && !broken("spare-not-forgotten"))
+		t->spare[user] = 0;
+}
+
+/* The directory of the user's last job, or a new one. */
+static void make_private(struct tree *t, int user, uint64_t id)
+{
+	char name[NAME_ROOM];
+	unspare(t, user, id);
+	uint64_t spare = t->spare[user];
+	t->spare[user] = 0;
+	if (spare == 0 || fs_dir_exists(user, id)) {
+		fs_make_dir(user, id);
+		return;
+	}
+	snprintf(name, sizeof name, "%llu", (unsigned long long)spare);
+	int slot = fs_find(user, PLACE_PROCESSING, 0, name);
+	if (slot == NONE) {
+		fs_make_dir(user, id);
+		return;
+	}
+	snprintf(name, sizeof name, "%llu", (unsigned long long)id);
+	fs_rename(slot, user, PLACE_PROCESSING, 0, name);
+	io_step("make a directory that of the next job");
+}
+
+void tree_drop_spare(struct tree *t, const char *user)
+{
+	int u = user_index(user);
+	io_step("remove the directory for the next job");
+	if (t->spare[u] != 0)
+		fs_remove_dir(u, t->spare[u]);
+	t->spare[u] = 0;
+}
+
+void tree_drop_spares(struct tree *t)
+{
+	for (int u = 0; u < USERS_MAX; u++)
+		if (t->spare[u] != 0)
+			tree_drop_spare(t, user_name(u));
+}
+
 int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
                const struct file_ident *ident, char **ret_kept)
 {
-	(void)t;
 	int u = user_index(user);
 	*ret_kept = NULL;
 	int r = io_may_fail("claim", -ENOSPC, -EMFILE);
 	if (r < 0 || !world->mounted)
 		return r < 0 ? r : -ENOENT;
-	fs_make_dir(u, id);
+	make_private(t, u, id);
 	io_step("check a claim");
 	r = check_taken(u, id, path, ident);
 	if (r == -ENOENT) {
@@ -125,6 +169,7 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
 /* The last move. */
 
 struct finish {
+	struct tree *t;
 	const struct tree_finish *f;
 	int user;
 	bool log;
@@ -166,6 +211,12 @@ static void end_private(struct finish *e, const char *final)
 	const char *known = e->f->known;
 	if (known != NULL && (final == NULL || strcmp(final, known) != 0))
 		return;
+	if (e->f->hand_on) {
+		if (e->t->spare[e->user] != 0)
+			fs_remove_dir(e->user, e->t->spare[e->user]);
+		e->t->spare[e->user] = id;
+		return;
+	}
 	io_step("remove a private directory");
 	fs_remove_dir(e->user, id);
 }
@@ -221,8 +272,8 @@ static int finish_incoming(struct finish *e, char **ret_name)
 
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name)
 {
-	(void)t;
-	struct finish e = {.f = f, .user = user_index(f->user)};
+	struct finish e = {.t = t, .f = f, .user = user_index(f->user)};
+	unspare(t, e.user, f->id);
 	int r = io_may_fail("end a job", -EIO, -EMFILE);
 	if (r < 0 || !world->mounted)
 		return r < 0 ? r : -ENOENT;
@@ -233,9 +284,9 @@ int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name)
 int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
                    enum place from, const char *name)
 {
-	(void)t;
 	int u = user_index(user);
 	char beside[NAME_ROOM];
+	unspare(t, u, id);
 	int r = io_may_fail("take back", -ENOSPC, -EIO);
 	if (r < 0 || !world->mounted)
 		return r < 0 ? r : -ENOENT;
@@ -284,9 +335,10 @@ int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 
 int tree_rename_job(struct tree *t, const char *user, uint64_t old_id, uint64_t new_id)
 {
-	(void)t;
 	int u = user_index(user);
 	char old_name[NAME_ROOM], new_name[NAME_ROOM];
+	unspare(t, u, old_id);
+	unspare(t, u, new_id);
 	struct fs *fs = &world->fs;
 	io_step("rename a private directory");
 	snprintf(old_name, sizeof old_name, "%llu", (unsigned long long)old_id);
@@ -309,9 +361,10 @@ int tree_rename_job(struct tree *t, const char *user, uint64_t old_id, uint64_t 
 
 int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *path)
 {
-	(void)t, (void)path;
+	(void)path;
 	int u = user_index(user);
 	struct fs *fs = &world->fs;
+	unspare(t, u, id);
 	int r = io_may_fail("drop a private directory", -EIO, -EIO);
 	if (r < 0 || !world->mounted || !fs_dir_exists(u, id))
 		return r;

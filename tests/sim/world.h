@@ -66,6 +66,11 @@ struct slot {
 	char name[NAME_ROOM];
 };
 
+/* A daemon's own: the private directory kept for the next job of each user. */
+struct tree {
+	uint64_t spare[USERS_MAX]; /* 0: none */
+};
+
 struct undo {
 	uint64_t op;
 	int slot;

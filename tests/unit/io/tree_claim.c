@@ -194,6 +194,13 @@ Test(tree_claim, directories_of_uploads_are_opened)
 	cr_assert_eq(inode_of_fd(tree_open_incoming(t, "alice", "a/b")), b);
 	cr_assert_eq(inode_of_fd(tree_open_incoming(t, "alice", "a/none")), a);
 	cr_assert_eq(tree_open_incoming(t, "alice", "none/x"), -ENOENT);
+	for (int n = 0; n < 2; n++) {
+		cr_assert_eq(inode_of_fd(tree_open_holder(t, "alice", "x")), inode_of("incoming"));
+		cr_assert_eq(inode_of_fd(tree_open_holder(t, "alice", "a/b/x")), b);
+		cr_assert_eq(inode_of_fd(tree_open_holder(t, "alice", "a/b")), a);
+		cr_assert_eq(tree_open_holder(t, "alice", "none/x"), -ENOENT);
+		tree_turn(t);
+	}
 	cr_assert_eq(tree_open_incoming(t, "nobody", ""), -ENOENT);
 }
 

@@ -1,0 +1,329 @@
+/* What lasts longer than one step: directories kept open within a turn, and the
+ * private directory that is handed on to the user's next job. */
+#include "tree_world.h"
+
+#include <dirent.h>
+
+TestSuite(tree_kept, .init = world_begin, .fini = world_end, .timeout = 240);
+
+static unsigned descriptors(void)
+{
+	unsigned n = 0;
+	DIR *dir = opendir("/proc/self/fd");
+	cr_assert_not_null(dir);
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static bool sees(const char *path)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	return tree_look(t, "alice", path, &ident, &kind) == 0;
+}
+
+static void replace_incoming(const char *name)
+{
+	cr_assert_eq(rename(at("incoming"), at("moved away")), 0);
+	make_dir("incoming");
+	char path[64];
+	snprintf(path, sizeof path, "incoming/%s", name);
+	put(path, "new");
+}
+
+Test(tree_kept, a_directory_is_opened_once_a_turn)
+{
+	put("incoming/old.csv", "old");
+	tree_turn(t);
+	cr_expect(sees("old.csv"));
+	replace_incoming("new.csv");
+	cr_expect(sees("old.csv") && !sees("new.csv"), "for the rest of the turn");
+	tree_turn(t);
+	cr_expect(!sees("old.csv") && sees("new.csv"));
+}
+
+Test(tree_kept, without_turns_each_step_opens_it)
+{
+	put("incoming/old.csv", "old");
+	cr_expect(sees("old.csv"));
+	replace_incoming("new.csv");
+	cr_expect(!sees("old.csv") && sees("new.csv"));
+}
+
+Test(tree_kept, made_directories_are_seen_at_once)
+{
+	unsigned made;
+	put("incoming/a.csv", "a");
+	tree_turn(t);
+	cr_expect(sees("a.csv"));
+	cr_assert_eq(rename(at("incoming"), at("moved away")), 0);
+	cr_assert_eq(tree_make_user(t, "alice", (uid_t)-1, (gid_t)-1, &made), 0);
+	cr_expect_eq(made, 1u);
+	cr_expect(!sees("a.csv"));
+}
+
+static void claim(uint64_t id, const char *path)
+{
+	char *kept = NULL, from[64];
+	snprintf(from, sizeof from, "incoming/%s", path);
+	put(from, path);
+	struct file_ident ident = ident_of(path);
+	cr_assert_eq(tree_claim(t, "alice", id, path, &ident, &kept), 0);
+	cr_assert_null(kept);
+}
+
+Test(tree_kept, nothing_stays_open_after_a_turn)
+{
+	unsigned before = descriptors(), made;
+	char user[16];
+	tree_turn(t);
+	for (int i = 0; i < 200; i++) {
+		snprintf(user, sizeof user, "u%d", i);
+		cr_assert_eq(tree_make_user(t, user, (uid_t)-1, (gid_t)-1, &made), 0);
+	}
+	for (int i = 0; i < 200; i++) {
+		struct file_ident ident;
+		enum entry_kind kind;
+		snprintf(user, sizeof user, "u%d", i);
+		cr_expect_eq(tree_look(t, user, "none", &ident, &kind), -ENOENT);
+	}
+	claim(1, "a.csv");
+	cr_expect_gt(descriptors(), before);
+	cr_expect_leq(descriptors(), before + 128 + 3, "they are bounded");
+	tree_turn(t);
+	cr_expect_eq(descriptors(), before);
+	claim(2, "b.csv");
+	tree_close(t);
+	t = NULL;
+	cr_expect_eq(descriptors(), before - 1, "nor when it is closed");
+}
+
+Test(tree_kept, a_claim_hands_its_directory_to_who_runs_it)
+{
+	tree_turn(t);
+	claim(1, "a.csv");
+	struct file_ident ident = {0};
+	struct stat dir, opened;
+	int fd = tree_open_job(t, "alice", 1, "a.csv", &ident);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(fstat(fd, &opened), 0);
+	cr_assert_eq(lstat(at("processing/1"), &dir), 0);
+	cr_expect_eq(dir.st_ino, opened.st_ino);
+	cr_expect(there("processing/1/output"));
+	fd_close(fd);
+	/* Once. */
+	fd = tree_open_job(t, "alice", 1, "a.csv", &ident);
+	cr_expect_geq(fd, 0);
+	fd_close(fd);
+}
+
+static ino_t inode(const char *path)
+{
+	struct stat st;
+	return lstat(at(path), &st) == 0 ? st.st_ino : 0;
+}
+
+/* Ends a job that was claimed and ran; another one waits. */
+static void end(uint64_t id, const char *path)
+{
+	char private[64], *name = NULL;
+	snprintf(private, sizeof private, "processing/%llu/%s", (unsigned long long)id, path);
+	struct stat st;
+	cr_assert_eq(lstat(at(private), &st), 0);
+	struct file_ident ident = {.ino = st.st_ino, .uid = st.st_uid, .gid = st.st_gid};
+	struct tree_finish f = {.user = "alice", .id = id, .path = path, .ident = &ident,
+	                        .from = PLACE_PROCESSING, .to = PLACE_DONE, .known = path,
+	                        .keep_output = true, .hand_on = true};
+	cr_assert_eq(tree_finish(t, &f, &name), 0);
+	free(name);
+}
+
+static void run_one(uint64_t id, const char *path)
+{
+	struct file_ident ident = {0};
+	claim(id, path);
+	fd_close(tree_open_job(t, "alice", id, path, &ident));
+	end(id, path);
+}
+
+Test(tree_kept, the_next_job_gets_the_directory)
+{
+	run_one(1, "a.csv");
+	ino_t was = inode("processing/1");
+	cr_assert_neq(was, 0);
+	claim(2, "b.csv");
+	cr_expect_eq(inode("processing/2"), was);
+	cr_expect(!there("processing/1"));
+	cr_expect_str_eq(content("processing/2/b.csv"), "b.csv");
+	cr_expect_str_eq(content("done/a.csv"), "a.csv");
+}
+
+static bool is_bare(uint64_t id, char *path)
+{
+	struct file_ident ident = {0};
+	struct job job = {.id = id, .path = path, .ident = ident, .state = JOB_QUEUED};
+	struct tree_found found = {0};
+	cr_assert_eq(tree_find(t, "alice", &job, &found), 0);
+	cr_expect_eq(found.place, PLACE_PROCESSING);
+	return found.bare;
+}
+
+Test(tree_kept, a_claim_that_was_cut_short_is_known)
+{
+	char b[] = "b.csv", c[] = "c.csv";
+	struct file_ident ident = {0};
+	run_one(1, "a.csv");
+	ino_t output = inode("processing/1/output");
+	claim(2, b);
+	cr_expect_eq(inode("processing/2/output"), output);
+	cr_expect(is_bare(2, b), "it was not handed over");
+	fd_close(tree_open_job(t, "alice", 2, b, &ident));
+	cr_expect(!is_bare(2, b));
+	end(2, b);
+	claim(3, c);
+	cr_expect(is_bare(3, c));
+	/* Another daemon goes on with it. */
+	tree_unspare(t, "alice", 3);
+	cr_expect(is_bare(3, c));
+	fd_close(tree_open_job(t, "alice", 3, c, &ident));
+	cr_expect(!is_bare(3, c));
+}
+
+Test(tree_kept, an_output_that_was_used_is_for_nobody_else)
+{
+	struct file_ident ident = {0};
+	claim(1, "a.csv");
+	fd_close(tree_open_job(t, "alice", 1, "a.csv", &ident));
+	put("processing/1/output/x", "kept");
+	end(1, "a.csv");
+	cr_expect(!there("processing/1"));
+	cr_expect_str_eq(content("done/a.csv.output/x"), "kept");
+	claim(2, "b.csv");
+	fd_close(tree_open_job(t, "alice", 2, "b.csv", &ident));
+	cr_assert_eq(chmod(at("processing/2/output"), 0777), 0);
+	end(2, "b.csv");
+	cr_expect(!there("processing/2"));
+}
+
+Test(tree_kept, an_upload_called_like_it_gets_a_new_one)
+{
+	struct file_ident ident = {0};
+	run_one(1, "a.csv");
+	claim(2, "output");
+	cr_expect_str_eq(content("processing/2/output"), "output");
+	cr_expect(!there("processing/1"));
+	fd_close(tree_open_job(t, "alice", 2, "output", &ident));
+	end(2, "output");
+	cr_expect(!there("processing/2"));
+}
+
+Test(tree_kept, a_claim_that_fails_leaves_nothing)
+{
+	char *kept = NULL;
+	put("incoming/b.csv", "b");
+	struct file_ident ident = ident_of("b.csv");
+	run_one(1, "a.csv");
+	put("incoming/b.csv", "changed");
+	cr_expect_eq(tree_claim(t, "alice", 2, "b.csv", &ident, &kept), -ESTALE);
+	cr_expect(!there("processing/2") && !there("processing/1"));
+	cr_expect_str_eq(content("incoming/b.csv"), "changed");
+}
+
+Test(tree_kept, where_none_waits_it_is_removed)
+{
+	run_one(1, "a.csv");
+	tree_drop_spare(t, "bob");
+	cr_expect(there("processing/1"));
+	tree_drop_spare(t, "alice");
+	cr_expect(!there("processing/1"));
+	run_one(2, "b.csv");
+	tree_close(t);
+	t = NULL;
+	cr_expect(!there("processing/2"));
+}
+
+Test(tree_kept, what_is_not_as_it_was_made_is_for_nobody_else)
+{
+	struct file_ident ident = {0};
+	claim(1, "a.csv");
+	fd_close(tree_open_job(t, "alice", 1, "a.csv", &ident));
+	cr_assert_eq(chmod(at("processing/1"), 0711), 0);
+	end(1, "a.csv");
+	cr_expect(!there("processing/1"));
+	if (geteuid() != 0)
+		return;
+	claim(2, "b.csv");
+	fd_close(tree_open_job(t, "alice", 2, "b.csv", &ident));
+	cr_assert_eq(chown(at("processing/2"), UPLOADER, UPLOADER), 0);
+	end(2, "b.csv");
+	cr_expect(!there("processing/2"));
+}
+
+Test(tree_kept, what_is_left_in_it_is_for_nobody_else)
+{
+	struct file_ident ident = {0};
+	claim(1, "a.csv");
+	fd_close(tree_open_job(t, "alice", 1, "a.csv", &ident));
+	put("processing/1/" NAME_CANCEL, "");
+	end(1, "a.csv");
+	cr_expect(!there("processing/1"));
+	claim(2, "b.csv");
+	fd_close(tree_open_job(t, "alice", 2, "b.csv", &ident));
+	put("processing/2/strange", "kept");
+	end(2, "b.csv");
+	cr_expect(!there("processing/2"));
+	cr_expect_str_eq(content("done/b.csv.output/strange"), "kept");
+}
+
+Test(tree_kept, a_job_that_is_taken_back_keeps_its_directory)
+{
+	run_one(1, "a.csv");
+	cr_assert_eq(tree_take_back(t, "alice", 1, "a.csv", PLACE_DONE, "a.csv"), 0);
+	claim(2, "b.csv");
+	cr_expect_str_eq(content("processing/1/a.csv"), "a.csv");
+	cr_expect_str_eq(content("processing/2/b.csv"), "b.csv");
+	cr_expect(!there("processing/2/a.csv"));
+}
+
+Test(tree_kept, a_directory_that_went_away_is_made_anew)
+{
+	run_one(1, "a.csv");
+	cr_assert_eq(rmdir(at("processing/1/output")), 0);
+	cr_assert_eq(rmdir(at("processing/1")), 0);
+	claim(2, "b.csv");
+	cr_expect_str_eq(content("processing/2/b.csv"), "b.csv");
+	fd_close(tree_open_job(t, "alice", 2, "b.csv", &(struct file_ident){0}));
+	end(2, "b.csv");
+	/* The number is taken: by what a crash left, say. */
+	make_dir("processing/3");
+	claim(3, "c.csv");
+	cr_expect_str_eq(content("processing/3/c.csv"), "c.csv");
+	cr_expect(!there("processing/2"));
+}
+
+static int note_upload(void *ctx, uint64_t id, const char *path, const struct file_ident *ident)
+{
+	char **found = ctx;
+	(void)id, (void)ident;
+	*found = path == NULL ? NULL : strdup(path);
+	return 0;
+}
+
+Test(tree_kept, an_upload_is_found_in_a_directory_of_an_earlier_job)
+{
+	struct file_ident ident = {0};
+	run_one(1, "a.csv");
+	claim(2, "m.csv");
+	fd_close(tree_open_job(t, "alice", 2, "m.csv", &ident));
+	for (char c = 'a'; c <= 'z'; c++) {
+		char path[] = "processing/2/_ is of its handler";
+		path[13] = c;
+		put(path, "x");
+	}
+	char *found = NULL;
+	cr_assert_eq(tree_each_processing(t, "alice", note_upload, &found), 0);
+	cr_expect_str_eq(found == NULL ? "" : found, "m.csv");
+	free(found);
+}
