@@ -35,7 +35,7 @@ def line(row):
 
 
 def table(rows):
-    columns = [c for c in COLUMNS if any(c[0] in row for row in rows.values())]
+    columns = [c for c in COLUMNS if any(row.get(c[0]) is not None for row in rows.values())]
     yield "| | " + " | ".join(title for _, title, _ in columns) + " |"
     yield "| ---: |" + " ---: |" * len(columns)
     for n, row in rows.items():
@@ -43,7 +43,7 @@ def table(rows):
 
 
 def plot(path, title, key, unit, series, results):
-    script = [f"set terminal svg size 640,400 dynamic background rgb 'white'",
+    script = ["set terminal svg size 640,400 dynamic background rgb 'white'",
               f"set output '{path}'", f"set title '{title}'", "set logscale x 10",
               "set format x '10^{%L}'", "set xlabel 'files, or users'", f"set ylabel '{unit}'",
               "set yrange [0:*]", "set key left top", "set grid"]
