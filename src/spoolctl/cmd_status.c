@@ -61,33 +61,42 @@ json_t *status_request(const char *user, int64_t idle_max)
 	return request;
 }
 
+static json_t *page_request(const json_t *all)
+{
+	json_t *request = ctl_request("status");
+	ctl_put(request, "limit", json_integer(PAGE));
+	if (all != NULL)
+		ctl_put(request, "after", json_incref(json_object_get(all, "next")));
+	return request;
+}
+
 /* All users, however many: page by page, so that no answer keeps spoold from
  * its work. */
 static int ask_pages(struct ctl *ctl, json_t **ret)
 {
 	json_t *all = NULL;
-	for (;;) {
-		json_t *page = NULL, *request = ctl_request("status");
-		ctl_put(request, "limit", json_integer(PAGE));
-		if (all != NULL)
-			ctl_put(request, "after", json_incref(json_object_get(all, "next")));
-		int code = ctl_ask(ctl, request, ASK_SOON, &page);
-		if (code != CTL_OK) {
-			json_decref(all);
-			return code;
-		}
-		json_t *next = json_incref(json_object_get(page, "next"));
-		if (all == NULL) {
-			all = page;
-		} else {
-			json_array_extend(json_object_get(all, "users"), json_object_get(page, "users"));
-			json_object_del(all, "next");
-			json_decref(page);
-		}
-		if (next == NULL)
+	int code = ctl_ask(ctl, page_request(NULL), ASK_SOON, &all);
+	while (code == CTL_OK && json_is_string(json_object_get(all, "next"))) {
+		json_t *page = NULL, *users = json_object_get(all, "users");
+		size_t have = json_array_size(users);
+		code = ctl_ask(ctl, page_request(all), ASK_SOON, &page);
+		if (code != CTL_OK)
 			break;
-		ctl_put(all, "next", next);
+		json_array_extend(users, json_object_get(page, "users"));
+		json_t *next = json_object_get(page, "next");
+		/* One without users, or that leads nowhere, is the last one. */
+		bool last = next == NULL || json_equal(next, json_object_get(all, "next"));
+		if (!last)
+			ctl_put(all, "next", json_incref(next));
+		json_decref(page);
+		if (last || json_array_size(users) == have)
+			break;
 	}
+	if (code != CTL_OK) {
+		json_decref(all);
+		return code;
+	}
+	json_object_del(all, "next");
 	*ret = all;
 	return CTL_OK;
 }
