@@ -82,7 +82,8 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libjansson-dev libsy
                   libyaml-dev uthash-dev nettle-dev
 DEMO_PACKAGES := python3
 # The doors: servers that are started by tests only, never by their installation.
-DOOR_PACKAGES := openssh-server openssh-client rsync samba smbclient vsftpd openssl
+DOOR_PACKAGES := openssh-server openssh-client rsync samba smbclient vsftpd openssl \
+                 nfs-ganesha nfs-ganesha-vfs libnfs13
 TEST_PACKAGES := libcriterion-dev sshfs openssh-sftp-server python3 cppcheck clang procps strace \
                  $(DOOR_PACKAGES)
 

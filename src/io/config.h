@@ -45,6 +45,8 @@ struct user_settings {
 	struct settle_policy settle;
 	char *marker_suffix;
 	char **ignore;            /* NULL-terminated patterns */
+	bool tidy;                /* remove empty directories that uploads left in incoming */
+	uint64_t tidy_after_ms;
 	bool notices;             /* tell in incoming what is not taken */
 	uint64_t notice_after_ms;
 	struct quota quota;       /* what may be pending at a time */

@@ -104,7 +104,8 @@ const struct config_setting config_settings[] = {
 	{SECTION_SPOOL, "poll_seconds", SECONDS, .min = 0.1, .max = 3600, CONFIG_FIELD(poll_ms),
 	 .preset = "10",
 	 .help = "How often a polled directory is looked at. Network mounts cache listings for "
-		 "seconds, so that less brings little."},
+		 "seconds, so that less brings little. What is found on one must be the same at two "
+		 "looks, and settle after that."},
 	{SECTION_SPOOL, "durability", CHOICE(durability_choices), CONFIG_FIELD(durability),
 	 .preset = "\"full\"", .fixed = true,
 	 .help = "\"full\": a job that is shown as pending, and every result, survives a power "
@@ -134,6 +135,18 @@ const struct config_setting config_settings[] = {
 	 .help = "Shell patterns of names that are never jobs, nor is what lies in directories of "
 		 "such names: what transfer programs write to before the rename. A list of one's own "
 		 "replaces the whole default."},
+	{SECTION_SPOOL, "tidy_empty_directories", .type = TYPE_BOOL, USER_FIELD(tidy),
+	 .preset = "true", .per_user = true,
+	 .help = "Remove from incoming the empty directories that remain when all files of an "
+		 "uploaded directory were taken. Only directories that the owner of incoming made, "
+		 "and never one in which anything is, were it a hidden file: one that is to stay can "
+		 "hold a \".keep\". On network mounts that do not know when a directory was made, they "
+		 "stay."},
+	{SECTION_SPOOL, "tidy_after_seconds", SECONDS, .max = 86400, USER_FIELD(tidy_after_ms),
+	 .preset = "300", .per_user = true,
+	 .help = "How long nothing may have changed in such a directory and those in it, at least "
+		 "settle_seconds. A directory that was made and never had anything in it is only "
+		 "removed after a day: its uploader may still be on the way there."},
 	{SECTION_SPOOL, "notices", .type = TYPE_BOOL, USER_FIELD(notices), .preset = "true",
 	 .per_user = true,
 	 .help = "Tell uploaders, who may have no shell, in a file SPOOLD-NOTICE.txt in incoming "

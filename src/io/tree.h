@@ -42,6 +42,12 @@ int tree_open_root(const struct tree *t);
 /* Is the marker still there, on the same device? 0; -ENODEV: no; any other error:
  * that cannot be told now. */
 int tree_mounted(struct tree *t);
+/* Is the user's directory a mount of its own (a share of one user)? 1: yes, and it
+ * is there; 0: no; -ENODEV: it was one by tree_note_mount(), and is not there, or
+ * another is in its place; any other error: that cannot be told now. */
+int tree_user_mounted(struct tree *t, const char *user);
+/* Notes that it is one, below .spoold. */
+int tree_note_mount(struct tree *t, const char *user);
 /* Is the file system of this user's incoming one where inotify sees only
  * what this machine does (NFS, SMB, FUSE ...)? `user` NULL: the root. */
 bool tree_is_network(struct tree *t, const char *user);
@@ -95,6 +101,9 @@ const char *entry_kind_problem(enum entry_kind kind);
 /* An upload as it lies in incoming. */
 int tree_look(struct tree *t, const char *user, const char *path, struct file_ident *ret_ident,
               enum entry_kind *ret_kind);
+/* On network mounts: lets the next look see what is there now, and not what was
+ * some seconds ago, as caches of attributes have it. Best effort. */
+void tree_refresh(struct tree *t, const char *user, const char *path);
 /* Does a process have it open for writing? Takes and drops a read lease. */
 enum writers tree_probe_writer(struct tree *t, const char *user, const char *path);
 /* Both at one stroke, the writers first. *ret_writers is WRITERS_UNKNOWN for what is
@@ -192,7 +201,7 @@ int tree_purge(struct tree *t, const char *user, enum place from, const char *na
 /* The same for a job in its final place; another file that has its name by now
  * is left alone, with what is beside it. */
 int tree_purge_job(struct tree *t, const char *user, const struct job *job);
-/* Opens processing, done or failed: a directory to be synced after what went on there. */
+/* Opens the directory of a place, to be synced after what went on there. */
 int tree_open_to_sync(struct tree *t, const char *user, enum place place);
 
 /* Where is this job's file? Looks in processing/<id>, then incoming, then
@@ -240,6 +249,20 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret);
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind);
 void tree_scan_end(struct tree_scan *s);
+
+/* Lets the walk remove what uploads leave behind: a directory right in incoming
+ * that holds nothing but (such) directories, all of the owner of incoming, on its
+ * file system, and without a change for `after_ms`; or `unused_ms`, where
+ * nothing was ever in them: an uploader makes directories before what goes
+ * into them. For each one tree_scan_next() returns 1, with its path alone. Where
+ * the file system does not know when a directory was made, they stay. */
+struct tree_tidy {
+	uint64_t after_ms, unused_ms;
+};
+void tree_scan_tidy(struct tree_scan *s, const struct tree_tidy *rule);
+/* Of those that were changed too lately: when the first is due, by the wall
+ * clock; or 0. */
+uint64_t tree_scan_tidy_due_ms(const struct tree_scan *s);
 /* When the walk began, by the wall clock: what has a later ctime changed after
  * that for sure. */
 int64_t tree_scan_began_ns(const struct tree_scan *s);

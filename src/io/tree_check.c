@@ -228,6 +228,15 @@ static uid_t daemon_uid(const struct tree *t)
 	return known ? st.st_uid : geteuid();
 }
 
+static void tell_unmounted(struct check *c)
+{
+	char *mend = NULL;
+	if (asprintf(&mend, "mount it; where it is to be a mount no more: rm %s/.spoold/mounts/%s",
+	             c->t->root, c->user) < 0)
+		mend = NULL;
+	tell(c, true, mend, "its directory was a mount of its own, which is not there");
+}
+
 int tree_check_user(struct tree *t, const char *user,
                     void (*report)(void *ctx, bool fatal, const char *what, const char *mend),
                     void *ctx)
@@ -239,6 +248,10 @@ int tree_check_user(struct tree *t, const char *user,
 	snprintf(c.chown, sizeof c.chown, "chown %u", (unsigned)c.daemon);
 	if (problem != NULL) {
 		found(&c, true, "", NULL, "the name %s; rename the directory", problem);
+		return c.found;
+	}
+	if (tree_user_mounted(t, user) == -ENODEV) {
+		tell_unmounted(&c);
 		return c.found;
 	}
 	int userfd = fd_open_beneath(t->rootfd, user, O_RDONLY | O_DIRECTORY, 0);

@@ -67,6 +67,17 @@ static enum writers writers_of(int asked)
 	return asked == -EAGAIN || is_shortage(asked) ? WRITERS_SOME : WRITERS_UNKNOWN;
 }
 
+void tree_refresh(struct tree *t, const char *user, const char *path)
+{
+	struct statx st;
+	/* To open it is what NFS and sshfs take for a reason to ask the server; the
+	 * kernel has to be asked not to answer by itself. */
+	int fd = tree_open_upload(t, user, path);
+	if (fd >= 0 && statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0)
+		fd = fd_close(fd);
+	fd_close(fd);
+}
+
 /* A read lease is granted only while nobody has the file open for writing. It
  * is given back at once, so that no writer ever waits for us; one that comes in
  * between sends a signal, and SIGURG is one that does nothing. */

@@ -6,9 +6,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 const char *tree_place_dir(enum place place)
@@ -138,6 +141,19 @@ static void read_stat(const struct stat *st, struct file_ident *ident, enum entr
 		*kind = S_ISLNK(st->st_mode) ? ENTRY_SYMLINK : ENTRY_SPECIAL;
 }
 
+/* FUSE gives a file another number after a remount, or when it had forgotten it:
+ * there it is known by its size and its time of change alone. */
+static void settle_number(int fd, struct file_ident *ident)
+{
+	struct statfs fs;
+	if (major(ident->dev) != 0 || fstatfs(fd, &fs) < 0 ||
+	    ((unsigned long)fs.f_type & 0xffffffffUL) != FUSE_SUPER_MAGIC)
+		return;
+	uint64_t hash = (UINT64_C(14695981039346656037) ^ ident->size) * UINT64_C(1099511628211);
+	hash = (hash ^ (uint64_t)ident->mtime_ns) * UINT64_C(1099511628211);
+	ident->ino = hash | TREE_INO_MADE_UP;
+}
+
 int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind)
 {
@@ -147,6 +163,7 @@ int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	read_stat(&st, ret_ident, ret_kind);
+	settle_number(dirfd, ret_ident);
 	return 0;
 }
 
@@ -156,6 +173,7 @@ int tree_ident_fd(int fd, struct file_ident *ret_ident, enum entry_kind *ret_kin
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	read_stat(&st, ret_ident, ret_kind);
+	settle_number(fd, ret_ident);
 	return 0;
 }
 

@@ -29,7 +29,8 @@ static int look_for_renamed(void *ctx, const char *name, uint64_t ino)
 	struct file_ident now;
 	enum entry_kind kind;
 	/* Inode numbers are used again: unchanged it must be, too. */
-	if (ino != s->ident->ino || tree_ident_at(s->dirfd, name, &now, &kind) < 0 ||
+	bool lasts = (s->ident->ino & TREE_INO_MADE_UP) == 0;
+	if ((lasts && ino != s->ident->ino) || tree_ident_at(s->dirfd, name, &now, &kind) < 0 ||
 	    kind != ENTRY_FILE || !file_ident_same(&now, s->ident))
 		return 0;
 	s->name = strdup(name);

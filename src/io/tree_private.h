@@ -15,6 +15,27 @@ struct tree {
 /* "incoming" ... The one place that knows. */
 const char *tree_place_dir(enum place place);
 
+/* How a walk judges directories that may be left over; see tree_scan_tidy(). One
+ * tree right below incoming at a time. */
+struct tidying {
+	struct tree_tidy rule;
+	bool on;
+	uint64_t dev;
+	uid_t uid;         /* of incoming */
+	bool removing;     /* the tree at hand is being removed */
+	bool used;         /* something was in one of its directories */
+	int64_t newest_ns; /* the last change of any of them */
+	int64_t due_ns;    /* of all trees that will be due: the first; or 0 */
+};
+void tree_tidy_begin(struct tidying *tidy);
+/* Takes a directory in that holds nothing but directories. False: it is not the
+ * uploader's, or cannot be judged, and stays. */
+bool tree_tidy_judge(struct tidying *tidy, int dirfd, bool leaf);
+/* Was nothing of it changed for long enough? */
+bool tree_tidy_is_due(struct tidying *tidy, int64_t now_ns);
+/* Not since it was judged? */
+bool tree_tidy_unchanged(const struct tidying *tidy, int dirfd);
+
 /* What a user's directories look like. */
 struct tree_wanted {
 	enum place place;
@@ -62,6 +83,9 @@ int tree_open_private(struct tree *t, const char *user, uint64_t id);
  * points *ret_base into `path`. With `make_mode` nonzero missing ones are made
  * (with the owner and group of `dirfd`, where we may). */
 int tree_open_parent(int dirfd, const char *path, mode_t make_mode, const char **ret_base);
+/* Set in the inode number of an identity where the file system has none that
+ * lasts: it is made of size and time of change. */
+#define TREE_INO_MADE_UP (UINT64_C(1) << 63)
 /* What lies there, symlinks not followed. */
 int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind);

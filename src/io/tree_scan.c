@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@ enum { SCAN_DEPTH_MAX = 32 };
 struct level {
 	DIR *dir;
 	size_t path_n; /* length of the path of this directory */
+	bool bare;     /* so far nothing but directories was in it, and bare ones */
+	bool leaf;     /* not even these */
 };
 
 struct tree_scan {
@@ -25,6 +28,7 @@ struct tree_scan {
 	int depth;              /* levels open; the last one is being read */
 	bool enter;             /* the last entry was a directory: go into it */
 	int64_t began_ns;
+	struct tidying tidy;
 	char path[JOB_PATH_MAX + 1];
 };
 
@@ -63,6 +67,20 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
 	return 0;
 }
 
+void tree_scan_tidy(struct tree_scan *s, const struct tree_tidy *rule)
+{
+	struct stat st;
+	if (fstat(dirfd(s->levels[0].dir), &st) < 0)
+		return;
+	s->tidy = (struct tidying){.rule = *rule, .on = true, .dev = st.st_dev, .uid = st.st_uid};
+}
+
+uint64_t tree_scan_tidy_due_ms(const struct tree_scan *s)
+{
+	/* Rounded up: not looked at a moment too early. */
+	return s->tidy.due_ns == 0 ? 0 : (uint64_t)(s->tidy.due_ns / 1000000 + 1);
+}
+
 int64_t tree_scan_began_ns(const struct tree_scan *s)
 {
 	return s->began_ns;
@@ -86,28 +104,36 @@ static void warn(const struct tree_scan *s, const char *problem)
 	free(shown);
 }
 
-/* Goes into the directory that was reported last; what cannot be entered is
- * left out. */
-static void enter(struct tree_scan *s)
+static const char *base_of(const struct tree_scan *s, const struct level *above)
 {
-	const struct level *here = &s->levels[s->depth - 1];
-	const char *name = s->path + here->path_n + (here->path_n > 0 ? 1 : 0);
+	return s->path + above->path_n + (above->path_n > 0 ? 1 : 0);
+}
+
+/* Goes into the directory that was found last; what cannot be entered is left
+ * out. */
+static bool enter(struct tree_scan *s)
+{
+	struct level *here = &s->levels[s->depth - 1];
 	s->enter = false;
 	if (s->depth == SCAN_DEPTH_MAX) {
+		here->bare = false;
 		warn(s, "its directories are nested too deep");
-		return;
+		return false;
 	}
-	int fd = fd_open_beneath(dirfd(here->dir), name, O_RDONLY | O_DIRECTORY, 0);
+	int fd = fd_open_beneath(dirfd(here->dir), base_of(s, here), O_RDONLY | O_DIRECTORY, 0);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	int r = fd < 0 ? fd : dir == NULL ? -errno : 0;
 	if (dir != NULL) {
-		s->levels[s->depth++] = (struct level){.dir = dir, .path_n = strlen(s->path)};
-		return;
+		s->levels[s->depth++] = (struct level){
+			.dir = dir, .path_n = strlen(s->path), .bare = true, .leaf = true};
+		return true;
 	}
 	fd_close(fd);
+	here->bare = false;
 	/* Gone by now, or something else of that name. */
 	if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
 		warn(s, strerror(-r));
+	return false;
 }
 
 /* Writes the path of an entry; false where it would be too long to be a job. */
@@ -123,56 +149,145 @@ static bool set_path(struct tree_scan *s, const char *name)
 	return true;
 }
 
-/* Goes back to the directory above. */
-static void leave(struct tree_scan *s)
+static void close_level(struct tree_scan *s)
 {
 	closedir(s->levels[--s->depth].dir);
+}
+
+/* Back to incoming: what is not removed by now stays. */
+static void stop_removing(struct tree_scan *s)
+{
+	while (s->depth > 1)
+		close_level(s);
+	s->enter = false;
+	tree_tidy_begin(&s->tidy);
+}
+
+/* Removes the directory that was just read to its end, where it is empty.
+ * Nothing else can be lost by that, whatever has its name by now. */
+static bool remove_left(struct tree_scan *s)
+{
+	close_level(s);
+	const struct level *above = &s->levels[s->depth - 1];
+	bool removed = unlinkat(dirfd(above->dir), base_of(s, above), AT_REMOVEDIR) == 0;
+	if (!removed || s->depth == 1)
+		stop_removing(s);
+	return removed;
+}
+
+/* Goes back to the directory above. A directory right in incoming that holds
+ * nothing but directories is gone through once more, to be removed. */
+static void leave(struct tree_scan *s)
+{
+	const struct level *here = &s->levels[s->depth - 1];
+	bool bare = s->tidy.on && s->depth > 1 && here->bare &&
+	            tree_tidy_judge(&s->tidy, dirfd(here->dir), here->leaf);
+	close_level(s);
+	if (s->depth > 0 && !bare)
+		s->levels[s->depth - 1].bare = false;
+	if (s->depth != 1)
+		return;
+	bool remove = bare && tree_tidy_is_due(&s->tidy, s->began_ns);
+	if (remove)
+		s->tidy.removing = s->enter = true;
+	else
+		tree_tidy_begin(&s->tidy);
 }
 
 /* 1 = there is an entry, 0 = not any more or not to be looked at. */
 static int look(struct tree_scan *s, const char *name, struct file_ident *ret_ident,
                 enum entry_kind *ret_kind)
 {
-	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || !set_path(s, name))
+	struct level *here = &s->levels[s->depth - 1];
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return 0;
-	int r = tree_ident_at(dirfd(s->levels[s->depth - 1].dir), name, ret_ident, ret_kind);
+	int r = set_path(s, name) ? tree_ident_at(dirfd(here->dir), name, ret_ident, ret_kind)
+	                          : -ENAMETOOLONG;
+	here->leaf = false;
+	if (r < 0 || *ret_kind != ENTRY_DIRECTORY)
+		here->bare = false;
 	if (r == 0)
 		return 1;
 	/* A mount that went away must not look like an empty directory. */
 	if (r == -ENOTCONN || r == -ENODEV)
 		return r;
-	if (r != -ENOENT && r != -ESTALE)
+	if (r != -ENOENT && r != -ESTALE && r != -ENAMETOOLONG)
 		warn(s, strerror(-r));
 	return 0;
+}
+
+/* The next name in the directory at hand: 1; 0 at its end; what ends the walk is
+ * an error. */
+static int next_name(struct tree_scan *s, const char **ret_name)
+{
+	const struct level *here = &s->levels[s->depth - 1];
+	errno = 0;
+	const struct dirent *e = readdir(here->dir);
+	int error = e == NULL ? errno : 0;
+	if (error != 0 && (s->depth == 1 || error == ENOTCONN || error == ENODEV))
+		return -error;
+	if (e != NULL) {
+		*ret_name = e->d_name;
+		return 1;
+	}
+	s->path[here->path_n] = '\0';
+	if (error != 0) {
+		s->levels[s->depth - 1].bare = false;
+		warn(s, strerror(error));
+	}
+	return 0;
+}
+
+/* One step in a directory that is to be removed: 1 = one was. */
+static int removing_step(struct tree_scan *s)
+{
+	const char *name = "";
+	struct file_ident ident;
+	enum entry_kind kind;
+	if (s->enter && !(enter(s) && tree_tidy_unchanged(&s->tidy,
+	                                                  dirfd(s->levels[s->depth - 1].dir)))) {
+		stop_removing(s);
+		return 0;
+	}
+	int r = next_name(s, &name);
+	if (r == 0)
+		return remove_left(s);
+	if (r > 0)
+		r = look(s, name, &ident, &kind);
+	s->enter = r > 0 && kind == ENTRY_DIRECTORY;
+	if (r > 0 && !s->enter)
+		stop_removing(s);
+	return r < 0 ? r : 0;
+}
+
+static int walking_step(struct tree_scan *s, struct file_ident *ret_ident,
+                        enum entry_kind *ret_kind)
+{
+	const char *name = "";
+	if (s->enter)
+		enter(s);
+	int r = next_name(s, &name);
+	if (r == 0)
+		leave(s);
+	if (r > 0)
+		r = look(s, name, ret_ident, ret_kind);
+	if (r > 0)
+		s->enter = *ret_kind == ENTRY_DIRECTORY;
+	return r;
 }
 
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind)
 {
-	if (s->enter)
-		enter(s);
 	while (s->depth > 0) {
-		const struct level *here = &s->levels[s->depth - 1];
-		errno = 0;
-		const struct dirent *e = readdir(here->dir);
-		int error = e == NULL ? errno : 0;
-		if (error != 0 && (s->depth == 1 || error == ENOTCONN || error == ENODEV))
-			return -error;
-		if (e == NULL) {
-			s->path[here->path_n] = '\0';
-			if (error != 0)
-				warn(s, strerror(error));
-			leave(s);
+		bool removing = s->tidy.removing;
+		int r = removing ? removing_step(s) : walking_step(s, ret_ident, ret_kind);
+		if (r == 0)
 			continue;
-		}
-		int r = look(s, e->d_name, ret_ident, ret_kind);
 		if (r < 0)
 			return r;
-		if (r > 0) {
-			s->enter = *ret_kind == ENTRY_DIRECTORY;
-			*ret_path = s->path;
-			return 0;
-		}
+		*ret_path = s->path;
+		return removing;
 	}
 	return -ENOENT;
 }

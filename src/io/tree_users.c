@@ -166,6 +166,9 @@ int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsig
 	struct stat st;
 	if (name_user_problem(user) != NULL)
 		return -EINVAL;
+	int mounted = tree_user_mounted(t, user);
+	if (mounted < 0)
+		return mounted;
 	tree_forget_kept(t);
 	bool is_new = fstatat(t->rootfd, user, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 	int r = is_new ? make_whole(t, user, uid, gid) : -EEXIST;

@@ -67,9 +67,13 @@ static void add_remarks(const struct look *look, struct entry *e)
 	const char *reason = view_text(u, "held_reason");
 	json_int_t arriving = view_number(u, "arriving"), held = view_number(u, "held_jobs");
 	json_int_t refused = view_number(u, "refused"), over = view_number(u, "over_limit");
+	bool away = view_has(u, "mounted") && !view_true(u, "mounted");
 	if (view_true(u, "held"))
 		add_line(look, e, TINT_YELLOW, "line held%s%s (spoolctl release --user %s)",
 		         *reason == '\0' ? "" : ": ", reason, view_text(u, "user"));
+	else if (away)
+		add_line(look, e, TINT_YELLOW, "its directory, a mount of its own, is not there: nothing is "
+		         "taken in until it is back");
 	else if (view_number(u, "pending") > 0 && view_has(u, "waits_for") &&
 	         json_array_size(json_object_get(u, "running")) == 0)
 		add_line(look, e, TINT_NONE, "waits for %s", view_text(u, "waits_for"));

@@ -66,7 +66,7 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
 		e->look.renamed_in = false;
 	if (changed || hint == WATCH_CLOSED)
 		e->look.changed_steady_ms = d->steady_ms;
-	uint64_t settle_ms = hint == WATCH_RENAMED_IN ? 0 : u->settings->settle.settle_ms;
+	uint64_t settle_ms = hint == WATCH_RENAMED_IN ? 0 : user_settle(d, u).settle_ms;
 	upload_set_due(d, e, d->steady_ms + settle_ms);
 }
 
@@ -139,7 +139,10 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	struct user *u = e->user;
 	struct file_ident ident;
 	enum entry_kind kind;
+	struct settle_policy policy = user_settle(d, u);
 	enum writers writers = WRITERS_UNKNOWN;
+	if (u->far && e->state != UPLOAD_REFUSED)
+		tree_refresh(d->tree, u->name, e->path);
 	/* What was refused may be anything: that is not opened. */
 	int r = e->state == UPLOAD_REFUSED
 	                ? tree_look(d->tree, u->name, e->path, &ident, &kind)
@@ -170,7 +173,7 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	voucher.problem = NULL;
 	e->voucher_stale = voucher.stale;
 	uint64_t due = 0;
-	e->waits_for = settle_judge(&u->settings->settle, &e->look, writers, d->steady_ms,
+	e->waits_for = settle_judge(&policy, &e->look, writers, d->steady_ms,
 	                            d->wall_ms, &due);
 	if (e->waits_for != SETTLE_COMPLETE)
 		room_leave(d, e);

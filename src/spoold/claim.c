@@ -63,8 +63,9 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.kill_grace_ms = h->kill_grace_ms,
 		.log_limit_bytes = h->log_limit_bytes,
 		.sync = d->config->durability == DURABILITY_FULL,
-		/* An earlier attempt may have put another file in its place. */
-		.ident_ino = job->attempt > 1 ? 0 : job->ident.ino,
+		/* An earlier attempt may have put another file in its place. On network
+		 * mounts numbers do not last. */
+		.ident_ino = job->attempt > 1 || u->far ? 0 : job->ident.ino,
 		.limits = h->limits,
 		.fresh = fresh,
 		.stream = h->mode == HANDLER_STREAM,
@@ -99,11 +100,11 @@ static int start(struct daemon *d, struct user *u, const struct claim *claim, in
 	return r;
 }
 
-static int take(struct daemon *d, const struct user *u, const struct job *job, char **ret_kept)
+static int take(struct daemon *d, struct user *u, const struct job *job, char **ret_kept)
 {
 	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
 	/* Somebody removed a directory of ours. */
-	if (r == -ENOTDIR && daemon_mounted(d) && tree_has_user(d->tree, u->name) &&
+	if (r == -ENOTDIR && user_still_there(d, u) && tree_has_user(d->tree, u->name) &&
 	    users_make_directories(d, u->name))
 		r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
 	return r;
@@ -135,14 +136,26 @@ static void not_taken(struct daemon *d, struct user *u, const struct job *job, i
 	result_unclaim(d, u, job, error, PLACE_INCOMING);
 }
 
+/* With many files in line the rescan is often enough. */
+enum { TIDY_SCAN_MAX = 10000 };
+
+/* It may have been the last file of its directory. */
+static void expect_leftovers(struct daemon *d, struct user *u, const struct job *job)
+{
+	if (u->settings->tidy && strchr(job->path, '/') != NULL && u->room.files < TIDY_SCAN_MAX)
+		user_scan_in(d, u, user_tidy_after_ms(u));
+}
+
 static void hand_over(struct daemon *d, struct claim *claim)
 {
 	struct user *u = claim->user;
 	const struct job *job = &claim->job;
 	char *kept = NULL;
 	int r = claim->from == PLACE_INCOMING ? take(d, u, job, &kept) : 0;
-	if (r == 0)
+	if (r == 0) {
 		take_voucher(d, u, job);
+		expect_leftovers(d, u, job);
+	}
 	if (r < 0) {
 		not_taken(d, u, job, r);
 	} else {
@@ -198,11 +211,11 @@ static int take_back(struct daemon *d, const struct user *u, const struct job *j
 	return r < 0 ? r : tree_take_voucher(d->tree, u->name, job, found->place, found->final_name);
 }
 
-int claim_bring_back(struct daemon *d, const struct user *u, const struct job *job)
+int claim_bring_back(struct daemon *d, struct user *u, const struct job *job)
 {
 	struct tree_found found = {0};
 	int r = tree_find(d->tree, u->name, job, &found);
-	if (r == 0 && found.place == PLACE_NOWHERE && !daemon_mounted(d))
+	if (r == 0 && found.place == PLACE_NOWHERE && !user_still_there(d, u))
 		r = -ENODEV;
 	bool ended = found.place == PLACE_DONE || found.place == PLACE_FAILED;
 	bool fresh = found.place == PLACE_PROCESSING && job->failures == 0;
@@ -219,6 +232,8 @@ int claim_one(struct daemon *d, const struct sched_pick *pick)
 	struct user *u = user_by_number(d, pick->user);
 	struct job job = {0};
 	user_touch(d, u);
+	if (user_gone(d, u))
+		return 0;
 	/* A lock that somebody else has blocks the user; users_tick() goes on. */
 	if (user_lock(d, u) < 0)
 		return 0;

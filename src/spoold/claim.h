@@ -19,4 +19,4 @@ int claim_one(struct daemon *d, const struct sched_pick *pick);
  * lies there, by what it is and not by its name, which may be another job's.
  * Asked for when an operator retries, and before each claim: a crash may have
  * come before, and what runs must not be found in done as if it had ended. */
-int claim_bring_back(struct daemon *d, const struct user *u, const struct job *job);
+int claim_bring_back(struct daemon *d, struct user *u, const struct job *job);

@@ -196,9 +196,9 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 		.known = known_name(job),
 		.hand_on = u->reconciled && u->lock_fd >= 0,
 	};
-	int r = tree_finish(d->tree, &f, &name);
+	int r = user_gone(d, u) ? -ENODEV : tree_finish(d->tree, &f, &name);
 	/* Somebody removed a directory of ours. */
-	if ((r == -ENOENT || r == -ENOTDIR) && daemon_mounted(d) &&
+	if ((r == -ENOENT || r == -ENOTDIR) && user_still_there(d, u) &&
 	    users_make_directories(d, u->name))
 		r = tree_finish(d->tree, &f, &name);
 	if (r < 0) {
@@ -214,7 +214,7 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job)
 {
 	enum place from;
-	int r = find_place(d, u, job, &from);
+	int r = user_gone(d, u) ? -ENODEV : find_place(d, u, job, &from);
 	/* A file that was gone when its job ended may be there again: a power cut
 	 * undid its removal. */
 	if (r < 0)

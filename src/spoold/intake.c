@@ -169,8 +169,8 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 	uint64_t due;
 	struct upload look = e->look;
 	look.changed_steady_ms = 0;
-	if (settle_judge(&e->user->settings->settle, &look, WRITERS_NONE, d->steady_ms, d->wall_ms,
-	                 &due) == SETTLE_COMPLETE)
+	if (!e->user->far && settle_judge(&e->user->settings->settle, &look, WRITERS_NONE,
+	                                  d->steady_ms, d->wall_ms, &due) == SETTLE_COMPLETE)
 		e->look.changed_steady_ms = 0;
 	e->from_scan = true;
 	scan_feeds(d, e->user);
@@ -182,7 +182,7 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 static void let_it_settle(struct daemon *d, struct upload_entry *e, uint64_t due)
 {
 	struct user *u = e->user;
-	uint64_t settle_ms = u->settings->settle.settle_ms;
+	uint64_t settle_ms = user_settle(d, u).settle_ms;
 	e->look.changed_steady_ms = d->steady_ms;
 	if (e->waits_for == SETTLE_CONVENTION) {
 		notice_waits(d, e);
@@ -212,8 +212,12 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	voucher_find(d, u, path, NULL, &look, &voucher);
 	voucher_clear(&voucher);
 	uint64_t due = d->steady_ms;
+	struct settle_policy policy = user_settle(d, u);
+	/* Its age would be by another clock. */
+	if (u->far)
+		look.changed_steady_ms = d->steady_ms;
 	enum settle_answer waits_for =
-		settle_judge(&u->settings->settle, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
+		settle_judge(&policy, &look, WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
 	bool goes_on = waits_for == SETTLE_COMPLETE || waits_for == SETTLE_CHECK;
 	if (goes_on && backlog_waits(d, u)) {
 		waits_for = SETTLE_WAIT;
@@ -241,7 +245,7 @@ void intake_left(struct daemon *d, struct user *u, const char *path)
 	bool was_job = index_find_path(d->index, u->number, path, &job) == 0 &&
 	               !job_state_is_final(job.state) && job.place == PLACE_INCOMING &&
 	               job_next_state(job.state, JOB_EV_GONE) >= 0;
-	if ((e != NULL || was_job) && daemon_mounted(d)) {
+	if ((e != NULL || was_job) && user_still_there(d, u)) {
 		if (e != NULL)
 			upload_drop(d, e);
 		if (was_job)

@@ -114,10 +114,11 @@ static int make_directories(struct daemon *d, const char *name, unsigned *ret_ma
 {
 	unsigned made = 0;
 	int r = tree_make_user(d->tree, name, (uid_t)-1, (gid_t)-1, &made);
-	if (r < 0)
+	/* That a mount is not there is said where its user is looked at. */
+	if (r < 0 && r != -ENODEV)
 		log_warning("user %s: its directories cannot be made (%s); try 'spoolctl user check %s'",
 		            name, strerror(-r), name);
-	else if (made > 0)
+	else if (r == 0 && made > 0)
 		log_info("user %s: made %u missing director%s", name, made, made == 1 ? "y" : "ies");
 	*ret_made = made;
 	return r;

@@ -161,7 +161,7 @@ int recover_job(struct daemon *d, struct user *u, const struct job *job)
 	struct run_result news = {0};
 	enum seen seen;
 	/* What runs under this daemon is told by its worker. */
-	if (!daemon_mounted(d) || dispatch_find(d, job->id) != NULL)
+	if (!user_still_there(d, u) || dispatch_find(d, job->id) != NULL)
 		return 0;
 	int r = look_for(d, u, job, &found, &news, &seen);
 	if (r < 0) {
@@ -297,7 +297,7 @@ int recover_later(struct daemon *d, struct user *u, int error)
 
 void recover_user(struct daemon *d, struct user *u)
 {
-	if (u->reconciled || u->number == 0 || !daemon_mounted(d) || user_lock(d, u) < 0)
+	if (u->reconciled || u->number == 0 || !user_there(d, u) || user_lock(d, u) < 0)
 		return;
 	stray_end_user(d, u);
 	u->unclear = false;

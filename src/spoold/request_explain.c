@@ -103,6 +103,8 @@ static void explain_head(struct daemon *d, const struct user *u, struct explanat
 	case SCHED_BLOCKED:
 		if (d->unmounted)
 			why_say(e->because, "the spool is not mounted");
+		else if (u->away)
+			why_say(e->because, "the directory of %s, a mount of its own, is not there", u->name);
 		else
 			why_say(e->because, "a worker of an earlier spoold still runs a job of %s", u->name);
 		why_say(e->next, "it goes on by itself when that is over");

@@ -61,6 +61,7 @@ static const char *waits_for(const struct daemon *d, const struct user *u)
 	case SCHED_READY: return "a free worker";
 	case SCHED_HELD: return "release of the line";
 	case SCHED_BLOCKED: return d->unmounted ? "the spool to be mounted"
+	                           : u->away    ? "its directory to be mounted"
 	                                        : "a worker of an earlier spoold";
 	case SCHED_LIMIT: return "its running job";
 	case SCHED_BACKOFF: return "the time of its retry";
@@ -108,6 +109,7 @@ static json_t *user_status(struct daemon *d, const struct user *u)
 		json_object_set_new(object, "arriving_waits_for", arriving_waits_for(d, u));
 		json_object_set_new(object, "refused", json_integer(u->uploads_refused));
 		add_over(u, object);
+		json_object_set_new(object, "mounted", json_boolean(!u->away && !d->unmounted));
 		const char *waits = row.count[JOB_PENDING] > 0 ? waits_for(d, u) : NULL;
 		json_object_set_new(object, "waits_for",
 		                    waits == NULL ? json_null() : json_string(waits));

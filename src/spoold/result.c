@@ -381,6 +381,6 @@ void result_unclaim(struct daemon *d, struct user *user, const struct job *job, 
 	u->error = error;
 	u->place = place;
 	u->gone = (error == -ENOENT || error == -ESTALE || error == -ELOOP || error == -EINVAL) &&
-	          place == PLACE_INCOMING && daemon_mounted(d);
+	          place == PLACE_INCOMING && user_still_there(d, user);
 	turn_add(d, &u->change);
 }

@@ -21,8 +21,8 @@ struct removal {
 	uint64_t jobs[RETENTION_SLICE];
 	uint64_t tag;
 	size_t fds_n;
-	int fds[2 * RETENTION_SLICE]; /* the directories they were in, at last and before */
-	int errors[2 * RETENTION_SLICE];
+	int fds[3 * RETENTION_SLICE]; /* the directories they were in, at last and before */
+	int errors[3 * RETENTION_SLICE];
 };
 
 static int removal_apply(struct daemon *d, struct change *c)
@@ -173,7 +173,8 @@ static bool purge_state(struct daemon *d, struct user *u, enum job_state state, 
 			want(d, u, d->wall_ms + RETENTION_RETRY_MS);
 		job_clear(&job);
 	}
-	if (removal->n > before && (!note_directory(d, u, PLACE_PROCESSING, removal) ||
+	if (removal->n > before && (!note_directory(d, u, PLACE_INCOMING, removal) ||
+	                            !note_directory(d, u, PLACE_PROCESSING, removal) ||
 	                            !note_directory(d, u, job_final_place(state), removal))) {
 		removal->n = before;
 		want(d, u, d->wall_ms + RETENTION_RETRY_MS);
@@ -218,7 +219,8 @@ void retention_tick(struct daemon *d)
 	while (room && removal->users_n < RETENTION_USERS && (u = take_due(d)) != NULL) {
 		removal->users[removal->users_n++] = u;
 		/* Who is not ready for it is looked at when it is. */
-		room = !u->reconciled || !u->looked_through || purge_user(d, u, removal);
+		bool ready = u->reconciled && u->looked_through && !user_gone(d, u);
+		room = !ready || purge_user(d, u, removal);
 	}
 	if (removal->n > 0)
 		removal_send(d, removal);

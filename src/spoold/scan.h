@@ -8,6 +8,8 @@
  * to its event (where there are events), so that a younger file is not found
  * before an older one that the walk missed.
  *
+ * The walk is also what removes the empty directories that uploads left.
+ *
  * Two scans run side by side: one that goes through the users, and one for who has
  * much, so that a directory with a million files keeps nobody waiting. Who has
  * some jobs in line (SCAN_AHEAD) needs no more just now: as long as jobs run, the rest

@@ -96,6 +96,16 @@ static bool has_no_jobs(struct daemon *d, const struct user *u)
 	return jobs == 0;
 }
 
+/* A directory that its uploader made and never used may be about to be. */
+enum { TIDY_UNUSED_MS = 24 * 60 * 60 * 1000 };
+
+static void let_tidy(const struct user *u, struct tree_scan *walk)
+{
+	struct tree_tidy rule = {.after_ms = user_tidy_after_ms(u), .unused_ms = TIDY_UNUSED_MS};
+	if (u->settings->tidy)
+		tree_scan_tidy(walk, &rule);
+}
+
 static void begin_walk(struct daemon *d, struct scan_work *w)
 {
 	struct user *u = w->user;
@@ -103,13 +113,14 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	notice_walk_begins(u);
 	int r = tree_scan_begin(d->tree, u->name, &w->walk);
 	if (r == 0) {
+		let_tidy(u, w->walk);
 		w->phase = SCAN_WALK;
 		return;
 	}
 	if (r != -ENOENT)
 		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
 		            u->name, strerror(-r), u->name);
-	if (r == -ENOENT && daemon_mounted(d)) {
+	if (r == -ENOENT && user_there(d, u)) {
 		if (tree_has_user(d->tree, u->name) && users_make_directories(d, u->name))
 			user_watch(d, u);
 		w->phase = SCAN_WITHDRAWN;
@@ -118,17 +129,41 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	end_scan(d, w);
 }
 
+/* Its directory is not there: not even that it is empty is known. */
+static void give_up(struct daemon *d, struct scan_work *w)
+{
+	struct user *u = w->user;
+	bool before = u->scanned;
+	u->unsorted = w->unsorted;
+	end_scan(d, w);
+	u->scanned = before;
+}
+
 void scan_work_begin(struct daemon *d, struct scan_work *w, struct user *u)
 {
 	u->scan_running = true;
 	u->uploads_missed = false;
 	*w = (struct scan_work){.user = u, .unsorted = u->unsorted};
 	u->unsorted = false;
-	begin_walk(d, w);
+	if (user_there(d, u))
+		begin_walk(d, w);
+	else
+		give_up(d, w);
+}
+
+static void after_tidy(struct daemon *d, struct scan_work *w)
+{
+	uint64_t due_ms = tree_scan_tidy_due_ms(w->walk);
+	if (w->tidied > 0)
+		log_info("user %s: removed %u empty director%s that uploads left in incoming",
+		         w->user->name, w->tidied, w->tidied == 1 ? "y" : "ies");
+	if (due_ms > 0)
+		user_scan_in(d, w->user, due_ms > d->wall_ms ? due_ms - d->wall_ms : 0);
 }
 
 static void after_walk(struct daemon *d, struct scan_work *w)
 {
+	after_tidy(d, w);
 	tree_scan_end(w->walk);
 	w->walk = NULL;
 	notice_walk_ended(d, w->user);
@@ -175,6 +210,10 @@ static int walk_slice(struct daemon *d, struct scan_work *w, int budget)
 		if (r == -ENOENT) {
 			after_walk(d, w);
 			return n + 1;
+		}
+		if (r > 0) {
+			w->tidied++;
+			continue;
 		}
 		if (r < 0) {
 			log_warning("user %s: reading incoming failed: %s; it is read again at the next "
@@ -238,7 +277,7 @@ static void check_withdrawn(struct daemon *d, struct user *u, const struct job *
 static int withdrawn_slice(struct daemon *d, struct scan_work *w, int budget)
 {
 	struct job job = {0};
-	if (!daemon_mounted(d)) {
+	if (!user_still_there(d, w->user)) {
 		end_scan(d, w);
 		return 1;
 	}

@@ -29,6 +29,7 @@ struct scan_work {
 	bool unsorted;          /* the user was, when it began */
 	bool no_jobs;           /* the user had none when the walk began: nothing to look up */
 	bool unclear;           /* what was found could not be compared with the index */
+	unsigned tidied;        /* empty directories that this walk removed */
 	uint64_t known;         /* files that are jobs in place */
 	uint64_t after_seq;     /* SCAN_WITHDRAWN: how far in the line */
 	size_t feeding;         /* entries of this scan that are not accepted yet */

@@ -103,8 +103,8 @@ static int open_tree(struct daemon *d)
 	const char *root = d->config->root;
 	int r = tree_open(root, &d->tree);
 	if (r == -ENOENT)
-		log_error("the spool %s does not exist (spool.root in %s); 'spoold --init' makes it",
-		          root, d->config->path);
+		log_error("the spool %s does not exist (spool.root in %s): is what holds it mounted? A new "
+		          "one is made by 'spoold --init'", root, d->config->path);
 	else if (r == -ENODEV)
 		log_error("%s has no marker: is the spool mounted? If this is to be a new spool, run "
 		          "'spoold --init' once", root);

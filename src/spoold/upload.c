@@ -168,7 +168,7 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 	room_arrived(d, e);
 	e->look.changed_steady_ms = d->steady_ms;
 	e->look.renamed_in = e->look.renamed_in || e->renamed;
-	uint64_t settle_ms = e->renamed ? 0 : e->user->settings->settle.settle_ms;
+	uint64_t settle_ms = e->renamed ? 0 : user_settle(d, e->user).settle_ms;
 	e->touched = e->renamed = false;
 	if (e->unsafe == 0)
 		upload_set_due(d, e, d->steady_ms + settle_ms);
@@ -268,7 +268,7 @@ uint64_t upload_next_due(const struct daemon *d)
 void uploads_forget_gone(struct daemon *d, struct user *u)
 {
 	struct upload_entry *e, *tmp;
-	if (u->uploads == NULL || !daemon_mounted(d))
+	if (u->uploads == NULL || !user_still_there(d, u))
 		return;
 	HASH_ITER(hh, u->uploads, e, tmp) {
 		struct file_ident ident;

@@ -176,7 +176,7 @@ static int refresh(struct daemon *d, struct user *u)
 		.active = (uint32_t)(row.count[JOB_QUEUED] + row.count[JOB_PROCESSING]),
 		.limit = u->settings->max_running,
 		.held = row.held,
-		.blocked = !u->reconciled || d->unmounted,
+		.blocked = !u->reconciled || d->unmounted || u->away,
 	};
 	busy_note(d, u, &row);
 	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
@@ -229,7 +229,7 @@ static bool wants_poll(const struct daemon *d, const struct user *u)
 {
 	if (d->watch == NULL || d->config->watch == WATCH_POLL)
 		return true;
-	return d->config->watch == WATCH_AUTO && tree_is_network(d->tree, u->name);
+	return d->config->watch == WATCH_AUTO && u->far;
 }
 
 static void warn_no_watch(const struct user *u, int error)
@@ -252,8 +252,75 @@ void user_poll(struct daemon *d, struct user *u, int error)
 	poll_instead(d, u);
 }
 
+static void note_away(struct daemon *d, struct user *u, int error)
+{
+	if (!u->away && error == -ENODEV)
+		log_error("user %s: its directory was a mount of its own, which is not there: nothing is "
+		          "concluded from that, none of its jobs starts until it is back", u->name);
+	else if (!u->away)
+		log_error("user %s: whether its directory is there cannot be told: %s; none of its jobs "
+		          "starts until it can", u->name, strerror(-error));
+	if (!u->away)
+		user_touch(d, u);
+	u->away = true;
+	user_scan_in(d, u, d->config->poll_ms);
+}
+
+static void note_back(struct daemon *d, struct user *u)
+{
+	log_notice("user %s: its directory is back; looking at all of it", u->name);
+	/* A lock on the mount that went is none on this one. */
+	if (is_idle(d, u))
+		u->lock_fd = fd_close(u->lock_fd);
+	u->away = u->reconciled = false;
+	user_touch(d, u);
+	user_watch(d, u);
+	recover_user(d, u);
+	scan_want(d, u);
+}
+
+/* Once known as one, its absence is not taken for emptiness. */
+static int note_mount(struct daemon *d, const struct user *u)
+{
+	int r = tree_note_mount(d->tree, u->name);
+	if (r < 0)
+		log_warning("user %s: that its directory is a mount of its own cannot be noted: %s",
+		            u->name, strerror(-r));
+	return r < 0 ? r : 1;
+}
+
+bool user_there(struct daemon *d, struct user *u)
+{
+	if (!daemon_mounted(d))
+		return false;
+	int r = tree_user_mounted(d->tree, u->name);
+	if (r > 0 && !u->own_mount)
+		r = note_mount(d, u);
+	u->own_mount = u->own_mount || r != 0;
+	if (r < 0)
+		note_away(d, u, r);
+	else if (u->away)
+		note_back(d, u);
+	return r >= 0;
+}
+
+bool user_still_there(struct daemon *d, struct user *u)
+{
+	return u->own_mount ? user_there(d, u) : daemon_mounted(d);
+}
+
+bool user_gone(struct daemon *d, struct user *u)
+{
+	return u->own_mount && !user_there(d, u);
+}
+
 void user_watch(struct daemon *d, struct user *u)
 {
+	if (!d->unmounted && !user_there(d, u)) {
+		poll_instead(d, u);
+		return;
+	}
+	u->far = tree_is_network(d->tree, u->name);
 	if (wants_poll(d, u)) {
 		poll_instead(d, u);
 		return;
@@ -267,6 +334,28 @@ void user_watch(struct daemon *d, struct user *u)
 	}
 	u->polled = false;
 	heap_remove(&d->users.polls, &u->poll);
+}
+
+struct settle_policy user_settle(const struct daemon *d, const struct user *u)
+{
+	struct settle_policy policy = u->settings->settle;
+	if (u->far)
+		policy.settle_ms += d->config->poll_ms;
+	return policy;
+}
+
+uint64_t user_tidy_after_ms(const struct user *u)
+{
+	const struct user_settings *s = u->settings;
+	return s->tidy_after_ms > s->settle.settle_ms ? s->tidy_after_ms : s->settle.settle_ms;
+}
+
+void user_scan_in(struct daemon *d, struct user *u, uint64_t ms)
+{
+	uint64_t at = d->steady_ms + ms;
+	/* Memory being out, the next rescan does. */
+	if (u->poll.at == 0 || u->poll.key > at)
+		heap_put(&d->users.polls, &u->poll, at);
 }
 
 static struct heap_node *take_due(const struct daemon *d, struct heap *heap)

@@ -49,6 +49,9 @@ struct user {
 	bool reconciled;         /* index and directories agree: jobs may start */
 	bool unclear;            /* what was to be compared could not be: once more */
 	bool refreshing;         /* in users.touched */
+	bool own_mount;          /* its directory is one */
+	bool away;               /* and that is not there: nothing is concluded about its files */
+	bool far;                /* on a network mount: ages and caches there are not to be trusted */
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
 	bool scan_large;         /* wanted as one of a large directory */
@@ -70,7 +73,7 @@ struct user {
 	bool uploads_missed;          /* there was no room for more of them */
 	bool refused_missed;          /* more can never be a job than is listed: said once */
 	struct heap_node retention; /* when its oldest final job is past its time; wall ms */
-	struct heap_node poll;   /* next scan of a polled user, steady ms */
+	struct heap_node poll;   /* next scan of a polled user, or a wanted one; steady ms */
 	struct heap_node lock_due; /* when to try the lock again, or to let it go; steady ms */
 	bool in_turn;            /* in users.in_turn */
 	struct user *touched_next, *in_turn_next;
@@ -127,6 +130,21 @@ int users_refresh(struct daemon *d);
 /* The transaction ended. Taken back: what was read in it is read again. */
 void users_turn_ended(struct daemon *d, bool taken_back);
 
+/* What is complete, for this user. On a network mount, where neither events nor the
+ * clock of what is found there can be trusted, what is found must be the same in two
+ * polls, and settle after that. */
+struct settle_policy user_settle(const struct daemon *d, const struct user *u);
+/* How long an emptied directory in incoming must be unchanged to be removed. */
+uint64_t user_tidy_after_ms(const struct user *u);
+/* Scans the user in so long, where no scan is set that comes before. */
+void user_scan_in(struct daemon *d, struct user *u, uint64_t ms);
+/* May something about this user's files be concluded right now? False, and said
+ * once, when the spool, or the mount that is the user's directory, is not there. */
+bool user_there(struct daemon *d, struct user *u);
+/* The same for each file: asked only where the directory is a mount of its own. */
+bool user_still_there(struct daemon *d, struct user *u);
+/* Has the mount that is its directory gone? */
+bool user_gone(struct daemon *d, struct user *u);
 /* Sets (or gives up) the watch of the user's incoming. */
 void user_watch(struct daemon *d, struct user *u);
 /* A directory of its cannot be watched, for that reason: all of it is polled. */

@@ -61,7 +61,7 @@ static void explain_checksum(const struct upload_entry *entry, struct explanatio
 static void explain_arriving(struct daemon *d, const struct user *u,
                              const struct upload_entry *entry, struct explanation *e)
 {
-	double settle_s = (double)u->settings->settle.settle_ms / 1000;
+	double settle_s = (double)user_settle(d, u).settle_ms / 1000;
 	if (turn_stalled(d)) {
 		why_stalled(d, e);
 	} else if (entry->state == UPLOAD_CHECKING) {

@@ -117,6 +117,18 @@ int tree_mounted(struct tree *t)
 	return world->mounted || broken("marker-not-looked-for") ? 0 : -ENODEV;
 }
 
+int tree_user_mounted(struct tree *t, const char *user)
+{
+	(void)t, (void)user;
+	return 0;
+}
+
+int tree_note_mount(struct tree *t, const char *user)
+{
+	(void)t, (void)user;
+	return 0;
+}
+
 bool tree_is_network(struct tree *t, const char *user)
 {
 	(void)t, (void)user;
@@ -509,6 +521,22 @@ int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident
 		return 0;
 	}
 	return -ENOENT;
+}
+
+void tree_refresh(struct tree *t, const char *user, const char *path)
+{
+	(void)t, (void)user, (void)path;
+}
+
+void tree_scan_tidy(struct tree_scan *s, const struct tree_tidy *rule)
+{
+	(void)s, (void)rule;
+}
+
+uint64_t tree_scan_tidy_due_ms(const struct tree_scan *s)
+{
+	(void)s;
+	return 0;
 }
 
 void tree_scan_end(struct tree_scan *s)

@@ -1,11 +1,16 @@
-"""A network file system under the spool: sshfs, spoken to over a pipe."""
+"""A network file system under the spool: sshfs, spoken to over a pipe or through a
+real sshd on 127.0.0.1; under all of it, or under the directory of one user."""
 
 import os
 import shutil
 import stat
 import subprocess
+import time
 import unittest
 
+import contents
+import doors
+from handlers import GATE
 from harness import SystemTest
 
 SERVER = "/usr/lib/openssh/sftp-server"
@@ -21,6 +26,14 @@ def why_not():
     return None
 
 
+def unmount(path):
+    subprocess.run(["fusermount", "-u", "-z", path], check=False, stderr=subprocess.DEVNULL)
+
+
+def is_mounted(path):
+    return os.path.ismount(path)
+
+
 @unittest.skipIf(why_not(), why_not())
 class Network(SystemTest):
     def mount(self, spool):
@@ -34,7 +47,7 @@ class Network(SystemTest):
         os.chmod(ssh, stat.S_IRWXU)
         subprocess.run(["sshfs", "-o", f"ssh_command={ssh},dir_cache=no", f"far:{far}", near],
                        check=True, timeout=30)
-        self.addCleanup(subprocess.run, ["fusermount", "-u", "-z", near], check=False)
+        self.addCleanup(unmount, near)
         return far
 
     def test_index_there_is_refused(self):
@@ -74,3 +87,308 @@ class Network(SystemTest):
         with open(os.path.join(far, "spool", "alice", "done", "far.csv")) as file:
             self.assertEqual(file.read(), "from the far side\n")
         spool.stop()
+
+
+FAR = {"index": "index", "socket": "sock", "poll_seconds": 0.3}
+
+
+@unittest.skipIf(why_not(), why_not())
+class Remote(SystemTest):
+    """Through sshd. The caches of sshfs last for a second, where 20 are usual."""
+
+    caches = ("-o", "dcache_timeout=1")
+    mounts = 0
+
+    def share(self, spool):
+        """far/ of the spool's directory is served; nothing is mounted yet."""
+        self.door = doors.Sshd(self, spool)
+        self.far = os.path.join(spool.base, "far")
+        os.mkdir(self.far)
+
+    def tearDown(self):
+        """Before the mounts go; the rest is judged after that."""
+        for spool in self.spools:
+            spool.open_gate()
+            if spool.daemon is not None:
+                self.assertEqual(spool.stop(), 0)
+            self.assertEqual(contents.lost(spool.root, spool.dropped), [])
+            spool.check_contents = False
+
+    def mount(self, near, sub="."):
+        os.makedirs(near, exist_ok=True)
+        subprocess.run(["sshfs", "-o", f"ssh_command={self.door.shell()}", *self.caches,
+                        f"127.0.0.1:{os.path.join(self.far, sub)}", near],
+                       check=True, timeout=60)
+        self.addCleanup(unmount, near)
+        # Numbers are given in the order of looks: each mount has others.
+        for n in range(self.mounts):
+            os.mkdir(os.path.join(near, f"mount{self.mounts}.{n}"))
+        self.mounts += 50
+
+    def remote_spool(self, **options):
+        """All of the spool on the mount; alice is its user."""
+        spool = self.spool({"spool": {"root": "near/spool", **FAR}}, users=(), start=False,
+                           root="near/spool", **options)
+        shutil.rmtree(os.path.join(spool.base, "near"))
+        self.share(spool)
+        self.near = os.path.join(spool.base, "near")
+        self.mount(self.near)
+        os.makedirs(os.path.join(self.far, "spool", "alice", "incoming"))
+        spool.socket_path = lambda: os.path.join(spool.base, "sock")
+        spool.start()
+        return spool
+
+    def far_file(self, name, data=b"far\n", user="alice"):
+        path = os.path.join(self.far, "spool", user, "incoming", name)
+        with open(path + ".part", "wb") as file:
+            file.write(data)
+        os.rename(path + ".part", path)
+        return path
+
+    def pending(self, spool, count=3):
+        """The first is being processed, the others wait. Returns their ids by name."""
+        for n in range(count):
+            self.far_file(f"{n}.csv", f"{n}\n".encode())
+            spool.expect("alice", f"{n}.csv", f"{n}\n".encode())
+            spool.wait_for(lambda: spool.job(f"{n}.csv"), what="it to be a job")
+        spool.wait_started("0.csv")
+        return {job["name"]: job["job"] for job in spool.jobs("alice")}
+
+    def all_done(self, spool, ids, repeated=()):
+        """The same jobs; only the handlers of some may have been cut off."""
+        for name in ids:
+            spool.wait_state(name, "done")
+        self.assertEqual(sorted((job["name"], job["job"]) for job in spool.jobs("alice")),
+                         sorted(ids.items()))
+        for name in set(ids) - set(repeated):
+            self.assertEqual(len(spool.journal.starts("alice", name)), 1, name)
+
+    def mounted(self, spool):
+        return spool.status()["daemon"]["mounted"]
+
+    def test_from_the_far_side_and_from_here(self):
+        spool = self.remote_spool()
+        spool.expect("alice", "near.csv", b"near\n")
+        for name in ("far.csv", "deep/er/x.csv"):
+            spool.expect("alice", name, b"far\n")
+        self.assertEqual(spool.user("alice")["watch"], "poll")
+        self.far_file("far.csv")
+        with open(os.path.join(self.near, "spool/alice/incoming/near.csv"), "w") as file:
+            file.write("near\n")
+        os.makedirs(os.path.join(self.far, "spool/alice/incoming/deep/er"))
+        self.far_file("deep/er/x.csv")
+        for name in ("far.csv", "near.csv", "deep/er/x.csv"):
+            spool.wait_state(name, "done")
+            self.assertTrue(os.path.exists(os.path.join(self.far, "spool/alice/done", name)))
+        self.assertEqual(len(spool.jobs("alice")), 3)
+
+    def test_growing_on_the_far_side(self):
+        """What another machine writes shows neither as an open file nor, for the time
+        of the caches, as a change; its times may be those of the original."""
+        self.caches = ("-o", "dcache_timeout=20,dcache_dir_timeout=1")
+        spool = self.remote_spool()
+        path = os.path.join(self.far, "spool/alice/incoming/x.csv")
+        written = b""
+        ends = time.monotonic() + 5
+        with open(path, "wb", buffering=0) as file:
+            while time.monotonic() < ends:
+                file.write(b"a line\n")
+                written += b"a line\n"
+                os.utime(path, (1e9, 1e9))
+                time.sleep(0.02)
+        self.assertEqual(spool.jobs("alice"), [])
+        spool.expect("alice", "x.csv", written)
+        spool.wait_state("x.csv", "done")
+        self.assertEqual(len(spool.jobs("alice")), 1)
+
+    def test_marker_and_checksum(self):
+        spool = self.remote_spool()
+        spool.configure({"users": {"alice": {"completion": "checksum"}}})
+        spool.ctl("reload")
+        self.far_file("x.csv", b"data\n")
+        self.far_file("x.csv.sha256", doors.sha256_line(b"data\n", "x.csv"))
+        spool.expect("alice", "x.csv", b"data\n")
+        spool.expect("alice", "x.csv.sha256", doors.sha256_line(b"data\n", "x.csv"))
+        spool.wait_state("x.csv", "done")
+
+    def test_mount_gone_and_back(self):
+        """Files have other inode numbers afterwards: their jobs keep their place."""
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        unmount(self.near)
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        self.assertSays("not mounted", spool.status()["daemon"]["problem"])
+        self.assertSays("not mounted", spool.ctl("status").out)
+        self.assertEqual([job["state"] for job in spool.jobs("alice")][1:], ["pending"] * 2)
+        self.mount(self.near)
+        spool.wait_for(lambda: self.mounted(spool), what="it to be back")
+        spool.open_gate()
+        self.all_done(spool, ids)
+
+    def test_ended_while_the_mount_was_gone(self):
+        """The handler ends meanwhile: its result counts, the move follows."""
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        unmount(self.near)
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        spool.open_gate("0.csv")
+        spool.wait_for(lambda: spool.user("alice")["done"] + spool.user("alice")["failed"] == 1,
+                       what="its result")
+        self.mount(self.near)
+        spool.open_gate()
+        self.all_done(spool, ids)
+
+    def test_restarted_without_the_mount(self):
+        """Killed, and the mount is gone and in its place an empty directory: it does
+        not start; with it, it goes on."""
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        spool.kill9()
+        unmount(self.near)
+        result = spool.spoold()
+        self.assertEqual(result.code, 1)
+        self.assertSays("mounted", result.err)
+        spool.open_gate()
+        self.mount(self.near)
+        spool.restart()
+        self.all_done(spool, ids, ["0.csv"])
+
+    def test_server_killed_and_back(self):
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        self.door.server.kill_sessions()
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        unmount(self.near)
+        self.mount(self.near)
+        spool.wait_for(lambda: self.mounted(spool), what="it to be back")
+        spool.open_gate()
+        self.all_done(spool, ids, ["0.csv"])
+
+    def test_another_directory_in_its_place(self):
+        """An empty share instead of the spool: nothing is purged, nothing is made there."""
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        unmount(self.near)
+        os.mkdir(os.path.join(self.far, "other"))
+        os.mkdir(os.path.join(self.far, "other", "spool"))
+        self.mount(self.near, "other")
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        spool.ctl("rescan", check=None)
+        self.assertEqual(os.listdir(os.path.join(self.far, "other", "spool")), [])
+        unmount(self.near)
+        self.mount(self.near)
+        spool.open_gate()
+        self.all_done(spool, ids)
+
+
+class OneUser(Remote):
+    """The directory of alice is a mount of its own; bob is local."""
+
+    def remote_spool(self, **options):
+        spool = self.spool({"spool": FAR}, users=("bob",), start=False, **options)
+        self.share(spool)
+        self.near = os.path.join(spool.root, "alice")
+        os.makedirs(os.path.join(self.far, "spool/alice/incoming"))
+        self.mount(self.near, "spool/alice")
+        spool.socket_path = lambda: os.path.join(spool.base, "sock")
+        spool.start()
+        return spool
+
+    def mounted(self, spool):
+        return spool.user("alice")["mounted"]
+
+    def bob_goes_on(self, spool, name):
+        spool.drop("bob", name)
+        spool.open_gate(name)
+        spool.wait_state(name, "done", "bob")
+
+    def test_from_the_far_side_and_from_here(self):
+        spool = self.remote_spool()
+        self.far_file("far.csv")
+        spool.expect("alice", "far.csv", b"far\n")
+        spool.drop("bob", "local.csv")
+        spool.wait_state("local.csv", "done", "bob")
+        spool.wait_state("far.csv", "done")
+        self.assertEqual((spool.user("alice")["watch"], spool.user("bob")["watch"]),
+                         ("poll", "inotify"))
+
+    def test_mount_gone_and_back(self):
+        """The empty directory beneath is not the user's: nothing is canceled, nothing made
+        in it, and bob does not notice."""
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        unmount(self.near)
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        self.bob_goes_on(spool, "while.csv")
+        spool.ctl("rescan")
+        self.bob_goes_on(spool, "after.csv")
+        self.assertEqual(spool.user("alice")["waits_for"], "its directory to be mounted")
+        self.assertTrue(spool.user("bob")["mounted"])
+        self.assertSays("a mount of its own, is not there", spool.ctl("status").out)
+        self.assertSays("mount of its own, is not there", spool.explain(ids["1.csv"])["because"])
+        self.assertSays("mount it", spool.ctl("user", "check", "alice", check=None).out)
+        self.assertSays("mount it", spool.ctl("doctor", check=None).out)
+        self.assertEqual(os.listdir(self.near), [])
+        self.assertEqual({job["state"] for job in spool.jobs("alice")}, {"pending", "processing"})
+        self.mount(self.near, "spool/alice")
+        spool.wait_for(lambda: self.mounted(spool), what="it to be back")
+        spool.open_gate()
+        self.all_done(spool, ids)
+
+    def test_ended_while_the_mount_was_gone(self):
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        unmount(self.near)
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        spool.open_gate("0.csv")
+        self.bob_goes_on(spool, "while.csv")
+        self.mount(self.near, "spool/alice")
+        spool.open_gate()
+        self.all_done(spool, ids, ["0.csv"])
+
+    def test_restarted_without_the_mount(self):
+        """The next daemon knows that it was a mount."""
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        spool.kill9()
+        unmount(self.near)
+        spool.open_gate()
+        spool.restart()
+        self.bob_goes_on(spool, "while.csv")
+        spool.ctl("rescan")
+        self.bob_goes_on(spool, "after.csv")
+        self.assertFalse(self.mounted(spool))
+        self.assertEqual(os.listdir(self.near), [])
+        self.mount(self.near, "spool/alice")
+        self.all_done(spool, ids, ["0.csv"])
+
+    def test_server_killed_and_back(self):
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        self.door.server.kill_sessions()
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        self.bob_goes_on(spool, "while.csv")
+        unmount(self.near)
+        self.mount(self.near, "spool/alice")
+        spool.wait_for(lambda: self.mounted(spool), what="it to be back")
+        spool.open_gate()
+        self.all_done(spool, ids, ["0.csv"])
+
+    def test_another_directory_in_its_place(self):
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        unmount(self.near)
+        os.mkdir(os.path.join(self.far, "other"))
+        self.mount(self.near, "other")
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        spool.ctl("rescan")
+        self.bob_goes_on(spool, "while.csv")
+        self.assertEqual([name for name in os.listdir(os.path.join(self.far, "other"))
+                          if not name.startswith("mount")], [])
+        unmount(self.near)
+        self.mount(self.near, "spool/alice")
+        spool.open_gate()
+        self.all_done(spool, ids)
+
+    # What is judged does not differ.
+    test_growing_on_the_far_side = test_marker_and_checksum = None

@@ -593,7 +593,7 @@ Test(pool, what_an_earlier_attempt_left_is_not_taken_for_the_result)
 	expect_started();
 	struct run_result result = expect_result();
 	char *log = get_log(&w);
-	cr_assert_str_eq(log, "log\noutput\nreport.csv\n");
+	cr_assert_str_eq(log, "output\nreport.csv\n");
 	free(log);
 	run_result_clear(&result);
 }
