@@ -51,6 +51,16 @@ void hint_add(int user, unsigned kind, const char *name)
 		world->overflow = true;
 }
 
+void hints_unmount(void)
+{
+	for (int u = 0; u < USERS_MAX; u++) {
+		if (!world->daemon_up || !world->user_watched[u])
+			continue;
+		push(&(struct hint){.kind = WATCH_LOST, .user = u});
+		world->user_watched[u] = false;
+	}
+}
+
 int watch_add(struct watch *w, int dirfd, uint32_t user, const char *dir)
 {
 	(void)w, (void)dir;

@@ -129,6 +129,8 @@ static void toggle_mount(void)
 {
 	world->mounted = !world->mounted;
 	world->disturbed_ms = world->now_ms;
+	if (!world->mounted)
+		hints_unmount();
 	say("the spool is %s", world->mounted ? "back" : "not mounted any more");
 }
 

@@ -365,6 +365,7 @@ void lock_unref(int lock);
 /* watch.c */
 void hint_add(int user, unsigned kind, const char *name);
 void hints_forget(void);
+void hints_unmount(void); /* the watches go with the file system, and say so */
 bool hints_waiting(void);
 
 /* sync.c */
