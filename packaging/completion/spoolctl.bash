@@ -105,7 +105,7 @@ _spoolctl() {
 	if [[ $cur == -* ]]; then
 		local own=''
 		case $command in
-		status) own='--watch' ;;
+		status) own='--watch --all --busy' ;;
 		list) own='--state --limit' ;;
 		log) own='--follow' ;;
 		submit) own='--user --name --wait' ;;

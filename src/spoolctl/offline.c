@@ -111,7 +111,42 @@ static int add_directories(struct ctl *ctl, json_t *users)
 	return r;
 }
 
-int offline_status(struct ctl *ctl, const char *user, json_t **ret)
+static json_int_t take(const json_t *user, const char *key)
+{
+	return json_integer_value(json_object_get(user, key));
+}
+
+static bool is_idle(const json_t *user)
+{
+	return !json_is_true(json_object_get(user, "held")) && take(user, "pending") == 0 &&
+	       take(user, "held_jobs") == 0 && take(user, "queued") == 0 &&
+	       take(user, "processing") == 0;
+}
+
+/* Leaves busy users, and what all have together. */
+static void sum_up(json_t *answer, json_t *users)
+{
+	json_int_t n = (json_int_t)json_array_size(users), pending = 0, running = 0, done = 0, failed = 0;
+	json_t *busy = ctl_need(json_array());
+	size_t i;
+	json_t *user;
+	json_array_foreach(users, i, user) {
+		pending += take(user, "pending");
+		running += take(user, "queued") + take(user, "processing");
+		done += take(user, "done");
+		failed += take(user, "failed");
+		if (!is_idle(user))
+			json_array_append(busy, user);
+	}
+	json_int_t idle = n - (json_int_t)json_array_size(busy);
+	ctl_put(answer, "users", busy);
+	ctl_put(answer, "totals",
+	        json_pack("{s:I,s:I,s:i,s:I,s:I,s:i,s:I,s:I}", "users", n, "idle", idle,
+	                  "busy_left_out", 0, "running", running, "pending", pending, "arriving", 0,
+	                  "done", done, "failed", failed));
+}
+
+int offline_status(struct ctl *ctl, const char *user, int64_t idle_max, json_t **ret)
 {
 	struct index *ix = NULL;
 	int code = offline_open(ctl, &ix);
@@ -131,6 +166,8 @@ int offline_status(struct ctl *ctl, const char *user, json_t **ret)
 	index_close(ix);
 	if (r == 0) {
 		*ret = ctl_need(json_pack("{s:o,s:o}", "daemon", daemon_object(ctl), "users", users));
+		if (user == NULL && idle_max >= 0 && (int64_t)json_array_size(users) > idle_max)
+			sum_up(*ret, users);
 		return CTL_NO_DAEMON;
 	}
 	json_decref(users);

@@ -7,7 +7,8 @@
 #include "spoolctl/spoolctl.h"
 #include "io/index_json.h"
 
-int offline_status(struct ctl *ctl, const char *user, json_t **ret);
+/* `idle_max`: where there are more users, idle ones are summed up; -1 = never. */
+int offline_status(struct ctl *ctl, const char *user, int64_t idle_max, json_t **ret);
 int offline_list(struct ctl *ctl, const struct index_json_filter *filter, json_t **ret);
 int offline_show(struct ctl *ctl, uint64_t id, json_t **ret);
 int offline_explain_job(struct ctl *ctl, uint64_t id, json_t **ret);

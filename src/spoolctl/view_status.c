@@ -245,6 +245,39 @@ static size_t fill_table(struct table *t, struct entry *entries, size_t n, unsig
 	return left_out;
 }
 
+static struct totals add_up(const json_t *answer)
+{
+	const json_t *user, *sums = json_object_get(answer, "totals");
+	struct totals totals = {
+		.running = view_number(sums, "running"),
+		.pending = view_number(sums, "pending"),
+		.arriving = view_number(sums, "arriving"),
+	};
+	size_t i;
+	if (sums != NULL)
+		return totals;
+	json_array_foreach(json_object_get(answer, "users"), i, user) {
+		totals.running += (json_int_t)json_array_size(json_object_get(user, "running"));
+		totals.pending += view_number(user, "pending");
+		totals.arriving += view_number(user, "arriving");
+	}
+	return totals;
+}
+
+/* Who is not in the table, and how it stands with all. */
+static void print_others(const json_t *sums, size_t left_out, FILE *out)
+{
+	json_int_t idle = view_number(sums, "idle");
+	left_out += (size_t)view_number(sums, "busy_left_out");
+	if (left_out > 0)
+		fprintf(out, "and %zu more user%s\n", left_out, left_out == 1 ? "" : "s");
+	if (sums != NULL)
+		fprintf(out, "%s%lld idle user%s (--all shows them); of all: %lld done, %lld failed\n",
+		        idle == view_number(sums, "users") ? "" : "and ", (long long)idle,
+		        idle == 1 ? "" : "s", (long long)view_number(sums, "done"),
+		        (long long)view_number(sums, "failed"));
+}
+
 void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines, FILE *out)
 {
 	static const struct table_column columns[] = {
@@ -257,26 +290,22 @@ void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines
 		{.title = "WATCH", .drop = 3},
 	};
 	const json_t *users = json_object_get(answer, "users");
+	const json_t *sums = json_object_get(answer, "totals");
 	size_t n = json_array_size(users);
 	struct entry *entries = ctl_need(calloc(n + 1, sizeof *entries));
 	struct table *t = ctl_need(table_new(columns, sizeof columns / sizeof *columns));
-	struct totals totals = {0};
-	for (size_t i = 0; i < n; i++) {
-		const json_t *user = json_array_get(users, i);
-		entry_fill(ctl, user, &entries[i]);
-		totals.running += (json_int_t)json_array_size(json_object_get(user, "running"));
-		totals.pending += view_number(user, "pending");
-		totals.arriving += view_number(user, "arriving");
-	}
+	struct totals totals = add_up(answer);
+	for (size_t i = 0; i < n; i++)
+		entry_fill(ctl, json_array_get(users, i), &entries[i]);
 	unsigned head = print_head(&ctl->look, json_object_get(answer, "daemon"), &totals, out) + 1;
+	head += sums == NULL ? 0 : 1;
 	unsigned room = max_lines == 0 ? 0 : max_lines > head + 2 ? max_lines - head : 2;
 	size_t left_out = fill_table(t, entries, n, room);
-	if (n == 0)
-		fputs("No users to show; \"spoolctl user add NAME\" makes the directories of one.\n", out);
-	else
+	if (n > 0)
 		ctl_need(table_print(t, &ctl->look, out) < 0 ? NULL : t);
-	if (left_out > 0)
-		fprintf(out, "and %zu more user%s\n", left_out, left_out == 1 ? "" : "s");
+	else if (sums == NULL)
+		fputs("No users to show; \"spoolctl user add NAME\" makes the directories of one.\n", out);
+	print_others(sums, left_out, out);
 	for (size_t i = 0; i < n; i++)
 		for (size_t l = 0; l < entries[i].n; l++)
 			free(entries[i].lines[l]);

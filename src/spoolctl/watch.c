@@ -25,6 +25,7 @@ enum { REFRESH_MS = 1000, ANSWER_TIMEOUT_MS = 10 * 1000 };
 struct watch_screen {
 	struct ctl *ctl;
 	const char *user;
+	int64_t idle_max;
 	json_t *last;       /* the last answer, or NULL */
 	int refused;        /* exit code of a refusal: the end */
 	int signals;        /* signalfd */
@@ -51,9 +52,7 @@ static int refresh(struct watch_screen *w)
 	if (r < 0)
 		return r;
 	client_set_wake(ctl->client, w->signals);
-	json_t *request = ctl_request("status");
-	if (w->user != NULL)
-		ctl_put_name(request, "user", w->user);
+	json_t *request = status_request(w->user, w->idle_max);
 	r = client_call(ctl->client, request, ANSWER_TIMEOUT_MS, &answer);
 	json_decref(request);
 	if (r < 0) {
@@ -164,9 +163,9 @@ static bool rest(struct watch_screen *w)
 	return poll(&fd, 1, REFRESH_MS) <= 0 || take_signal(w);
 }
 
-int watch_status(struct ctl *ctl, const char *user)
+int watch_status(struct ctl *ctl, const char *user, int64_t idle_max)
 {
-	struct watch_screen w = {.ctl = ctl, .user = user};
+	struct watch_screen w = {.ctl = ctl, .user = user, .idle_max = idle_max};
 	sigset_t mask, before;
 	int code = ctl_load(ctl);
 	if (code != CTL_OK)

@@ -446,7 +446,7 @@ static void gone_finish(struct daemon *d, struct change *c, int error)
 		log_info("user %s: job %llu (%s) is canceled: %s", dep->user->name,
 		         (unsigned long long)dep->job, shown == NULL ? "?" : shown, dep->why);
 		free(shown);
-		retention_note(d, dep->ended.finished_ms, dep->user->settings->keep_failed_ms);
+		retention_note(d, dep->user, dep->ended.finished_ms, dep->user->settings->keep_failed_ms);
 		request_job_ended(d, &dep->ended);
 	}
 	job_clear(&dep->ended);

@@ -118,17 +118,9 @@ static void look_again(struct daemon *d)
 	scan_want_all(d);
 }
 
-static bool all_met(const struct daemon *d)
-{
-	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
-		if (u->number == 0)
-			return false;
-	return true;
-}
-
 static void end_of_start(struct daemon *d)
 {
-	if (!d->starting || d->turn.changes != NULL || !scan_idle(d) || !all_met(d))
+	if (!d->starting || d->turn.changes != NULL || !scan_idle(d) || !users_all_met(d))
 		return;
 	d->starting = false;
 	unsigned users = HASH_COUNT(d->users.by_name);
@@ -200,6 +192,7 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 		return 0;
 	uint64_t next = due_min(users_next(d), due_min(intake_next(d), turn_next(d)));
 	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));
+	next = due_min(next, scan_next(d));
 	next = due_min(next, due_min(request_next(d), due_min(notice_next(d), d->rescan_ms)));
 	next = due_min(next, numbers_next(d));
 	if (d->stuck_ms != 0)
@@ -281,7 +274,6 @@ int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fix
 	ahead_recall_all(d);
 	users_configure(d);
 	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + d->config->interval_ms);
-	retention_look(d);
 	log_notice("the configuration was loaded again");
 	return 0;
 }

@@ -15,9 +15,11 @@
 #include "io/sync.h"
 #include "io/tree.h"
 #include "io/watch.h"
+#include "spoold/busy.h"
 #include "spoold/check.h"
 #include "spoold/dispatch.h"
 #include "spoold/intake.h"
+#include "spoold/meet.h"
 #include "spoold/recover.h"
 #include "spoold/request.h"
 #include "spoold/numbers.h"
@@ -45,6 +47,7 @@ struct daemon {
 	uint64_t wall_ms, steady_ms;
 
 	struct users users;
+	struct busy busy;
 	struct turn turn;
 	struct intake intake;
 	struct checks checks;

@@ -232,7 +232,7 @@ void result_ended(struct daemon *d, struct user *u, const struct job *job, enum 
 		dispatch_move_final(d, u, job);
 	else if (has_file)
 		move_final(d, u, job, from);
-	retention_note(d, job->finished_ms,
+	retention_note(d, u, job->finished_ms,
 	               job->state == JOB_DONE ? u->settings->keep_done_ms
 	                                      : u->settings->keep_failed_ms);
 	request_job_ended(d, job);

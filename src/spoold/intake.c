@@ -47,7 +47,7 @@ static bool redo_ended(struct daemon *d, struct user *u, const char *path,
 		undone = is_undone(&job, ident);
 		/* While an earlier worker has the lock, its moves are not redone. */
 		if (undone && (recover_job(d, u, &job) < 0 || !u->reconciled))
-			d->scan.unclear = true;
+			scan_unclear(d, u);
 		job_clear(&job);
 	}
 	return undone;
@@ -91,7 +91,7 @@ static void enter_directory(struct daemon *d, struct user *u, const char *path)
 		int r = fd < 0 ? fd : watch_add(d->watch, fd, u->number, path);
 		fd_close(fd);
 		if (r == -ENOSPC)
-			user_watch(d, u);
+			user_poll(d, u, r);
 	}
 }
 
@@ -106,7 +106,7 @@ static bool is_forgotten(const struct daemon *d, const struct user *u, const cha
 }
 
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
-                 const struct file_ident *ident, enum entry_kind kind, bool *ret_new)
+                 const struct file_ident *ident, enum entry_kind kind, bool no_jobs, bool *ret_new)
 {
 	*ret_new = false;
 	if (is_ignored(u, path)) {
@@ -127,7 +127,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		arrival_track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
-	switch (known_to_index(d, u, path, ident)) {
+	switch (no_jobs ? KNOWN_NOT : known_to_index(d, u, path, ident)) {
 	case KNOWN_SAME: return true;
 	case KNOWN_ERROR: return false;
 	case KNOWN_NOT: break;
@@ -173,7 +173,7 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 	                                  d->steady_ms, d->wall_ms, &due) == SETTLE_COMPLETE)
 		e->look.changed_steady_ms = 0;
 	e->from_scan = true;
-	d->scan.feeding++;
+	scan_feeds(d, e->user);
 	upload_set_due(d, e, d->steady_ms);
 }
 
@@ -231,7 +231,7 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	e->look = look;
 	if (goes_on) {
 		e->from_scan = true;
-		d->scan.feeding++;
+		scan_feeds(d, u);
 		upload_set_due(d, e, due);
 	} else {
 		let_it_settle(d, e, due);
@@ -328,7 +328,8 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 		log_notice("more happened at once than the kernel could tell (%u. time): looking "
 		           "everywhere again", ++d->intake.overflows);
 		users_discover(d);
-		scan_want_all(d);
+		for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
+			scan_want_sorted(d, u);
 		return;
 	}
 	if (hint->user == 0) {

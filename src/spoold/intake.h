@@ -45,9 +45,10 @@ void intake_read_synced(struct daemon *d);
 void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_kind kind);
 /* The same for what a scan just saw (no look of its own). Returns true where
  * the file is known to the index as it is. `ret_new`: not known to anybody: the
- * scan keeps it for its sorted portion. */
+ * scan keeps it for its sorted portion. `no_jobs`: the index has none of this user. */
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
-                 const struct file_ident *ident, enum entry_kind kind, bool *ret_new);
+                 const struct file_ident *ident, enum entry_kind kind, bool no_jobs,
+                 bool *ret_new);
 /* Takes what a scan found, in the order of the calls where files are equally
  * old: what is old enough goes on its way at once, the rest arrives. */
 void intake_take(struct daemon *d, struct user *u, const char *path);

@@ -278,7 +278,7 @@ static void reconciled_finish(struct daemon *d, struct change *c, int error)
 		/* What a scan could not settle while somebody had the lock. */
 		if (u->scanned && !u->looked_through)
 			scan_want(d, u);
-		retention_look(d);
+		retention_look(d, u);
 		user_touch(d, u);
 		user_unlock_idle(d, u);
 	}
@@ -317,11 +317,13 @@ void recover_user(struct daemon *d, struct user *u)
 	turn_add(d, &done->change);
 }
 
+/* Some in each tick: every one takes a lock. */
 void recover_all(struct daemon *d)
 {
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
 		u->reconciled = false;
-		recover_user(d, u);
 		user_touch(d, u);
+		if (heap_put(&d->users.locks, &u->lock_due, d->steady_ms) < 0)
+			recover_user(d, u);
 	}
 }

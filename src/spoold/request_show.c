@@ -13,6 +13,8 @@
 
 /* Bytes of a log in one answer: each may take six characters of JSON. */
 enum { LOG_CHUNK = 64 * 1024 };
+/* Users in a status that sums up the idle ones. */
+enum { STATUS_BUSY_MAX = 1000, STATUS_RUNNING_MAX = 64 };
 
 static json_t *daemon_status(const struct daemon *d)
 {
@@ -125,39 +127,127 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*x)->name, (*y)->name);
 }
 
+/* Users that are to be shown. */
+struct shown {
+	struct user **users;
+	size_t n;
+	uint64_t left_out; /* who are busy, but too many */
+	char *next;        /* more follow after this one (free); or NULL */
+};
+
 /* All users that the asker may see, in order of names. */
-static struct user **visible(const struct daemon *d, const struct asker *a, size_t *ret_n)
+static void show_all(const struct daemon *d, const struct asker *a, struct shown *shown)
 {
-	struct user **users = calloc(HASH_COUNT(d->users.by_name) + 1, sizeof *users);
-	size_t n = 0;
-	if (users == NULL)
-		return NULL;
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
 		if (u->number != 0 && may(a, u->name))
-			users[n++] = u;
-	if (n > 1)
-		qsort(users, n, sizeof *users, by_name);
-	*ret_n = n;
-	return users;
+			shown->users[shown->n++] = u;
+	if (shown->n > 1)
+		qsort(shown->users, shown->n, sizeof *shown->users, by_name);
+}
+
+static bool has(const struct shown *shown, size_t n, const struct user *u)
+{
+	for (size_t i = 0; i < n; i++)
+		if (shown->users[i] == u)
+			return true;
+	return false;
+}
+
+/* Those with something to be done: some whose jobs run, then who waits for longest. */
+static void show_busy(const struct daemon *d, struct shown *shown)
+{
+	const struct running *r = d->dispatch.running;
+	for (; r != NULL && shown->n < STATUS_RUNNING_MAX; r = r->hh.next)
+		if (r->user->busy && !has(shown, shown->n, r->user))
+			shown->users[shown->n++] = r->user;
+	size_t running = shown->n;
+	for (struct user *u = d->busy.users; u != NULL && shown->n < STATUS_BUSY_MAX; u = u->busy_next)
+		if (!has(shown, running, u))
+			shown->users[shown->n++] = u;
+	shown->left_out = d->busy.n - shown->n;
+	if (shown->n > 1)
+		qsort(shown->users, shown->n, sizeof *shown->users, by_name);
+}
+
+/* A page, in order of names: the index has that order. */
+static void show_page(struct daemon *d, const struct asker *a, const char *after, uint64_t limit,
+                      struct shown *shown)
+{
+	char *name = after == NULL ? NULL : strdup(after);
+	struct user_row row;
+	for (;;) {
+		char *next = NULL;
+		if (shown->n == limit) {
+			shown->next = name;
+			return;
+		}
+		int r = index_next_user(d->index, name, &next, &row);
+		free(name);
+		if (r < 0)
+			return;
+		user_row_clear(&row);
+		name = next;
+		struct user *u = user_find(d, name);
+		if (u != NULL && may(a, name))
+			shown->users[shown->n++] = u;
+	}
+}
+
+static json_t *totals(const struct daemon *d, const struct shown *shown)
+{
+	uint64_t arriving = 0;
+	for (size_t i = 0; i < shown->n; i++)
+		arriving += upload_count_arriving(shown->users[i]);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "users",
+	                 (json_int_t)HASH_COUNT(d->users.by_name), "idle",
+	                 (json_int_t)(HASH_COUNT(d->users.by_name) - d->busy.n), "busy_left_out",
+	                 (json_int_t)shown->left_out, "running",
+	                 (json_int_t)HASH_COUNT(d->dispatch.running), "pending",
+	                 (json_int_t)d->busy.pending, "arriving", (json_int_t)arriving, "done",
+	                 (json_int_t)d->busy.done, "failed", (json_int_t)d->busy.failed);
+}
+
+static void answer_shown(struct daemon *d, const struct asker *a, const struct shown *shown,
+                         bool sums)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < shown->n; i++) {
+		json_t *object = user_status(d, shown->users[i]);
+		if (object != NULL)
+			json_array_append_new(list, object);
+	}
+	json_t *object = json_pack("{s:o, s:o}", "daemon", daemon_status(d), "users", list);
+	if (object != NULL && sums)
+		json_object_set_new(object, "totals", totals(d, shown));
+	if (object != NULL && shown->next != NULL)
+		json_object_set_new(object, "next", shape_name(shown->next));
+	answer(d, a, object);
 }
 
 void request_status(struct daemon *d, const struct asker *a)
 {
 	struct user *only = NULL;
-	size_t n = 0;
-	if (json_object_get(a->body, "user") != NULL && !ask_user(d, a, &only))
+	struct shown shown = {0};
+	uint64_t limit, idle_max;
+	size_t n = HASH_COUNT(d->users.by_name);
+	const char *after = json_string_value(json_object_get(a->body, "after"));
+	if (!ask_number(d, a, "limit", 0, &limit) ||
+	    !ask_number(d, a, "idle_max", UINT64_MAX, &idle_max) ||
+	    (json_object_get(a->body, "user") != NULL && !ask_user(d, a, &only)))
 		return;
-	struct user **users = visible(d, a, &n);
-	json_t *list = json_array();
-	for (size_t i = 0; users != NULL && i < n; i++) {
-		if (only != NULL && users[i] != only)
-			continue;
-		json_t *object = user_status(d, users[i]);
-		if (object != NULL)
-			json_array_append_new(list, object);
-	}
-	free(users);
-	answer(d, a, json_pack("{s:o, s:o}", "daemon", daemon_status(d), "users", list));
+	bool sums = a->admin && only == NULL && n > idle_max;
+	shown.users = calloc(n + 1, sizeof(struct user *));
+	if (shown.users != NULL && only != NULL)
+		shown.users[shown.n++] = only;
+	else if (shown.users != NULL && limit > 0)
+		show_page(d, a, after, limit, &shown);
+	else if (shown.users != NULL && sums)
+		show_busy(d, &shown);
+	else if (shown.users != NULL)
+		show_all(d, a, &shown);
+	answer_shown(d, a, &shown, sums);
+	free(shown.users);
+	free(shown.next);
 }
 
 void request_list(struct daemon *d, const struct asker *a)

@@ -383,7 +383,7 @@ static void unclaim_finish(struct daemon *d, struct change *c, int error)
 		free(shown);
 		tree_drop_job(d->tree, u->user->name, u->job, u->after.path);
 		if (u->gone) {
-			retention_note(d, u->after.finished_ms, u->user->settings->keep_failed_ms);
+			retention_note(d, u->user, u->after.finished_ms, u->user->settings->keep_failed_ms);
 			request_job_ended(d, &u->after);
 			/* How what is there now came is not known, unless its event is to come. */
 			scan_want(d, u->user);

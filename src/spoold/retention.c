@@ -15,6 +15,8 @@
  * began: nobody would know that it has ended. */
 struct removal {
 	struct change change;
+	size_t users_n;
+	struct user *users[RETENTION_USERS];
 	size_t n;
 	uint64_t jobs[RETENTION_SLICE];
 	uint64_t tag;
@@ -26,6 +28,8 @@ struct removal {
 static int removal_apply(struct daemon *d, struct change *c)
 {
 	const struct removal *removal = (const struct removal *)c;
+	for (size_t i = 0; i < removal->users_n; i++)
+		user_touch(d, removal->users[i]);
 	for (size_t i = 0; i < removal->n; i++) {
 		int r = index_remove_job(d->index, removal->jobs[i]);
 		if (r < 0 && r != -ENOENT)
@@ -41,14 +45,22 @@ static void removal_finish(struct daemon *d, struct change *c, int error)
 	free(c);
 }
 
+static void want(struct daemon *d, struct user *u, uint64_t due_ms)
+{
+	struct heap_node *node = &u->retention;
+	if ((node->at == 0 || node->key > due_ms) && heap_put(&d->retention.due, node, due_ms) < 0)
+		log_error("user %s: memory is out: what is past its retention time stays for now", u->name);
+}
+
 /* Their history stays for now, and they are looked at again. */
 static void removal_drop(struct daemon *d, struct removal *removal)
 {
 	for (size_t i = 0; i < removal->fds_n; i++)
 		fd_close(removal->fds[i]);
+	for (size_t i = 0; i < removal->users_n; i++)
+		want(d, removal->users[i], d->wall_ms + RETENTION_RETRY_MS);
 	d->retention.removal = NULL;
 	free(removal);
-	d->retention.due_ms = due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
 }
 
 static void removal_send(struct daemon *d, struct removal *removal)
@@ -92,17 +104,18 @@ void retention_clear(struct daemon *d)
 {
 	free(d->retention.removal);
 	d->retention.removal = NULL;
+	heap_clear(&d->retention.due);
 }
 
-void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms)
+void retention_note(struct daemon *d, struct user *u, uint64_t finished_ms, uint64_t keep_ms)
 {
 	if (keep_ms > 0)
-		d->retention.due_ms = due_min(d->retention.due_ms, finished_ms + keep_ms);
+		want(d, u, finished_ms + keep_ms);
 }
 
-void retention_look(struct daemon *d)
+void retention_look(struct daemon *d, struct user *u)
 {
-	d->retention.due_ms = 0;
+	want(d, u, 0);
 }
 
 static bool purge_files(struct daemon *d, const struct user *u, const struct job *job)
@@ -136,8 +149,8 @@ static bool note_directory(struct daemon *d, const struct user *u, enum place pl
 }
 
 /* One state of one user, oldest first. Returns false when the slice is full. */
-static bool purge_state(struct daemon *d, const struct user *u, enum job_state state,
-                        uint64_t keep_ms, struct removal *removal)
+static bool purge_state(struct daemon *d, struct user *u, enum job_state state, uint64_t keep_ms,
+                        struct removal *removal)
 {
 	struct job job = {0};
 	uint64_t after_ms = 0, after_id = 0;
@@ -148,7 +161,7 @@ static bool purge_state(struct daemon *d, const struct user *u, enum job_state s
 		uint64_t due = job.finished_ms + keep_ms;
 		full = removal->n == RETENTION_SLICE;
 		if (due > d->wall_ms || full) {
-			d->retention.due_ms = due_min(d->retention.due_ms, due);
+			want(d, u, due);
 			job_clear(&job);
 			break;
 		}
@@ -157,20 +170,19 @@ static bool purge_state(struct daemon *d, const struct user *u, enum job_state s
 		if (purge_files(d, u, &job))
 			removal->jobs[removal->n++] = job.id;
 		else
-			d->retention.due_ms =
-				due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
+			want(d, u, d->wall_ms + RETENTION_RETRY_MS);
 		job_clear(&job);
 	}
 	if (removal->n > before && (!note_directory(d, u, PLACE_INCOMING, removal) ||
 	                            !note_directory(d, u, PLACE_PROCESSING, removal) ||
 	                            !note_directory(d, u, job_final_place(state), removal))) {
 		removal->n = before;
-		d->retention.due_ms = due_min(d->retention.due_ms, d->wall_ms + RETENTION_RETRY_MS);
+		want(d, u, d->wall_ms + RETENTION_RETRY_MS);
 	}
 	return !full;
 }
 
-static bool purge_user(struct daemon *d, const struct user *u, struct removal *removal)
+static bool purge_user(struct daemon *d, struct user *u, struct removal *removal)
 {
 	const struct user_settings *s = u->settings;
 	return purge_state(d, u, JOB_DONE, s->keep_done_ms, removal) &&
@@ -178,19 +190,38 @@ static bool purge_user(struct daemon *d, const struct user *u, struct removal *r
 	       purge_state(d, u, JOB_CANCELED, s->keep_failed_ms, removal);
 }
 
+/* The one whose time is over for longest, out of the order; or NULL. */
+static struct user *take_due(struct daemon *d)
+{
+	struct heap_node *node = heap_first(&d->retention.due);
+	if (node == NULL || node->key > d->wall_ms)
+		return NULL;
+	heap_remove(&d->retention.due, node);
+	return HEAP_ENTRY(node, struct user, retention);
+}
+
+static bool is_due(const struct daemon *d)
+{
+	const struct heap_node *node = heap_first(&d->retention.due);
+	return node != NULL && node->key <= d->wall_ms;
+}
+
 void retention_tick(struct daemon *d)
 {
-	if (d->wall_ms < d->retention.due_ms || d->retention.removal != NULL || turn_stalled(d) ||
-	    !daemon_mounted(d))
+	if (!is_due(d) || d->retention.removal != NULL || turn_stalled(d) || !daemon_mounted(d))
 		return;
 	struct removal *removal = calloc(1, sizeof *removal);
 	if (removal == NULL)
 		return;
 	removal->change = (struct change){.apply = removal_apply, .finish = removal_finish, .keep = true};
-	d->retention.due_ms = UINT64_MAX;
-	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
-		if (u->reconciled && u->looked_through && !user_gone(d, u) && !purge_user(d, u, removal))
-			break;
+	bool room = true;
+	struct user *u;
+	while (room && removal->users_n < RETENTION_USERS && (u = take_due(d)) != NULL) {
+		removal->users[removal->users_n++] = u;
+		/* Who is not ready for it is looked at when it is. */
+		bool ready = u->reconciled && u->looked_through && !user_gone(d, u);
+		room = !ready || purge_user(d, u, removal);
+	}
 	if (removal->n > 0)
 		removal_send(d, removal);
 	else
@@ -199,10 +230,11 @@ void retention_tick(struct daemon *d)
 
 uint64_t retention_next(const struct daemon *d)
 {
-	if (d->retention.due_ms == UINT64_MAX || d->retention.removal != NULL || turn_stalled(d))
+	const struct heap_node *node = heap_first(&d->retention.due);
+	if (node == NULL || d->retention.removal != NULL || turn_stalled(d))
 		return UINT64_MAX;
-	if (d->retention.due_ms <= d->wall_ms)
+	if (node->key <= d->wall_ms)
 		return d->steady_ms;
 	/* Looked at once a minute at least: the wall clock may step. */
-	return d->steady_ms + due_min(d->retention.due_ms - d->wall_ms, 60000);
+	return d->steady_ms + due_min(node->key - d->wall_ms, 60000);
 }

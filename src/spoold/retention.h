@@ -1,29 +1,32 @@
 /* Retention: final files and their history, when their time is over. */
 #pragma once
 
+#include "base/heap.h"
+
 #include <stdbool.h>
-#include <stdint.h>
 
 struct daemon;
+struct user;
 
 struct removal;
 
 struct retention {
-	uint64_t due_ms; /* wall; the earliest end of a retention time that is known of */
+	struct heap due; /* users, by the earliest end of a retention time that is known of; wall ms */
 	struct removal *removal; /* under way: files are gone, their history is to follow; or NULL */
 };
 
 enum {
 	RETENTION_SLICE = 256,        /* jobs per turn */
+	RETENTION_USERS = 64,         /* looked at in one tick */
 	RETENTION_RETRY_MS = 60000,   /* a file that could not be removed */
 };
 
 /* A job became final: `finished_ms` + `keep_ms` may be the next due time. */
-void retention_note(struct daemon *d, uint64_t finished_ms, uint64_t keep_ms);
-/* What is due is not known: a user was reconciled and its incoming looked through
- * (before that, a final file may not be in its place yet, but in incoming again,
- * and its history is still needed), or settings changed. */
-void retention_look(struct daemon *d);
+void retention_note(struct daemon *d, struct user *u, uint64_t finished_ms, uint64_t keep_ms);
+/* What is due of this user is not known: it was reconciled and its incoming looked
+ * through (before that, a final file may not be in its place yet, but in incoming
+ * again, and its history is still needed), or settings changed. */
+void retention_look(struct daemon *d, struct user *u);
 void retention_tick(struct daemon *d);
 /* Is this job about to be forgotten, its file gone already? */
 bool retention_removes(const struct daemon *d, uint64_t job);

@@ -1,26 +1,40 @@
 #include "spoold/scan.h"
 
-#include "base/log.h"
-#include "spoold/accept.h"
 #include "spoold/daemon.h"
-#include "spoold/notice.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <utlist.h>
 
-struct scan_found {
-	int64_t ctime_ns;
-	char *path;
-};
+/* Who has nothing in line goes first of those who have much. */
+static void enqueue(struct daemon *d, struct user *u, bool first)
+{
+	if (!u->scan_large)
+		DL_APPEND2(d->scan.wanted, u, scan_prev, scan_next);
+	else if (first)
+		DL_PREPEND2(d->scan.wanted_large, u, scan_prev, scan_next);
+	else
+		DL_APPEND2(d->scan.wanted_large, u, scan_prev, scan_next);
+	u->scan_wanted = true;
+}
+
+static void dequeue(struct daemon *d, struct user *u)
+{
+	if (u->scan_large)
+		DL_DELETE2(d->scan.wanted_large, u, scan_prev, scan_next);
+	else
+		DL_DELETE2(d->scan.wanted, u, scan_prev, scan_next);
+	u->scan_wanted = false;
+}
 
 void scan_want(struct daemon *d, struct user *u)
 {
-	if (u->scan_wanted || u->number == 0)
-		return;
-	u->scan_wanted = true;
-	DL_APPEND2(d->scan.wanted, u, scan_prev, scan_next);
+	if (!u->scan_wanted && u->number != 0)
+		enqueue(d, u, false);
+}
+
+void scan_want_sorted(struct daemon *d, struct user *u)
+{
+	u->unsorted = u->number != 0;
+	scan_want(d, u);
 }
 
 void scan_want_all(struct daemon *d)
@@ -29,294 +43,195 @@ void scan_want_all(struct daemon *d)
 		scan_want(d, u);
 }
 
-static void forget_found(struct scan *s)
+void scan_urge(struct daemon *d, struct user *u)
 {
-	for (size_t i = 0; i < s->found_n; i++)
-		free(s->found[i].path);
-	s->found_n = s->fed = 0;
+	if (!u->scan_wanted || !u->scan_large || !u->unsorted)
+		return;
+	dequeue(d, u);
+	u->scan_large = false;
+	enqueue(d, u, false);
+}
+
+/* The first of a line that is not being scanned already. */
+static struct user *first_of(struct user *line)
+{
+	return line != NULL && line->scan_running ? line->scan_next : line;
+}
+
+static struct scan_work *work_on(struct daemon *d, const struct user *u)
+{
+	struct scan *s = &d->scan;
+	return s->small.user == u ? &s->small : s->large.user == u ? &s->large : NULL;
+}
+
+void scan_feeds(struct daemon *d, const struct user *u)
+{
+	struct scan_work *w = work_on(d, u);
+	if (w != NULL)
+		w->feeding++;
+}
+
+void scan_fed(struct daemon *d, const struct user *u)
+{
+	struct scan_work *w = work_on(d, u);
+	if (w != NULL)
+		w->feeding--;
+}
+
+void scan_unclear(struct daemon *d, const struct user *u)
+{
+	struct scan_work *w = work_on(d, u);
+	if (w != NULL)
+		w->unclear = true;
 }
 
 void scan_clear(struct daemon *d)
 {
-	struct scan *s = &d->scan;
-	tree_scan_end(s->walk);
-	forget_found(s);
-	free(s->found);
-	*s = (struct scan){0};
+	scan_work_clear(&d->scan.small);
+	scan_work_clear(&d->scan.large);
+	d->scan = (struct scan){0};
 }
 
-static int compare_found(const void *a, const void *b)
+/* What is left comes with another walk, when others had their turn. */
+static void put_off(struct daemon *d, struct scan_work *w, bool unsorted)
 {
-	const struct scan_found *x = a, *y = b;
-	if (x->ctime_ns != y->ctime_ns)
-		return x->ctime_ns < y->ctime_ns ? -1 : 1;
-	return strcmp(x->path, y->path);
+	struct user *u = w->user;
+	scan_work_break_off(w);
+	if (u->scan_wanted)
+		dequeue(d, u);
+	u->scan_large = true;
+	u->unsorted = u->unsorted || unsorted;
+	enqueue(d, u, u->room.files == 0);
 }
 
-static void sort_found(struct scan *s)
+static void begin(struct daemon *d, struct scan_work *w, struct user *u)
 {
-	if (s->found_n > 1)
-		qsort(s->found, s->found_n, sizeof *s->found, compare_found);
+	dequeue(d, u);
+	u->scan_large = false;
+	scan_work_begin(d, w, u);
 }
 
-/* Twice the portion is full: keeps the older half. The next walk finds the
- * others again. */
-static void cut_found(struct scan *s)
+static int step(struct daemon *d, struct scan_work *w, int budget, size_t feed)
 {
-	sort_found(s);
-	while (s->found_n > SCAN_PORTION)
-		free(s->found[--s->found_n].path);
-	s->more = true;
+	int took = scan_work_step(d, w, budget, feed);
+	if (w->phase == SCAN_MORE)
+		put_off(d, w, true);
+	return took;
 }
 
-static int keep_found(struct scan *s, const char *path, int64_t ctime_ns)
+static size_t ahead(const struct scan_work *w)
 {
-	if (s->found_n == 2 * (size_t)SCAN_PORTION)
-		cut_found(s);
-	if (s->found_n == s->found_room) {
-		size_t room = s->found_room == 0 ? 256 : s->found_room * 2;
-		struct scan_found *found = reallocarray(s->found, room, sizeof *found);
-		if (found == NULL)
-			return -ENOMEM;
-		s->found = found;
-		s->found_room = room;
-	}
-	char *copy = strdup(path);
-	if (copy == NULL)
-		return -ENOMEM;
-	s->found[s->found_n++] = (struct scan_found){.ctime_ns = ctime_ns, .path = copy};
-	return 0;
+	return w->no_jobs ? SCAN_FIRST : SCAN_AHEAD;
 }
 
-static void end_scan(struct daemon *d)
+/* Has its user enough to go on with, while jobs run that want the time? */
+static bool may_wait(const struct daemon *d, const struct scan_work *w)
+{
+	const struct room *room = &w->user->room;
+	return d->dispatch.running != NULL && room->files + room->on_the_way >= ahead(w);
+}
+
+/* Much of one user goes on beside the others, or again later. */
+static void make_way(struct daemon *d)
 {
 	struct scan *s = &d->scan;
-	tree_scan_end(s->walk);
-	s->walk = NULL;
-	forget_found(s);
-	free(s->found);
-	s->found = NULL;
-	s->found_room = 0;
-	s->user->scan_running = false;
-	s->user->scanned = true;
-	s->user = NULL;
-	s->phase = SCAN_IDLE;
-	s->done++;
-}
-
-/* A directory that its uploader made and never used may be about to be. */
-enum { TIDY_UNUSED_MS = 24 * 60 * 60 * 1000 };
-
-static void let_tidy(const struct user *u, struct tree_scan *walk)
-{
-	struct tree_tidy rule = {.after_ms = user_tidy_after_ms(u), .unused_ms = TIDY_UNUSED_MS};
-	if (u->settings->tidy)
-		tree_scan_tidy(walk, &rule);
-}
-
-static bool begin_walk(struct daemon *d)
-{
-	struct scan *s = &d->scan;
-	s->known = 0;
-	s->more = false;
-	s->tidied = 0;
-	forget_found(s);
-	notice_walk_begins(s->user);
-	int r = tree_scan_begin(d->tree, s->user->name, &s->walk);
-	if (r == 0) {
-		let_tidy(s->user, s->walk);
-		s->phase = SCAN_WALK;
-		return true;
-	}
-	if (r != -ENOENT)
-		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
-		            s->user->name, strerror(-r), s->user->name);
-	if (r == -ENOENT && user_there(d, s->user)) {
-		if (tree_has_user(d->tree, s->user->name) &&
-		    users_make_directories(d, s->user->name))
-			user_watch(d, s->user);
-		s->phase = SCAN_WITHDRAWN;
-		s->after_seq = 0;
-		return true;
-	}
-	end_scan(d);
-	return false;
-}
-
-/* Its directory is not there: not even that it is empty is known. */
-static void give_up(struct daemon *d)
-{
-	bool before = d->scan.user->scanned;
-	struct user *u = d->scan.user;
-	end_scan(d);
-	u->scanned = before;
-}
-
-static void begin(struct daemon *d)
-{
-	struct scan *s = &d->scan;
-	struct user *u = s->wanted;
-	DL_DELETE2(s->wanted, u, scan_prev, scan_next);
-	u->scan_wanted = false;
-	u->scan_running = true;
-	u->uploads_missed = false;
-	s->user = u;
-	s->unclear = false;
-	if (user_there(d, u))
-		begin_walk(d);
-	else
-		give_up(d);
-}
-
-static void after_tidy(struct daemon *d)
-{
-	struct scan *s = &d->scan;
-	uint64_t due_ms = tree_scan_tidy_due_ms(s->walk);
-	if (s->tidied > 0)
-		log_info("user %s: removed %u empty director%s that uploads left in incoming",
-		         s->user->name, s->tidied, s->tidied == 1 ? "y" : "ies");
-	if (due_ms > 0)
-		user_scan_in(d, s->user, due_ms > d->wall_ms ? due_ms - d->wall_ms : 0);
-}
-
-static void after_walk(struct daemon *d)
-{
-	struct scan *s = &d->scan;
-	after_tidy(d);
-	tree_scan_end(s->walk);
-	s->walk = NULL;
-	notice_walk_ended(d, s->user);
-	uploads_forget_gone(d, s->user);
-	if (s->found_n > SCAN_PORTION)
-		cut_found(s);
-	sort_found(s);
-	s->phase = SCAN_FEED;
-}
-
-/* A file that is further in the future than a tick may last was not changed
- * since: the clock was set back. */
-enum { FUTURE_MS = 1000 };
-
-/* Did it change while the walk went on? */
-static bool is_younger(const struct daemon *d, const struct file_ident *ident)
-{
-	int64_t future_ns = (int64_t)(d->wall_ms + FUTURE_MS) * 1000000;
-	return ident->ctime_ns > tree_scan_began_ns(d->scan.walk) && ident->ctime_ns < future_ns;
-}
-
-static void walk_slice(struct daemon *d)
-{
-	struct scan *s = &d->scan;
-	const char *path;
-	struct file_ident ident;
-	enum entry_kind kind;
-	for (int n = 0; n < SCAN_SLICE; n++) {
-		int r = tree_scan_next(s->walk, &path, &ident, &kind);
-		if (r == -ENOENT) {
-			after_walk(d);
-			return;
-		}
-		if (r > 0) {
-			s->tidied++;
-			continue;
-		}
-		if (r < 0) {
-			log_warning("user %s: reading incoming failed: %s; it is read again at the next "
-			            "rescan", s->user->name, strerror(-r));
-			end_scan(d);
-			return;
-		}
-		/* What changed since has an event of its own, and comes after all this. */
-		if (kind == ENTRY_FILE && !s->user->polled && is_younger(d, &ident))
-			continue;
-		bool is_new;
-		if (intake_seen(d, s->user, path, &ident, kind, &is_new))
-			s->known++;
-		if (is_new && keep_found(s, path, ident.ctime_ns) < 0)
-			s->more = true;
+	struct scan_work *w = &s->small;
+	bool feeds = w->phase == SCAN_FEED && w->fed < w->found_n && may_wait(d, w);
+	bool walks = w->phase == SCAN_WALK && w->seen >= SCAN_SMALL;
+	if (!feeds && !walks)
+		return;
+	if (s->large.phase == SCAN_IDLE) {
+		s->large = *w;
+		*w = (struct scan_work){0};
+	} else if (walks) {
+		put_off(d, w, w->unsorted);
+	} else {
+		scan_work_leave_rest(w);
 	}
 }
 
-static void after_feed(struct daemon *d)
+/* What is fed at once: while jobs run, not more than a user needs. */
+static size_t feed_max(const struct daemon *d, const struct scan_work *w)
 {
-	struct scan *s = &d->scan;
-	struct user_row row = {0};
-	/* Where intake is full another walk would find the same again. */
-	if (s->more && !s->user->uploads_missed) {
-		begin_walk(d);
+	return d->dispatch.running != NULL ? ahead(w) : SCAN_FEEDING_MAX;
+}
+
+/* Through the users, one after the other. Is there more to do at once? */
+static bool small_slice(struct daemon *d)
+{
+	struct scan_work *w = &d->scan.small;
+	for (int budget = SCAN_SLICE; budget > 0;) {
+		make_way(d);
+		struct user *u = first_of(d->scan.wanted);
+		if (w->phase == SCAN_IDLE && u == NULL)
+			return false;
+		if (w->phase == SCAN_IDLE)
+			begin(d, w, u);
+		int took = w->phase == SCAN_IDLE ? 1 : step(d, w, budget, feed_max(d, w));
+		if (took == 0)
+			return false;
+		budget -= took + SCAN_STEP;
+	}
+	return true;
+}
+
+static void slow_slice(struct daemon *d, struct scan_work *w)
+{
+	const struct user *next = first_of(d->scan.wanted_large);
+	bool poor = next != NULL && next->room.files == 0;
+	if (d->steady_ms < w->again_ms)
+		return;
+	if (w->phase == SCAN_WALK && poor) {
+		put_off(d, w, w->unsorted);
 		return;
 	}
-	if (!s->more && !s->unclear && !s->user->looked_through) {
-		s->user->looked_through = true;
-		retention_look(d);
-	}
-	s->after_seq = 0;
-	s->phase = SCAN_WITHDRAWN;
-	/* As many files in place as jobs that wait: nothing was taken away. */
-	if (index_get_user(d->index, s->user->name, &row) == 0 &&
-	    row.count[JOB_PENDING] + row.count[JOB_HELD] <= s->known + s->found_n)
-		end_scan(d);
-	user_row_clear(&row);
+	if (w->phase == SCAN_FEED && (poor || (next != NULL && w->fed >= SCAN_TURN)))
+		scan_work_leave_rest(w);
+	w->again_ms = d->steady_ms +
+	              (w->phase == SCAN_FEED ? SCAN_SLOW_FEED_MS : SCAN_SLOW_WALK_MS);
+	step(d, w, SCAN_SLOW_SLICE, SCAN_SLOW_FEED);
 }
 
-static void feed_slice(struct daemon *d)
+static bool large_slice(struct daemon *d)
 {
-	struct scan *s = &d->scan;
-	while (s->fed < s->found_n && s->feeding < SCAN_FEEDING_MAX)
-		intake_take(d, s->user, s->found[s->fed++].path);
-	if (s->fed == s->found_n && s->feeding == 0)
-		after_feed(d);
-}
-
-static void check_withdrawn(struct daemon *d, const struct job *job)
-{
-	struct file_ident ident;
-	enum entry_kind kind;
-	if (job->place != PLACE_INCOMING)
-		return;
-	if (tree_look(d->tree, d->scan.user->name, job->path, &ident, &kind) == -ENOENT)
-		intake_left(d, d->scan.user, job->path);
-}
-
-static void withdrawn_slice(struct daemon *d)
-{
-	struct scan *s = &d->scan;
-	struct job job = {0};
-	if (!user_still_there(d, s->user)) {
-		end_scan(d);
-		return;
+	struct scan_work *w = &d->scan.large;
+	struct user *next = first_of(d->scan.wanted_large);
+	if (w->phase == SCAN_IDLE && next != NULL)
+		begin(d, w, next);
+	if (w->phase == SCAN_IDLE)
+		return false;
+	if (may_wait(d, w)) {
+		slow_slice(d, w);
+		return false;
 	}
-	for (int n = 0; n < SCAN_SLICE; n++) {
-		if (index_next_in_line(d->index, s->user->number, s->after_seq, &job) < 0) {
-			end_scan(d);
-			return;
-		}
-		s->after_seq = job.seq;
-		check_withdrawn(d, &job);
-		job_clear(&job);
-	}
+	w->again_ms = 0;
+	return step(d, w, SCAN_SLICE, feed_max(d, w)) != 0;
 }
 
 bool scan_tick(struct daemon *d)
 {
-	struct scan *s = &d->scan;
 	if (turn_stalled(d))
 		return false;
-	if (s->phase == SCAN_IDLE && s->wanted != NULL)
-		begin(d);
-	switch (s->phase) {
-	case SCAN_IDLE: break;
-	case SCAN_WALK: walk_slice(d); break;
-	case SCAN_FEED:
-		feed_slice(d);
-		/* What was fed comes back by events of intake. */
-		return s->phase != SCAN_FEED || s->feeding == 0;
-	case SCAN_WITHDRAWN: withdrawn_slice(d); break;
-	}
-	return s->phase != SCAN_IDLE || s->wanted != NULL;
+	bool more = small_slice(d);
+	return large_slice(d) || more;
+}
+
+uint64_t scan_next(const struct daemon *d)
+{
+	const struct scan *s = &d->scan;
+	const struct scan_work *w = &s->large;
+	if (turn_stalled(d))
+		return UINT64_MAX;
+	if ((s->small.phase == SCAN_IDLE && first_of(s->wanted) != NULL) ||
+	    (w->phase == SCAN_IDLE && first_of(s->wanted_large) != NULL))
+		return 0;
+	bool waits = w->feeding > 0 && (w->feeding >= SCAN_SLOW_FEED || w->fed == w->found_n);
+	return w->phase == SCAN_IDLE || w->again_ms == 0 || waits ? UINT64_MAX : w->again_ms;
 }
 
 bool scan_idle(const struct daemon *d)
 {
-	return d->scan.phase == SCAN_IDLE && d->scan.wanted == NULL;
+	const struct scan *s = &d->scan;
+	return s->small.phase == SCAN_IDLE && s->large.phase == SCAN_IDLE && s->wanted == NULL &&
+	       s->wanted_large == NULL;
 }

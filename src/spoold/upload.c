@@ -15,8 +15,9 @@
  * which it was put: a running number fills the low bits. */
 enum { ORDER_BITS = 20 };
 
-/* While a scan runs, its user's new uploads are looked at this often. */
-enum { SCAN_PAUSE_MS = 20 };
+/* While a scan runs, its user's new uploads are looked at this often; while one
+ * of much goes on, there may be many. */
+enum { SCAN_PAUSE_MS = 20, SCAN_LONG_PAUSE_MS = 200 };
 
 static void put_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms, uint64_t order)
 {
@@ -60,6 +61,7 @@ struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *pa
 		free(e);
 		return NULL;
 	}
+	busy_look(d, u);
 	return e;
 }
 
@@ -83,6 +85,7 @@ static void detach(struct daemon *d, struct upload_entry *e)
 	notice_over(d, e);
 	HASH_DEL(u->uploads, e);
 	e->gone = true;
+	busy_look(d, u);
 	/* The scan lowers the flag when it begins. */
 	if (u->uploads_missed && HASH_COUNT(u->uploads) <= INTAKE_WAITING_MAX / 2)
 		scan_want(d, u);
@@ -100,7 +103,7 @@ void upload_drop(struct daemon *d, struct upload_entry *e)
 void upload_leave_scan(struct daemon *d, struct upload_entry *e)
 {
 	if (e->from_scan)
-		d->scan.feeding--;
+		scan_fed(d, e->user);
 	e->from_scan = false;
 }
 
@@ -224,9 +227,7 @@ bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 		return true;
 	if (is_found(e) || e->state == UPLOAD_OVER)
 		return false;
-	/* Between two scans of it in a row: events were lost meanwhile. */
-	bool next = d->scan.phase == SCAN_IDLE && d->scan.wanted == u;
-	return u->scan_running || next || !u->scanned || d->steady_ms <= backlog_until(u);
+	return u->scan_running || u->unsorted || !u->scanned || d->steady_ms <= backlog_until(u);
 }
 
 /* All of a user that wait go on in the same millisecond, each with its old
@@ -238,8 +239,9 @@ void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e)
 		put_at_retry(d, e);
 		return;
 	}
+	bool is_long = u->unsorted || d->scan.large.user == u;
 	if (d->steady_ms > backlog_until(u))
-		u->pause_ms = d->steady_ms + SCAN_PAUSE_MS;
+		u->pause_ms = d->steady_ms + (is_long ? SCAN_LONG_PAUSE_MS : SCAN_PAUSE_MS);
 	put_due(d, e, backlog_until(u) + 1, e->due.key);
 }
 

@@ -7,6 +7,7 @@
 #include "spoold/ahead.h"
 #include "spoold/daemon.h"
 #include "spoold/lists.h"
+#include "spoold/meet.h"
 #include "spoold/notice.h"
 #include "spoold/room.h"
 
@@ -28,160 +29,12 @@ struct user *user_by_number(const struct daemon *d, uint32_t number)
 	return u;
 }
 
-static void user_free(struct user *u)
+void user_free(struct user *u)
 {
 	fd_close(u->lock_fd);
 	notice_clear(u);
 	free(u->name);
 	free(u);
-}
-
-/* A user that was met gets its number in the index, then joins. */
-struct join {
-	struct change change;
-	struct user *user;
-	struct user_row row;
-	uint64_t last_id; /* of the private directories that are there */
-};
-
-/* No job has a larger number, unless somebody made it up. */
-#define JOB_ID_PLAUSIBLE (UINT64_C(1) << 53)
-
-static int join_apply(struct daemon *d, struct change *c)
-{
-	struct join *join = (struct join *)c;
-	user_row_clear(&join->row);
-	/* Where the index was lost, files of its jobs may still be there, and be
-	 * worked on: the place of one is not for another. */
-	int r = index_reserve_ids(d->index, join->last_id);
-	return r < 0 ? r : index_add_user(d->index, join->user->name, &join->row);
-}
-
-static int note_id(void *ctx, uint64_t id, const char *path, const struct file_ident *ident)
-{
-	struct join *join = ctx;
-	(void)path;
-	(void)ident;
-	if (id > join->last_id && id < JOB_ID_PLAUSIBLE)
-		join->last_id = id;
-	return 0;
-}
-
-static bool number_user(struct daemon *d, struct user *u, uint32_t number)
-{
-	u->number = number;
-	HASH_ADD(hh_number, d->users.by_number, number, sizeof u->number, u);
-	return u->hh_number.tbl != NULL;
-}
-
-static void join_finish(struct daemon *d, struct change *c, int error)
-{
-	struct join *join = (struct join *)c;
-	struct user *u = join->user;
-	if (error == 0 && !number_user(d, u, join->row.number)) {
-		log_error("user %s: out of memory; tried again when users are looked for", u->name);
-		HASH_DEL(d->users.by_name, u);
-		user_free(u);
-	} else if (error == 0) {
-		user_touch(d, u);
-		user_watch(d, u);
-		recover_user(d, u);
-		scan_want(d, u);
-	}
-	user_row_clear(&join->row);
-	free(join);
-}
-
-static struct user *user_new(const struct daemon *d, const char *name)
-{
-	struct user *u = calloc(1, sizeof *u);
-	if (u == NULL)
-		return NULL;
-	u->lock_fd = -1;
-	u->ran_ms = UINT64_MAX;
-	u->settings = config_user(d->config, name);
-	u->name = strdup(name);
-	if (u->name == NULL) {
-		free(u);
-		return NULL;
-	}
-	return u;
-}
-
-static int begin_join(struct daemon *d, const char *name)
-{
-	struct join *join = calloc(1, sizeof *join);
-	struct user *u = join == NULL ? NULL : user_new(d, name);
-	if (u == NULL) {
-		free(join);
-		return -ENOMEM;
-	}
-	HASH_ADD_KEYPTR(hh, d->users.by_name, u->name, strlen(u->name), u);
-	if (u->hh.tbl == NULL) {
-		user_free(u);
-		free(join);
-		return -ENOMEM;
-	}
-	join->change = (struct change){.apply = join_apply, .finish = join_finish, .keep = true};
-	join->user = u;
-	int r = tree_each_processing(d->tree, name, note_id, join);
-	if (r < 0 && r != -ENOENT)
-		log_warning("user %s: processing cannot be read: %s", name, strerror(-r));
-	numbers_met(d, join->last_id);
-	turn_add(d, &join->change);
-	return 0;
-}
-
-static int make_directories(struct daemon *d, const char *name, unsigned *ret_made)
-{
-	unsigned made = 0;
-	int r = tree_make_user(d->tree, name, (uid_t)-1, (gid_t)-1, &made);
-	/* That a mount is not there is said where its user is looked at. */
-	if (r < 0 && r != -ENODEV)
-		log_warning("user %s: its directories cannot be made (%s); try 'spoolctl user check %s'",
-		            name, strerror(-r), name);
-	else if (r == 0 && made > 0)
-		log_info("user %s: made %u missing director%s", name, made, made == 1 ? "y" : "ies");
-	*ret_made = made;
-	return r;
-}
-
-bool users_make_directories(struct daemon *d, const char *name)
-{
-	unsigned made;
-	return make_directories(d, name, &made) == 0 && made > 0;
-}
-
-int users_meet(struct daemon *d, const char *name)
-{
-	const char *problem = name_user_problem(name);
-	if (problem != NULL) {
-		char *shown = escape_str(name);
-		log_warning("the directory \"%s\" in the spool is no user: its name %s; rename it",
-		            shown == NULL ? "?" : shown, problem);
-		free(shown);
-		return 0;
-	}
-	unsigned made;
-	bool incomplete = make_directories(d, name, &made) < 0;
-	int r = user_find(d, name) == NULL ? begin_join(d, name) : 0;
-	struct user *u = user_find(d, name);
-	if (r < 0 || u == NULL)
-		return r;
-	u->incomplete = incomplete;
-	/* Its directory may be a new one. */
-	if (u->number != 0) {
-		user_watch(d, u);
-		scan_want(d, u);
-	}
-	return 0;
-}
-
-static int meet_each(void *ctx, const char *name, const char *problem)
-{
-	struct daemon *d = ctx;
-	const struct user *u = user_find(d, name);
-	return problem != NULL || u == NULL || u->incomplete ? users_meet(d, name) : 0;
 }
 
 int users_watch_root(struct daemon *d)
@@ -192,14 +45,10 @@ int users_watch_root(struct daemon *d)
 	return r;
 }
 
-int users_discover(struct daemon *d)
-{
-	return tree_each_user(d->tree, meet_each, d);
-}
-
 void users_clear(struct daemon *d)
 {
 	struct user *u, *tmp;
+	meet_clear(d);
 	HASH_CLEAR(hh_number, d->users.by_number);
 	HASH_ITER(hh, d->users.by_name, u, tmp) {
 		HASH_DEL(d->users.by_name, u);
@@ -221,6 +70,7 @@ void users_configure(struct daemon *d)
 		user_touch(d, u);
 		room_ask_all(d, u);
 		notice_configure(d, u);
+		retention_look(d, u);
 		/* What waits by another rule of completion is judged by the new one. */
 		scan_want(d, u);
 	}
@@ -267,7 +117,8 @@ void user_unlock_idle(struct daemon *d, struct user *u)
 {
 	if (u->lock_fd < 0 || !is_idle(d, u))
 		return;
-	if (heap_put(&d->users.locks, &u->lock_due, d->steady_ms + USER_UNLOCK_MS) < 0)
+	if (d->users.locks.n >= USER_UNLOCK_MAX ||
+	    heap_put(&d->users.locks, &u->lock_due, d->steady_ms + USER_UNLOCK_MS) < 0)
 		let_go(d, u);
 }
 
@@ -332,8 +183,11 @@ static int refresh(struct daemon *d, struct user *u)
 		.blocked = !u->reconciled || d->unmounted || u->away,
 	};
 	u->head_seq = 0;
+	busy_note(d, u, &row);
 	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
 	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);
+	if (row.count[JOB_PENDING] == 0)
+		scan_urge(d, u);
 	user_row_clear(&row);
 	return r < 0 ? r : sched_set_user(d->sched, u->number, &view);
 }
@@ -393,6 +247,14 @@ static void warn_no_watch(const struct user *u, int error)
 	else
 		log_warning("user %s: incoming cannot be watched (%s); it is polled", u->name,
 		            strerror(-error));
+}
+
+void user_poll(struct daemon *d, struct user *u, int error)
+{
+	if (!u->polled && !(error == -ENOSPC && d->users.warned_limit))
+		warn_no_watch(u, error);
+	d->users.warned_limit = d->users.warned_limit || error == -ENOSPC;
+	poll_instead(d, u);
 }
 
 static void note_away(struct daemon *d, struct user *u, int error)
@@ -472,10 +334,7 @@ void user_watch(struct daemon *d, struct user *u)
 	int r = fd < 0 ? fd : watch_add(d->watch, fd, u->number, "");
 	fd_close(fd);
 	if (r < 0) {
-		if (!u->polled && !(r == -ENOSPC && d->users.warned_limit))
-			warn_no_watch(u, r);
-		d->users.warned_limit = d->users.warned_limit || r == -ENOSPC;
-		poll_instead(d, u);
+		user_poll(d, u, r);
 		return;
 	}
 	u->polled = false;
@@ -504,18 +363,26 @@ void user_scan_in(struct daemon *d, struct user *u, uint64_t ms)
 		heap_put(&d->users.polls, &u->poll, at);
 }
 
+static struct heap_node *take_due(const struct daemon *d, struct heap *heap)
+{
+	struct heap_node *node = heap_first(heap);
+	if (node == NULL || node->key > d->steady_ms)
+		return NULL;
+	heap_remove(heap, node);
+	return node;
+}
+
 void users_tick(struct daemon *d)
 {
 	struct heap_node *node;
-	while ((node = heap_first(&d->users.polls)) != NULL && node->key <= d->steady_ms) {
+	meet_tick(d);
+	for (int n = 0; n < USER_SLICE && (node = take_due(d, &d->users.polls)) != NULL; n++) {
 		struct user *u = HEAP_ENTRY(node, struct user, poll);
-		heap_remove(&d->users.polls, node);
 		user_watch(d, u);
 		scan_want(d, u);
 	}
-	while ((node = heap_first(&d->users.locks)) != NULL && node->key <= d->steady_ms) {
+	for (int n = 0; n < USER_SLICE && (node = take_due(d, &d->users.locks)) != NULL; n++) {
 		struct user *u = HEAP_ENTRY(node, struct user, lock_due);
-		heap_remove(&d->users.locks, node);
 		if (u->lock_fd >= 0 && is_idle(d, u))
 			let_go(d, u);
 		else
@@ -525,6 +392,8 @@ void users_tick(struct daemon *d)
 
 uint64_t users_next(const struct daemon *d)
 {
+	if (d->users.strangers != NULL)
+		return 0;
 	const struct heap_node *poll = heap_first(&d->users.polls);
 	const struct heap_node *lock = heap_first(&d->users.locks);
 	return due_min(poll == NULL ? UINT64_MAX : poll->key, lock == NULL ? UINT64_MAX : lock->key);

@@ -13,6 +13,7 @@
 #include <uthash.h>
 
 struct daemon;
+struct stranger;
 struct upload_entry;
 struct check;
 struct sums_list;
@@ -54,6 +55,8 @@ struct user {
 	bool far;                /* on a network mount: ages and caches there are not to be trusted */
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
+	bool scan_large;         /* wanted as one of a large directory */
+	bool unsorted;           /* older uploads may be there than events tell of: see scan_want_sorted() */
 	bool scanned;            /* once since we know the user: what was there before is known */
 	bool looked_through;     /* the same, and nothing kept us from seeing all of it */
 	struct upload_entry *uploads; /* arriving, by path */
@@ -70,6 +73,7 @@ struct user {
 	uint64_t pause_ms;       /* what arrived beside a scan is looked at again then; steady */
 	bool uploads_missed;          /* there was no room for more of them */
 	bool refused_missed;          /* more can never be a job than is listed: said once */
+	struct heap_node retention; /* when its oldest final job is past its time; wall ms */
 	struct heap_node poll;   /* next scan of a polled user, or a wanted one; steady ms */
 	struct heap_node lock_due; /* when to try the lock again, or to let it go; steady ms */
 	struct running *chain;   /* what its worker has; see ahead.h */
@@ -83,6 +87,9 @@ struct user {
 	struct user *touched_next, *in_turn_next;
 	struct user *scan_prev, *scan_next;
 	struct user *check_prev, *check_next;
+	struct user *busy_prev, *busy_next;
+	bool busy, busy_row;     /* in busy.users; for what the index has */
+	uint32_t pending, done, failed; /* jobs, as counted in busy */
 	UT_hash_handle hh, hh_number;
 };
 
@@ -92,6 +99,9 @@ struct users {
 	struct user *touched; /* views to be refreshed */
 	struct user *in_turn; /* views read within the transaction at hand */
 	bool warned_limit;    /* of watches: said once */
+	unsigned met;         /* who have a number */
+	struct stranger *strangers; /* directories that are to be met, see meet.h */
+	bool discover;        /* once more, when these were met */
 };
 
 /* Another process holds the lock: try again this often. A worker of an earlier
@@ -100,19 +110,18 @@ enum { USER_LOCK_RETRY_MS = 250 };
 /* An idle user's lock is kept a little: the next job may be at the door, and
  * the worker of the last one still closes its copy. */
 enum { USER_UNLOCK_MS = 2000 };
+/* Of so many at most: each is an open file. */
+enum { USER_UNLOCK_MAX = 256 };
+/* Met, or reconciled, in one tick: each is some fifty system calls. */
+enum { USER_SLICE = 64 };
 
 struct user *user_find(const struct daemon *d, const char *name);
 struct user *user_by_number(const struct daemon *d, uint32_t number);
 
 /* Watches the root for new users. A negative errno where that cannot be. */
 int users_watch_root(struct daemon *d);
-/* Meets every user directory of the spool that is not known yet. */
-int users_discover(struct daemon *d);
-/* Makes the directories of a user that are missing. True where any was. */
-bool users_make_directories(struct daemon *d, const char *name);
-/* One directory, known or not; an illegal name is refused with a log line. */
-int users_meet(struct daemon *d, const char *name);
 void users_clear(struct daemon *d);
+void user_free(struct user *u);
 /* After a reload: new settings for all. */
 void users_configure(struct daemon *d);
 
@@ -146,6 +155,8 @@ bool user_still_there(struct daemon *d, struct user *u);
 bool user_gone(struct daemon *d, struct user *u);
 /* Sets (or gives up) the watch of the user's incoming. */
 void user_watch(struct daemon *d, struct user *u);
+/* A directory of its cannot be watched, for that reason: all of it is polled. */
+void user_poll(struct daemon *d, struct user *u, int error);
 
 /* Polls and lock retries that are due. */
 void users_tick(struct daemon *d);

@@ -7,7 +7,7 @@ $(B)/bench/%: tests/bench/%.c tests/bench/stamp.h
 	@echo "  BENCH $@"
 	@$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -Wall -Wextra -Werror -static -o $@ $<
 
-.PHONY: bench-tools bench bench-peers
+.PHONY: bench-tools bench bench-peers bench-scale
 bench-tools: build $(BENCH_TOOLS)
 bench: demo-deps
 	@$(MAKE) --no-print-directory -j2 bench-tools
@@ -16,3 +16,8 @@ bench-peers: demo-deps
 	@packaging/install-missing $(PEER_PACKAGES)
 	@$(MAKE) --no-print-directory -j2 bench-tools
 	@SPOOLD_BUILD=$(B) tests/bench/run --peers steady burst
+# How time, memory and index grow; SCALE takes its options (--files-max 10000 ...).
+bench-scale: demo-deps
+	@packaging/install-missing gnuplot-nox
+	@$(MAKE) --no-print-directory -j2 bench-tools
+	@SPOOLD_BUILD=$(B) tests/bench/scale $(SCALE)

@@ -1,0 +1,312 @@
+#include "spoold/scan_work.h"
+
+#include "base/log.h"
+#include "spoold/daemon.h"
+#include "spoold/notice.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct scan_found {
+	int64_t ctime_ns;
+	char *path;
+};
+
+static void forget_found(struct scan_work *w)
+{
+	for (size_t i = 0; i < w->found_n; i++)
+		free(w->found[i].path);
+	w->found_n = w->fed = 0;
+}
+
+void scan_work_clear(struct scan_work *w)
+{
+	tree_scan_end(w->walk);
+	forget_found(w);
+	free(w->found);
+	*w = (struct scan_work){0};
+}
+
+static int compare_found(const void *a, const void *b)
+{
+	const struct scan_found *x = a, *y = b;
+	if (x->ctime_ns != y->ctime_ns)
+		return x->ctime_ns < y->ctime_ns ? -1 : 1;
+	return strcmp(x->path, y->path);
+}
+
+static void sort_found(struct scan_work *w)
+{
+	if (w->found_n > 1)
+		qsort(w->found, w->found_n, sizeof *w->found, compare_found);
+}
+
+/* Twice the portion is full: keeps the older half. The next walk finds the
+ * others again. */
+static void cut_found(struct scan_work *w, size_t n)
+{
+	sort_found(w);
+	while (w->found_n > n)
+		free(w->found[--w->found_n].path);
+	w->more = true;
+}
+
+static int keep_found(struct scan_work *w, const char *path, int64_t ctime_ns)
+{
+	if (w->found_n == 2 * (size_t)SCAN_PORTION)
+		cut_found(w, SCAN_PORTION);
+	if (w->found_n == w->found_room) {
+		size_t room = w->found_room == 0 ? 64 : w->found_room * 2;
+		struct scan_found *found = reallocarray(w->found, room, sizeof *found);
+		if (found == NULL)
+			return -ENOMEM;
+		w->found = found;
+		w->found_room = room;
+	}
+	char *copy = strdup(path);
+	if (copy == NULL)
+		return -ENOMEM;
+	w->found[w->found_n++] = (struct scan_found){.ctime_ns = ctime_ns, .path = copy};
+	return 0;
+}
+
+void scan_work_break_off(struct scan_work *w)
+{
+	w->user->scan_running = false;
+	scan_work_clear(w);
+}
+
+static void end_scan(struct daemon *d, struct scan_work *w)
+{
+	w->user->scanned = true;
+	scan_work_break_off(w);
+	d->scan.done++;
+}
+
+static bool has_no_jobs(struct daemon *d, const struct user *u)
+{
+	struct user_row row = {0};
+	uint64_t jobs = 0;
+	if (index_get_user(d->index, u->name, &row) < 0)
+		return false;
+	for (int state = 0; state < JOB_STATES; state++)
+		jobs += row.count[state];
+	user_row_clear(&row);
+	return jobs == 0;
+}
+
+/* A directory that its uploader made and never used may be about to be. */
+enum { TIDY_UNUSED_MS = 24 * 60 * 60 * 1000 };
+
+static void let_tidy(const struct user *u, struct tree_scan *walk)
+{
+	struct tree_tidy rule = {.after_ms = user_tidy_after_ms(u), .unused_ms = TIDY_UNUSED_MS};
+	if (u->settings->tidy)
+		tree_scan_tidy(walk, &rule);
+}
+
+static void begin_walk(struct daemon *d, struct scan_work *w)
+{
+	struct user *u = w->user;
+	w->no_jobs = has_no_jobs(d, u);
+	notice_walk_begins(u);
+	int r = tree_scan_begin(d->tree, u->name, &w->walk);
+	if (r == 0) {
+		let_tidy(u, w->walk);
+		w->phase = SCAN_WALK;
+		return;
+	}
+	if (r != -ENOENT)
+		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
+		            u->name, strerror(-r), u->name);
+	if (r == -ENOENT && user_there(d, u)) {
+		if (tree_has_user(d->tree, u->name) && users_make_directories(d, u->name))
+			user_watch(d, u);
+		w->phase = SCAN_WITHDRAWN;
+		return;
+	}
+	end_scan(d, w);
+}
+
+/* Its directory is not there: not even that it is empty is known. */
+static void give_up(struct daemon *d, struct scan_work *w)
+{
+	struct user *u = w->user;
+	bool before = u->scanned;
+	u->unsorted = w->unsorted;
+	end_scan(d, w);
+	u->scanned = before;
+}
+
+void scan_work_begin(struct daemon *d, struct scan_work *w, struct user *u)
+{
+	u->scan_running = true;
+	u->uploads_missed = false;
+	*w = (struct scan_work){.user = u, .unsorted = u->unsorted};
+	u->unsorted = false;
+	if (user_there(d, u))
+		begin_walk(d, w);
+	else
+		give_up(d, w);
+}
+
+static void after_tidy(struct daemon *d, struct scan_work *w)
+{
+	uint64_t due_ms = tree_scan_tidy_due_ms(w->walk);
+	if (w->tidied > 0)
+		log_info("user %s: removed %u empty director%s that uploads left in incoming",
+		         w->user->name, w->tidied, w->tidied == 1 ? "y" : "ies");
+	if (due_ms > 0)
+		user_scan_in(d, w->user, due_ms > d->wall_ms ? due_ms - d->wall_ms : 0);
+}
+
+static void after_walk(struct daemon *d, struct scan_work *w)
+{
+	after_tidy(d, w);
+	tree_scan_end(w->walk);
+	w->walk = NULL;
+	notice_walk_ended(d, w->user);
+	uploads_forget_gone(d, w->user);
+	if (w->found_n > SCAN_PORTION)
+		cut_found(w, SCAN_PORTION);
+	sort_found(w);
+	w->phase = SCAN_FEED;
+}
+
+/* A file that is further in the future than a tick may last was not changed
+ * since: the clock was set back. */
+enum { FUTURE_MS = 1000 };
+
+/* Did it change while the walk went on? */
+static bool is_younger(const struct daemon *d, const struct scan_work *w,
+                       const struct file_ident *ident)
+{
+	int64_t future_ns = (int64_t)(d->wall_ms + FUTURE_MS) * 1000000;
+	return ident->ctime_ns > tree_scan_began_ns(w->walk) && ident->ctime_ns < future_ns;
+}
+
+static void look_at(struct daemon *d, struct scan_work *w, const char *path,
+                    const struct file_ident *ident, enum entry_kind kind)
+{
+	bool is_new;
+	/* What changed since has an event of its own, and comes after all this. */
+	if (kind == ENTRY_FILE && !w->user->polled && is_younger(d, w, ident))
+		return;
+	if (intake_seen(d, w->user, path, ident, kind, w->no_jobs, &is_new))
+		w->known++;
+	if (is_new && keep_found(w, path, ident->ctime_ns) < 0)
+		w->more = true;
+}
+
+/* Returns how many entries it took; the end of the walk counts as well. */
+static int walk_slice(struct daemon *d, struct scan_work *w, int budget)
+{
+	const char *path;
+	struct file_ident ident;
+	enum entry_kind kind;
+	for (int n = 0; n < budget; n++) {
+		int r = tree_scan_next(w->walk, &path, &ident, &kind);
+		if (r == -ENOENT) {
+			after_walk(d, w);
+			return n + 1;
+		}
+		if (r > 0) {
+			w->tidied++;
+			continue;
+		}
+		if (r < 0) {
+			log_warning("user %s: reading incoming failed: %s; it is read again at the next "
+			            "rescan", w->user->name, strerror(-r));
+			end_scan(d, w);
+			return n + 1;
+		}
+		w->seen++;
+		look_at(d, w, path, &ident, kind);
+	}
+	return budget;
+}
+
+static void after_feed(struct daemon *d, struct scan_work *w)
+{
+	struct user *u = w->user;
+	struct user_row row = {0};
+	/* Where intake is full another walk would find the same again. */
+	if (w->more && !u->uploads_missed) {
+		w->phase = SCAN_MORE;
+		return;
+	}
+	if (!w->more && !w->unclear && !u->looked_through) {
+		u->looked_through = true;
+		retention_look(d, u);
+	}
+	w->after_seq = 0;
+	w->phase = SCAN_WITHDRAWN;
+	/* As many files in place as jobs that wait: nothing was taken away. */
+	if (index_get_user(d->index, u->name, &row) == 0 &&
+	    row.count[JOB_PENDING] + row.count[JOB_HELD] <= w->known + w->found_n)
+		end_scan(d, w);
+	user_row_clear(&row);
+}
+
+static void feed_slice(struct daemon *d, struct scan_work *w, size_t max)
+{
+	while (w->fed < w->found_n && w->feeding < max)
+		intake_take(d, w->user, w->found[w->fed++].path);
+	if (w->fed == w->found_n && w->feeding == 0)
+		after_feed(d, w);
+}
+
+void scan_work_leave_rest(struct scan_work *w)
+{
+	while (w->found_n > w->fed)
+		free(w->found[--w->found_n].path);
+	w->more = true;
+}
+
+static void check_withdrawn(struct daemon *d, struct user *u, const struct job *job)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	if (job->place != PLACE_INCOMING)
+		return;
+	if (tree_look(d->tree, u->name, job->path, &ident, &kind) == -ENOENT)
+		intake_left(d, u, job->path);
+}
+
+static int withdrawn_slice(struct daemon *d, struct scan_work *w, int budget)
+{
+	struct job job = {0};
+	if (!user_still_there(d, w->user)) {
+		end_scan(d, w);
+		return 1;
+	}
+	for (int n = 0; n < budget; n++) {
+		if (index_next_in_line(d->index, w->user->number, w->after_seq, &job) < 0) {
+			end_scan(d, w);
+			return n + 1;
+		}
+		w->after_seq = job.seq;
+		check_withdrawn(d, w->user, &job);
+		job_clear(&job);
+	}
+	return budget;
+}
+
+int scan_work_step(struct daemon *d, struct scan_work *w, int budget, size_t feed)
+{
+	switch (w->phase) {
+	case SCAN_IDLE:
+	case SCAN_MORE: break;
+	case SCAN_WALK: return walk_slice(d, w, budget);
+	case SCAN_FEED: {
+		size_t before = w->fed;
+		feed_slice(d, w, feed);
+		bool waits = w->phase == SCAN_FEED && w->feeding > 0;
+		/* What was fed comes back by events of intake. */
+		return waits ? 0 : (int)(w->fed - before) + 1;
+	}
+	case SCAN_WITHDRAWN: return withdrawn_slice(d, w, budget);
+	}
+	return 0;
+}

@@ -1,0 +1,235 @@
+"""Many files, many users: nobody waits for others' backlog, memory stays, nothing
+is lost where the kernel cannot tell of all."""
+
+import ctypes
+import os
+import re
+import signal
+import struct
+import unittest
+
+from harness import SystemTest, limit, root_only
+from spool import has_sanitizer
+
+CLONE_NEWUSER = 0x10000000
+MIB = 1024
+STOPPED = {"job_processing": {"auto_start_processing": False}}
+
+
+def fill(spool, user, number, prefix="f"):
+    """Empty files, not recorded one by one: the test counts them itself."""
+    directory = os.fsdecode(spool.path(user, "incoming"))
+    for n in range(number):
+        os.close(os.open(os.path.join(directory, f"{prefix}{n:06}"),
+                         os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+
+
+def own_memory_kib(spool):
+    with open(f"/proc/{spool.daemon.pid}/status") as file:
+        return int(re.search(r"RssAnon:\s*(\d+)", file.read()).group(1))
+
+
+def commits(spool):
+    """LMDB counts its transactions in the heads of its file."""
+    with open(os.path.join(spool.index_path(), "data.mdb"), "rb") as file:
+        heads = file.read(8192)
+    return max(struct.unpack_from("<Q", heads, page + 144)[0] for page in (0, 4096))
+
+
+def few_watches(number):
+    """For a child before its exec: in a user namespace of its own, where so many
+    directories can be watched."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def enter():
+        if libc.unshare(CLONE_NEWUSER) != 0:
+            os._exit(99)
+        for path, text in (("/proc/self/setgroups", "deny"), ("/proc/self/uid_map", "0 0 1"),
+                           ("/proc/self/gid_map", "0 0 1"),
+                           ("/proc/sys/user/max_inotify_watches", str(number))):
+            with open(path, "w") as file:
+                file.write(text)
+    return enter
+
+
+def no_namespaces():
+    pid = os.fork()
+    if pid == 0:
+        try:
+            few_watches(5)()
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] != 0
+
+
+class Scale(SystemTest):
+    def accepted(self, spool, user):
+        row = spool.user(user)
+        return row["pending"] + row["done"] if row else 0
+
+    @limit(600)
+    def test_a_backlog_takes_bounded_memory(self):
+        spool = self.spool(STOPPED, start=False)
+        fill(spool, "alice", 50_000)
+        spool.start()
+        most = 0
+
+        def all_accepted():
+            nonlocal most
+            most = max(most, own_memory_kib(spool))
+            return self.accepted(spool, "alice") == 50_000
+        spool.wait_for(all_accepted, 400, "50,000 jobs")
+        if not has_sanitizer():
+            self.assertLess(most, 14 * MIB)
+
+    @limit(600)
+    def test_a_large_directory_keeps_nobody_waiting(self):
+        others = ["anna", "bert", "carl", "dora", "emil"]
+        spool = self.spool(STOPPED, start=False, users=("large", *others))
+        fill(spool, "large", 20_000)
+        for user in others:
+            spool.drop(user, "small")
+        spool.start()
+        for user in others:
+            job = spool.wait_state("small", "pending", user)
+            # In front of nearly all of what waited before it.
+            self.assertLess(job["job"], 8000, user)
+        spool.wait_for(lambda: self.accepted(spool, "large") == 20_000, 300, "20,000 jobs")
+
+    @limit(600)
+    def test_two_large_directories_share(self):
+        spool = self.spool(start=False, users=("one", "two"))
+        for user in ("one", "two"):
+            fill(spool, user, 10_000)
+        spool.start()
+        for user in ("one", "two"):
+            spool.wait_for(lambda: self.accepted(spool, user) > 0, 60, f"jobs of {user}")
+        # While jobs run both get on, neither only when the other's backlog is in.
+        spool.wait_for(lambda: all(spool.user(u)["done"] >= 200 for u in ("one", "two")), 200,
+                       "both to get on")
+        self.assertLess(min(self.accepted(spool, u) for u in ("one", "two")), 10_000)
+
+    @limit(600)
+    def test_order_of_a_large_backlog(self):
+        spool = self.spool(STOPPED, start=False, users=("alice", "bob"))
+        for user in ("alice", "bob"):
+            # Names run against time.
+            for part in range(5):
+                fill(spool, user, 1100, prefix=f"{9 - part}-")
+                spool.next_tick(spool.path(user, "incoming", f"{9 - part}-001099"))
+        spool.start()
+        for user in ("alice", "bob"):
+            spool.wait_for(lambda: self.accepted(spool, user) == 5500, 200, "5,500 jobs")
+            parts = [j["name"][0] for j in spool.jobs(user, "--state", "pending")]
+            self.assertEqual(parts, sorted(parts, reverse=True))
+
+    @limit(600)
+    def test_more_events_than_the_kernel_keeps(self):
+        users = ("alice", "bob", "carol")
+        spool = self.spool(STOPPED, users=users)
+        aside = os.path.join(spool.base, "staging")
+        os.makedirs(aside, exist_ok=True)
+        with open("/proc/sys/fs/inotify/max_queued_events") as file:
+            each = (int(file.read()) + 3000) // len(users)
+        spool.daemon.send_signal(signal.SIGSTOP)
+        try:
+            for n in range(each):
+                for user in users:
+                    made = os.path.join(aside, "made")
+                    os.close(os.open(made, os.O_WRONLY | os.O_CREAT, 0o644))
+                    os.rename(made.encode(), spool.path(user, "incoming", f"{n:06}"))
+        finally:
+            spool.daemon.send_signal(signal.SIGCONT)
+        for user in users:
+            spool.drop(user, "last", how="mv")
+        for user in users:
+            spool.wait_for(lambda: self.accepted(spool, user) == each + 1, 200, "all jobs")
+        for user in users:
+            names = [j["name"] for j in spool.jobs(user, "--state", "pending")]
+            self.assertEqual(names, [f"{n:06}" for n in range(each)] + ["last"])
+        self.assertGreater(spool.status()["daemon"]["overflows"], 0)
+
+    @limit(300)
+    def test_a_rescan_of_the_known_commits_nothing(self):
+        users = [f"user{n:03}" for n in range(60)]
+        spool = self.spool(STOPPED, start=False, users=users)
+        for user in users:
+            fill(spool, user, 5)
+        spool.start()
+        spool.wait_for(lambda: all(row["pending"] == 5 for row in spool.status()["users"]) and
+                       not spool.status()["daemon"]["starting"], 100, "all jobs")
+        before = commits(spool)
+        spool.ctl("rescan")
+        # One that came after is found: the scan went through all of them.
+        spool.drop("user000", "news")
+        spool.wait_state("news", "pending", "user000")
+        self.assertLessEqual(commits(spool) - before, 1)
+
+    def test_idle_users_are_summed_up(self):
+        users = [f"user{n:03}" for n in range(60)]
+        spool = self.spool(STOPPED, users=users)
+        spool.drop("user007", "only")
+        spool.wait_state("only", "pending", "user007")
+        spool.wait_for(lambda: len(spool.status()["users"]) == 60, 60, "all users in JSON")
+        for options, shown in ((["status"], 1), (["status", "--all"], 60)):
+            text = spool.ctl(*options).out
+            self.assertEqual(len(re.findall(r"(?m)^user\d+ ", text)), shown, text)
+        self.assertSays("59 idle users", spool.ctl("status").out)
+        busy = spool.ctl("status", "--busy", json=True).data
+        self.assertEqual([row["user"] for row in busy["users"]], ["user007"])
+        self.assertEqual((busy["totals"]["users"], busy["totals"]["idle"]), (60, 59))
+        self.assertEqual(busy["totals"]["pending"], 1)
+        spool.stop()
+        self.assertSays("59 idle users", spool.ctl("status", check=3).out)
+        self.assertEqual(len(spool.ctl("status", json=True, check=3).data["users"]), 60)
+
+    def test_pages_of_users(self):
+        users = [f"user{n:03}" for n in range(7)]
+        spool = self.spool(STOPPED, users=users)
+        spool.wait_for(lambda: len(spool.status()["users"]) == 7, 60, "all users")
+        seen, after = [], {}
+        for _ in range(4):
+            page = spool.request({"command": "status", "limit": 3, **after})
+            seen += [row["user"] for row in page["users"]]
+            if "next" not in page:
+                break
+            after = {"after": page["next"]}
+        self.assertEqual(seen, users)
+
+
+@root_only
+@unittest.skipIf(no_namespaces(), "no user namespaces")
+class FewWatches(SystemTest):
+    """fs.inotify.max_user_watches, as small as a test wants it."""
+
+    CONFIG = {"spool": {"poll_seconds": 0.5}, "scheduler_settings": {"interval_minutes": 60}}
+
+    def start(self, users, watches):
+        spool = self.spool(self.CONFIG, start=False, users=users)
+        spool.init()
+        spool.start(init=False, preexec_fn=few_watches(watches))
+        spool.wait_for(lambda: not spool.status()["daemon"]["starting"], 60, "the first look")
+        return spool
+
+    def test_users_beyond_the_limit_are_polled(self):
+        users = [f"user{n}" for n in range(8)]
+        spool = self.start(users, 4)
+        watched = [row["watch"] for row in spool.status()["users"]]
+        self.assertEqual(sorted(watched), ["inotify"] * 3 + ["poll"] * 5)
+        for user in users:
+            spool.drop(user, "late")
+        for user in users:
+            spool.wait_file("late", "done", user)
+        self.assertEqual(spool.log().count("fs.inotify.max_user_watches"), 1)
+
+    def test_directories_beyond_the_limit_are_polled(self):
+        spool = self.start(["alice"], 3)
+        for name in ("a", "b", "c"):
+            os.mkdir(spool.path("alice", "incoming", name))
+        spool.wait_log("fs.inotify.max_user_watches")
+        for name in ("a/late", "b/late", "c/late", "late"):
+            spool.drop("alice", name)
+        for name in ("a/late", "b/late", "c/late", "late"):
+            spool.wait_file(name)
+        self.assertEqual(spool.log().count("fs.inotify.max_user_watches"), 1)
