@@ -212,7 +212,7 @@ uint32_t __wrap_pool_busy(const struct pool *p)
 	return (uint32_t)workers.n;
 }
 
-/* No job of theirs is a short success, so none is handed ahead. */
+/* The settings of this world hand nothing ahead. */
 void __wrap_pool_recall(struct pool *p, uint64_t job)
 {
 	(void)p;
@@ -315,7 +315,8 @@ static void hold_last(const char *path)
 static const char settings[] =
 	"{\"spool\": {\"durability\": \"relaxed\", \"watch\": \"poll\", \"poll_seconds\": 3600,"
 	" \"settle_seconds\": 0},"
-	" \"scheduler_settings\": {\"interval_minutes\": 1440, \"max_concurrent_jobs\": 8},"
+	" \"scheduler_settings\": {\"interval_minutes\": 1440, \"max_concurrent_jobs\": 8,"
+	" \"prefetch_jobs_per_worker\": 0},"
 	" \"job_processing\": {\"auto_start_processing\": false},"
 	" \"handler\": {\"command\": [\"/bin/true\"]}}";
 

@@ -96,10 +96,12 @@ UNUSED static void accept_file(struct world *w, const char *name, const char *te
 
 UNUSED static void world_make(struct world *w)
 {
-	*w = (struct world){.top = "/tmp/spoold-runner-XXXXXX"};
-	cr_assert_not_null(mkdtemp(w->top));
-	chmod(w->top, 0755);
-	snprintf(w->dir, sizeof w->dir, "%.63s/42", w->top);
+	char top[] = "/tmp/spoold-runner-XXXXXX";
+	*w = (struct world){0};
+	cr_assert_not_null(mkdtemp(top));
+	chmod(top, 0755);
+	strcpy(w->top, top);
+	snprintf(w->dir, sizeof w->dir, "%s/42", top);
 	cr_assert_eq(mkdir(w->dir, 0700), 0);
 	w->dirfd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_geq(w->dirfd, 0);
