@@ -42,8 +42,14 @@ static void steer_free(struct steer *s)
  * has it. */
 static bool is_without_file(struct daemon *d, const struct user *u, const struct job *job)
 {
-	return job->place == PLACE_NOWHERE || retention_removes(d, job->id) ||
-	       result_is_of_later(d, u, job);
+	struct tree_found found = {0};
+	if (job->place == PLACE_NOWHERE || retention_removes(d, job->id) ||
+	    result_is_of_later(d, u, job))
+		return true;
+	/* Where that cannot be told now, its claim finds out. */
+	bool gone = tree_find(d->tree, u->name, job, &found) == 0 && found.place == PLACE_NOWHERE;
+	free(found.final_name);
+	return gone;
 }
 
 static int requeue(struct daemon *d, struct job *job)

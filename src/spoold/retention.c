@@ -21,8 +21,8 @@ struct removal {
 	uint64_t jobs[RETENTION_SLICE];
 	uint64_t tag;
 	size_t fds_n;
-	int fds[3 * RETENTION_SLICE]; /* the directories they were in, at last and before */
-	int errors[3 * RETENTION_SLICE];
+	int fds[RETENTION_FDS]; /* the directories they were in, at last and before */
+	int errors[RETENTION_FDS];
 };
 
 static int removal_apply(struct daemon *d, struct change *c)
@@ -52,15 +52,20 @@ static void want(struct daemon *d, struct user *u, uint64_t due_ms)
 		log_error("user %s: memory is out: what is past its retention time stays for now", u->name);
 }
 
-/* Their history stays for now, and they are looked at again. */
-static void removal_drop(struct daemon *d, struct removal *removal)
+static void removal_free(struct removal *removal)
 {
 	for (size_t i = 0; i < removal->fds_n; i++)
 		fd_close(removal->fds[i]);
+	free(removal);
+}
+
+/* Their history stays for now, and they are looked at again. */
+static void removal_drop(struct daemon *d, struct removal *removal)
+{
 	for (size_t i = 0; i < removal->users_n; i++)
 		want(d, removal->users[i], d->wall_ms + RETENTION_RETRY_MS);
 	d->retention.removal = NULL;
-	free(removal);
+	removal_free(removal);
 }
 
 static void removal_send(struct daemon *d, struct removal *removal)
@@ -143,9 +148,17 @@ static bool note_directory(struct daemon *d, const struct user *u, enum place pl
 	if (fd >= 0)
 		removal->fds[removal->fds_n++] = fd;
 	else if (fd != -ENOENT)
-		log_error("user %s: %s cannot be opened: %s; the history of removed files stays for now",
+		log_error("user %s: %s cannot be opened: %s; files past their retention time stay for now",
 		          u->name, place_name(place), strerror(-fd));
 	return fd >= 0 || fd == -ENOENT;
+}
+
+static bool note_directories(struct daemon *d, const struct user *u, enum job_state state,
+                             struct removal *removal)
+{
+	return note_directory(d, u, PLACE_INCOMING, removal) &&
+	       note_directory(d, u, PLACE_PROCESSING, removal) &&
+	       note_directory(d, u, job_final_place(state), removal);
 }
 
 /* One state of one user, oldest first. Returns false when the slice is full. */
@@ -154,8 +167,7 @@ static bool purge_state(struct daemon *d, struct user *u, enum job_state state, 
 {
 	struct job job = {0};
 	uint64_t after_ms = 0, after_id = 0;
-	size_t before = removal->n;
-	bool full = false;
+	bool full = false, open = false;
 	while (keep_ms > 0 && !full &&
 	       index_next_final(d->index, u->number, state, after_ms, after_id, &job) == 0) {
 		uint64_t due = job.finished_ms + keep_ms;
@@ -165,19 +177,17 @@ static bool purge_state(struct daemon *d, struct user *u, enum job_state state, 
 			job_clear(&job);
 			break;
 		}
+		/* Before the first file goes: what cannot be synced must not be begun. */
+		open = open || note_directories(d, u, state, removal);
 		after_ms = job.finished_ms;
 		after_id = job.id;
-		if (purge_files(d, u, &job))
+		if (open && purge_files(d, u, &job))
 			removal->jobs[removal->n++] = job.id;
 		else
 			want(d, u, d->wall_ms + RETENTION_RETRY_MS);
 		job_clear(&job);
-	}
-	if (removal->n > before && (!note_directory(d, u, PLACE_INCOMING, removal) ||
-	                            !note_directory(d, u, PLACE_PROCESSING, removal) ||
-	                            !note_directory(d, u, job_final_place(state), removal))) {
-		removal->n = before;
-		want(d, u, d->wall_ms + RETENTION_RETRY_MS);
+		if (!open)
+			break;
 	}
 	return !full;
 }
@@ -225,7 +235,7 @@ void retention_tick(struct daemon *d)
 	if (removal->n > 0)
 		removal_send(d, removal);
 	else
-		free(removal);
+		removal_free(removal);
 }
 
 uint64_t retention_next(const struct daemon *d)
