@@ -108,6 +108,10 @@ int index_remove_job(struct index *ix, uint64_t id);
 /* The live or last job of this path of a user; -ENOENT. Two look-ups, however
  * many jobs had that path. */
 int index_find_path(struct index *ix, uint32_t user, const char *path, struct job *ret);
+/* The jobs of this path that did not end, the same way: a user may have several, where
+ * some were claimed already. */
+int index_prev_live(struct index *ix, uint32_t user, const char *path, uint64_t before_id,
+                    struct job *ret);
 /* The jobs of this path that ended, newest first; `before_id` UINT64_MAX = from
  * the newest on. */
 int index_prev_ended(struct index *ix, uint32_t user, const char *path, uint64_t before_id,

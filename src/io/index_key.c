@@ -101,10 +101,10 @@ static void path_entry(const struct job *job, struct entry *out)
 	entry_value_u64(out, job->id);
 }
 
-void ix_ended_value(uint64_t id, unsigned char out[ENTRY_VALUE_MAX])
+void ix_path_value(bool live, uint64_t id, unsigned char out[ENTRY_VALUE_MAX])
 {
 	struct entry entry = {0};
-	entry.value[entry.value_size++] = false;
+	entry.value[entry.value_size++] = live;
 	entry_value_u64(&entry, id);
 	memcpy(out, entry.value, ENTRY_VALUE_MAX);
 }

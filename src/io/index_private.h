@@ -99,8 +99,9 @@ size_t ix_entries(const struct job *job, struct entry out[ENTRIES_MAX]);
  * the job says: from another it might never end. */
 bool ix_entry_is_of(const struct job *job, enum table table, const MDB_val *key);
 bool ix_entry_same(const struct entry *a, const struct entry *b);
-/* The entry of an ended job in TABLE_PATHS: all before it are of older ones. */
-void ix_ended_value(uint64_t id, unsigned char out[ENTRY_VALUE_MAX]);
+/* The value of a job in TABLE_PATHS: of those of its kind (live, ended) all before it
+ * are older ones. */
+void ix_path_value(bool live, uint64_t id, unsigned char out[ENTRY_VALUE_MAX]);
 /* The job an entry of any of these tables speaks of; -EBADMSG. */
 int ix_entry_id(enum table table, const MDB_val *key, const MDB_val *value, uint64_t *ret);
 
@@ -149,7 +150,8 @@ struct question {
 	size_t prefix;       /* bytes of the key in which the answer agrees */
 	bool backwards;
 	const char *text;    /* a path or a name that is no key */
-	uint64_t before_id;  /* only ended jobs before this one; 0 = any */
+	uint64_t before_id;  /* of a path: only jobs before this one; 0 = any */
+	bool before_live;
 };
 
 /* What a question may bring; all unset but the parts it asks for. */

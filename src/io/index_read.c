@@ -30,7 +30,7 @@ static int look_next_job(struct index *ix, MDB_txn *txn, const struct question *
 	return r == 0 && !ix_entry_is_of(&ret->job, q->table, &key) ? -EBADMSG : r;
 }
 
-/* The last entry of a path, or the last one of an ended job before q->before_id. */
+/* The last entry of a path, or the last one before that of q->before_id. */
 static int last_of_path(MDB_cursor *cursor, const struct question *q, MDB_val *value)
 {
 	unsigned char bytes[ENTRY_VALUE_MAX];
@@ -39,7 +39,7 @@ static int last_of_path(MDB_cursor *cursor, const struct question *q, MDB_val *v
 	if (rc != 0)
 		return rc;
 	if (q->before_id != 0) {
-		ix_ended_value(q->before_id, bytes);
+		ix_path_value(q->before_live, q->before_id, bytes);
 		if (mdb_cursor_get(cursor, &key, &at, MDB_GET_BOTH_RANGE) == 0)
 			return mdb_cursor_get(cursor, &key, value, MDB_PREV_DUP);
 		rc = mdb_cursor_get(cursor, &key, value, MDB_SET_KEY);
@@ -167,6 +167,20 @@ int index_prev_ended(struct index *ix, uint32_t user, const char *path, uint64_t
 	key_u32(&q.key, user);
 	key_u64(&q.key, record_path_hash(path));
 	return ask_job(ix, look_path, &q, ret);
+}
+
+int index_prev_live(struct index *ix, uint32_t user, const char *path, uint64_t before_id,
+                    struct job *ret)
+{
+	struct question q = {
+		.table = TABLE_PATHS, .text = path, .before_id = before_id, .before_live = true};
+	key_u32(&q.key, user);
+	key_u64(&q.key, record_path_hash(path));
+	int r = ask_job(ix, look_path, &q, ret);
+	if (r < 0 || !job_state_is_final(ret->state))
+		return r;
+	job_clear(ret);
+	return -ENOENT;
 }
 
 int index_next_in_line(struct index *ix, uint32_t user, uint64_t after_seq, struct job *ret)

@@ -20,8 +20,8 @@ void intake_init(struct daemon *d)
 
 enum known { KNOWN_NOT, KNOWN_SAME, KNOWN_ERROR };
 
-/* How many of the jobs that ended under a path are asked for a file there. */
-enum { ENDED_MAX = 16 };
+/* How many jobs of a path are asked for a file there. */
+enum { SAME_PATH_MAX = 16 };
 
 /* Did this job end, and a power cut undid its moves? What its uploader took away
  * is an upload again. */
@@ -40,7 +40,7 @@ static bool redo_ended(struct daemon *d, struct user *u, const char *path,
 	struct job job = {0};
 	uint64_t before_id = UINT64_MAX;
 	bool undone = false;
-	for (int n = 0; n < ENDED_MAX && !undone &&
+	for (int n = 0; n < SAME_PATH_MAX && !undone &&
 	                index_prev_ended(d->index, u->number, path, before_id, &job) == 0;
 	     n++) {
 		before_id = job.id;
@@ -51,6 +51,23 @@ static bool redo_ended(struct daemon *d, struct user *u, const char *path,
 		job_clear(&job);
 	}
 	return undone;
+}
+
+/* An earlier job of this path may wait for its end, too: a power cut undid the
+ * rename of its claim, and this is its file. */
+static bool is_of_earlier(struct daemon *d, const struct user *u, const char *path,
+                          uint64_t before_id, const struct file_ident *ident)
+{
+	struct job job = {0};
+	bool same = false;
+	for (int n = 0; n < SAME_PATH_MAX && !same &&
+	                index_prev_live(d->index, u->number, path, before_id, &job) == 0;
+	     n++) {
+		before_id = job.id;
+		same = file_ident_same(&job.ident, ident);
+		job_clear(&job);
+	}
+	return same;
 }
 
 /* Is this file a job already? A job of this name with another content is
@@ -69,7 +86,9 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 	}
 	bool live = !job_state_is_final(job.state);
 	enum known known = KNOWN_NOT;
-	if ((live && file_ident_same(&job.ident, ident)) || redo_ended(d, u, path, ident))
+	if ((live && (file_ident_same(&job.ident, ident) ||
+	              is_of_earlier(d, u, path, job.id, ident))) ||
+	    redo_ended(d, u, path, ident))
 		known = KNOWN_SAME;
 	else if (live && job.place == PLACE_INCOMING)
 		accept_gone(d, u, &job, "replaced by a newer upload of the same name");

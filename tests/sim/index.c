@@ -381,19 +381,33 @@ int index_find_path(struct index *ix, uint32_t user, const char *path, struct jo
 	return give_job(best, ret);
 }
 
-int index_prev_ended(struct index *ix, uint32_t user, const char *path, uint64_t before_id,
-                     struct job *ret)
+static int prev_of_path(uint32_t user, const char *path, bool live, uint64_t before_id,
+                        struct job *ret)
 {
-	(void)ix;
 	struct rows *rows = seen();
 	const struct flat_job *best = NULL;
 	for (int i = 0; i < rows->jobs_n; i++) {
 		const struct flat_job *f = &rows->jobs[i];
 		if (f->job.user == user && strcmp(f->path, path) == 0 && f->job.id < before_id &&
-		    job_state_is_final(f->job.state) && (best == NULL || f->job.id > best->job.id))
+		    job_state_is_final(f->job.state) != live &&
+		    (best == NULL || f->job.id > best->job.id))
 			best = f;
 	}
 	return give_job(best, ret);
+}
+
+int index_prev_live(struct index *ix, uint32_t user, const char *path, uint64_t before_id,
+                    struct job *ret)
+{
+	(void)ix;
+	return prev_of_path(user, path, true, before_id, ret);
+}
+
+int index_prev_ended(struct index *ix, uint32_t user, const char *path, uint64_t before_id,
+                     struct job *ret)
+{
+	(void)ix;
+	return prev_of_path(user, path, false, before_id, ret);
 }
 
 /* Walks: the least of those that belong and come after (a, b). */

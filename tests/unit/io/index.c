@@ -464,6 +464,12 @@ Test(index, a_path_finds_its_live_job_or_else_the_last)
 	}
 	cr_assert_eq(index_prev_ended(ix, alice, path, before_id, &found), -ENOENT);
 	cr_assert_eq(index_prev_ended(ix, bob, path, UINT64_MAX, &found), -ENOENT);
+	/* And those that live. */
+	cr_assert_eq(index_prev_live(ix, alice, path, UINT64_MAX, &found), 0);
+	cr_assert_eq(found.id, jobs[0].id);
+	job_clear(&found);
+	cr_assert_eq(index_prev_live(ix, alice, path, jobs[0].id, &found), -ENOENT);
+	cr_assert_eq(index_prev_live(ix, bob, path, UINT64_MAX, &found), -ENOENT);
 	test_sound(ix);
 	index_close(ix);
 }
