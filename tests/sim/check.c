@@ -263,7 +263,8 @@ static void check_changed(const struct rows *is, const struct flat_job *was,
 	    now->has_error ? ": " : "", now->error);
 	if (job_state_is_final(was->job.state))
 		check_again(e, now);
-	if (now->job.state == JOB_PENDING)
+	/* A release and a claim may be one commit. */
+	if (now->job.state == JOB_PENDING || was->job.state == JOB_HELD)
 		e->waits_ms = world->now_ms;
 	if (now->job.state == JOB_QUEUED)
 		e->queued_ms = world->now_ms;
