@@ -178,24 +178,6 @@ static bool backlog_waits(const struct daemon *d, const struct user *u)
 	return d->steady_ms <= u->backlog_ms;
 }
 
-/* One that is listed already goes on its way in its place among what was
- * found; if it is not complete yet, it arrives as before. */
-static void take_listed(struct daemon *d, struct upload_entry *e)
-{
-	if (e->state != UPLOAD_ARRIVING || e->from_scan || backlog_waits(d, e->user))
-		return;
-	/* By the measure of its neighbours, which nobody saw change: its age. */
-	uint64_t due;
-	struct upload look = e->look;
-	look.changed_steady_ms = 0;
-	if (!e->user->far && settle_judge(&e->user->settings->settle, &look, WRITERS_NONE,
-	                                  d->steady_ms, d->wall_ms, &due) == SETTLE_COMPLETE)
-		e->look.changed_steady_ms = 0;
-	e->from_scan = true;
-	scan_feeds(d, e->user);
-	upload_set_due(d, e, d->steady_ms);
-}
-
 /* From here on it is watched like any other that arrives. What it was quiet
  * already counts on; but what came later is not due before what came earlier. */
 static void let_it_settle(struct daemon *d, struct upload_entry *e, uint64_t due)
@@ -212,6 +194,34 @@ static void let_it_settle(struct daemon *d, struct upload_entry *e, uint64_t due
 	e->look.changed_steady_ms = due > settle_ms ? due - settle_ms : 1;
 	u->backlog_ms = due;
 	upload_set_due(d, e, due);
+}
+
+/* One that is listed already goes on its way in its place among what was found: by
+ * the measure of its neighbours, which nobody saw change, its age. */
+static void take_listed(struct daemon *d, struct upload_entry *e)
+{
+	if (e->state != UPLOAD_ARRIVING || e->from_scan)
+		return;
+	uint64_t due = d->steady_ms;
+	struct upload look = e->look;
+	look.changed_steady_ms = 0;
+	enum settle_answer says = e->user->far ? SETTLE_CHECK
+	                                       : settle_judge(&e->user->settings->settle, &look,
+	                                                      WRITERS_NONE, d->steady_ms, d->wall_ms, &due);
+	bool waits = backlog_waits(d, e->user);
+	if (says == SETTLE_WAIT || (says == SETTLE_COMPLETE && waits)) {
+		e->waits_for = SETTLE_WAIT;
+		e->look.found = true;
+		let_it_settle(d, e, due);
+		return;
+	}
+	if (waits)
+		return;
+	if (says == SETTLE_COMPLETE)
+		e->look.changed_steady_ms = 0;
+	e->from_scan = true;
+	scan_feeds(d, e->user);
+	upload_set_due(d, e, d->steady_ms);
 }
 
 void intake_take(struct daemon *d, struct user *u, const char *path)
