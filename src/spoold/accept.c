@@ -251,10 +251,10 @@ static void note_change(struct upload_entry *e, const struct file_ident *ident)
 
 bool accept_may_pass(struct upload_entry *e, int error)
 {
-	bool shortage = error == -EMFILE || error == -ENFILE || error == -ENOMEM;
-	bool first = error < 0 && error != -ENOENT && e->unsafe == 0 && !e->held_line;
+	bool first = (error == -EIO || error == -EACCES || error == -EINTR) && e->unsafe == 0 &&
+	             !e->held_line;
 	e->held_line = e->held_line || first;
-	return shortage || first;
+	return upload_is_short(error) || first;
 }
 
 /* Without a sync in between it was judged just now. */

@@ -19,6 +19,6 @@ void accept_gone(struct daemon *d, struct user *u, const struct job *job, const 
 /* An upload cannot be read or made durable: said once. 0: it can. */
 void accept_note_error(struct upload_entry *e, int error);
 /* Shall what came later wait until this one was tried again? Where descriptors or
- * memory are short it would fare no better; any other error may be its own, and
- * holds nobody up a second time. */
+ * memory are short it would fare no better; another error that passes may be its
+ * own, and holds nobody up a second time. */
 bool accept_may_pass(struct upload_entry *e, int error);

@@ -307,7 +307,8 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		intake_left(d, u, path);
 		return;
 	}
-	if (r < 0)
+	/* Not for what its user can bring about with links and directories. */
+	if (upload_is_short(r) || r == -EIO)
 		upload_hold_line(d, u);
 	/* What is too deep is neither watched nor walked through: the same by every way in. */
 	if (r < 0 || tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {

@@ -174,6 +174,11 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 		upload_set_due(d, e, d->steady_ms + settle_ms);
 }
 
+bool upload_is_short(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
 bool upload_retries(const struct daemon *d, const struct user *u)
 {
 	return d->steady_ms < u->retry_ms;

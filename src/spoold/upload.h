@@ -80,6 +80,8 @@ void upload_again(struct daemon *d, struct upload_entry *e);
 /* Back to its place among those that wait, for an error that may pass: it is
  * judged again soon, and what came later not before it. */
 void upload_once_more(struct daemon *d, struct upload_entry *e);
+/* Are descriptors or memory short? */
+bool upload_is_short(int error);
 /* What arrives now waits for a moment: an earlier one could not be looked at. */
 void upload_hold_line(struct daemon *d, struct user *u);
 /* Does it, behind one that is to be tried again? */

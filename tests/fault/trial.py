@@ -301,11 +301,14 @@ class Trial:
                                          f"called for")
 
     def judge_order(self):
+        """What did not reach the disk is complete only when it was touched."""
         s = self.s
+        late = {os.path.basename(os.fsdecode(path)) for path in self.unsafe}
         for user, names in s.names.items():
             if self.scenario.ordered:
+                names = [n for n in names if os.path.basename(n) not in late]
                 wanted = [os.path.basename(n) for n in dict.fromkeys(names)]
-                ran = s.journal.order(user)
+                ran = [n for n in s.journal.order(user) if n not in late]
                 if ran != [n for n in wanted if n in ran]:
                     self.problems.append(f"{user}: ran in the order {ran}, uploaded as {wanted}")
 
