@@ -251,8 +251,9 @@ static void note_change(struct upload_entry *e, const struct file_ident *ident)
 
 bool accept_may_pass(struct upload_entry *e, int error)
 {
-	bool first = (error == -EIO || error == -EACCES || error == -EINTR) && e->unsafe == 0 &&
-	             !e->held_line;
+	bool passes = error == -EIO || error == -EACCES || error == -EINTR || error == -ENOSPC ||
+	              error == -EDQUOT;
+	bool first = passes && e->unsafe == 0 && !e->held_line;
 	e->held_line = e->held_line || first;
 	return upload_is_short(error) || first;
 }
