@@ -36,18 +36,25 @@ static int parse_marker(const char *text, uint64_t *ret_id)
 	return 0;
 }
 
+int tree_read_text(int rootfd, const char *path, char *text, size_t size)
+{
+	int fd = fd_open_beneath(rootfd, path, O_RDONLY | O_NONBLOCK, 0);
+	if (fd < 0)
+		return fd;
+	ssize_t n = read(fd, text, size - 1);
+	int r = n < 0 ? -errno : 0;
+	fd_close(fd);
+	if (r == 0)
+		text[n] = '\0';
+	return r;
+}
+
 static int read_marker(int rootfd, uint64_t *ret_id)
 {
 	char text[256];
-	int fd = fd_open_beneath(rootfd, MARKER, O_RDONLY, 0);
-	if (fd < 0)
-		return fd == -ENOENT || fd == -ENOTDIR ? -ENODEV : fd;
-	ssize_t n = read(fd, text, sizeof text - 1);
-	int r = n < 0 ? -errno : 0;
-	fd_close(fd);
+	int r = tree_read_text(rootfd, MARKER, text, sizeof text);
 	if (r < 0)
-		return r;
-	text[n] = '\0';
+		return r == -ENOENT || r == -ENOTDIR ? -ENODEV : r;
 	/* One that cannot be understood is never taken for a missing one, which
 	 * tree_init() would write anew. */
 	return parse_marker(text, ret_id);

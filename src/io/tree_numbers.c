@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define NUMBERS ".spoold/numbers"
 #define NUMBERS_HEAD "spoold numbers 1\nbelow %" PRIu64 "\n"
@@ -28,16 +27,8 @@ static int parse(const char *text, uint64_t *ret_below)
 int tree_read_numbers(struct tree *t, uint64_t *ret_below)
 {
 	char text[256];
-	int fd = fd_open_beneath(t->rootfd, NUMBERS, O_RDONLY | O_NONBLOCK, 0);
-	if (fd < 0)
-		return fd;
-	ssize_t n = read(fd, text, sizeof text - 1);
-	int r = n < 0 ? -errno : 0;
-	fd_close(fd);
-	if (r < 0)
-		return r;
-	text[n] = '\0';
-	return parse(text, ret_below);
+	int r = tree_read_text(t->rootfd, NUMBERS, text, sizeof text);
+	return r < 0 ? r : parse(text, ret_below);
 }
 
 int tree_write_numbers(struct tree *t, uint64_t below)

@@ -45,6 +45,9 @@ struct tree_wanted {
 enum { TREE_WANTED = 4 };
 extern const struct tree_wanted tree_wanted[TREE_WANTED];
 
+/* Reads the head of a small file of ours below the root, as a string of less than
+ * `size` bytes. */
+int tree_read_text(int rootfd, const char *path, char *text, size_t size);
 /* Opens (O_RDONLY | O_DIRECTORY) a user's directory of one place. */
 int tree_open_place(struct tree *t, const char *user, enum place place);
 /* The same, kept open for the rest of the turn (see tree_turn()): it goes back

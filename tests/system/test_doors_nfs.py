@@ -70,13 +70,13 @@ class Ganesha:
 @root_only
 class Nfs(Matrix, SystemTest):
     def open(self, spool):
-        self.library = ctypes.util.find_library("nfs")
-        if self.library is None:
+        self.libnfs = ctypes.util.find_library("nfs")
+        if self.libnfs is None:
             raise unittest.SkipTest("libnfs is not installed: make test-deps")
         return Ganesha(self, spool)
 
     def put(self, door, user, path, name, slow=False, end_name=None):
-        return Client(self, [sys.executable, "-c", SEND, self.library, str(door.server.port), user,
+        return Client(self, [sys.executable, "-c", SEND, self.libnfs, str(door.server.port), user,
                              path, name, str(RATE if slow else 0), end_name or name])
 
     @limit(240)
