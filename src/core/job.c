@@ -222,5 +222,12 @@ bool file_ident_same_inode(const struct file_ident *a, const struct file_ident *
 
 bool file_ident_same(const struct file_ident *a, const struct file_ident *b)
 {
-	return file_ident_same_inode(a, b) && a->size == b->size && a->mtime_ns == b->mtime_ns;
+	return file_ident_same_inode(a, b) && a->size == b->size && a->mtime_ns == b->mtime_ns &&
+	       a->whole == b->whole;
+}
+
+bool file_ident_same_top(const struct file_ident *whole, const struct file_ident *seen)
+{
+	return whole->whole != 0 && file_ident_same_inode(whole, seen) &&
+	       whole->mtime_ns == seen->mtime_ns;
 }

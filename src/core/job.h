@@ -55,6 +55,8 @@ struct file_ident {
 	int64_t mtime_ns;  /* only to tell a change of content from one of mode or owner */
 	uint32_t uid;      /* owner at acceptance, put back at the end */
 	uint32_t gid;
+	uint64_t whole;    /* of a directory that is one job: a digest of all in it, see whole.h; its
+	                      size is that of all files then, the rest its own. 0: a plain file */
 };
 
 enum outcome {
@@ -154,5 +156,8 @@ void attempt_clear(struct attempt *attempt);
  * owner or links (ctime alone) is no new upload. The device is not asked: its
  * number may be another one after every mount. */
 bool file_ident_same(const struct file_ident *a, const struct file_ident *b);
+/* The same directory, with the same names in it, as far as a look at it alone tells:
+ * `seen` comes from one, and so has no digest. False for plain files. */
+bool file_ident_same_top(const struct file_ident *whole, const struct file_ident *seen);
 /* Same inode, whatever was written to it. */
 bool file_ident_same_inode(const struct file_ident *a, const struct file_ident *b);

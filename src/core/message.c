@@ -34,6 +34,8 @@ static const struct field order_fields[] = {
 	{"recycle_jobs", FIELD_COUNT, offsetof(struct run_order, recycle_jobs)},
 	{"recycle_ms", FIELD_COUNT, offsetof(struct run_order, recycle_ms)},
 	{"idle_ms", FIELD_COUNT, offsetof(struct run_order, idle_ms)},
+	{"directory", FIELD_FLAG, offsetof(struct run_order, directory)},
+	{"whole", FIELD_COUNT, offsetof(struct run_order, whole)},
 	{"after", FIELD_COUNT, offsetof(struct run_order, after)},
 };
 
@@ -63,6 +65,7 @@ static const struct field result_fields[] = {
 	{"outcome", FIELD_OUTCOME, offsetof(struct run_result, outcome)},
 	{"exit_code", FIELD_EXIT_CODE, offsetof(struct run_result, exit_code)},
 	{"permanent", FIELD_FLAG, offsetof(struct run_result, permanent)},
+	{"stale", FIELD_FLAG, offsetof(struct run_result, stale)},
 	{"started_ms", FIELD_U64, offsetof(struct run_result, started_ms)},
 	{"finished_ms", FIELD_U64, offsetof(struct run_result, finished_ms)},
 	{"ran_ms", FIELD_U64, offsetof(struct run_result, ran_ms)},

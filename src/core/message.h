@@ -65,6 +65,9 @@ struct run_order {
 	uint64_t recycle_jobs; /* of a stream handler, 0 = never: it is ended after so many jobs, */
 	uint64_t recycle_ms;   /* when it is that old, */
 	uint64_t idle_ms;      /* when it waited that long for the next job */
+	bool directory;        /* the file is a directory: a job as a whole */
+	uint64_t whole;        /* its digest as it was accepted, to be compared before the handler sees
+	                          it; 0 = no more */
 	uint64_t after;        /* the job that has to succeed before, in the same worker; 0: at once */
 };
 
@@ -82,6 +85,7 @@ struct run_result {
 	enum outcome outcome;  /* SUCCEEDED, FAILED, TIMED_OUT, INTERRUPTED, CANCELED */
 	int32_t exit_code;     /* or EXIT_CODE_NONE; 128+N for signal N */
 	bool permanent;        /* the handler said that no attempt will do better */
+	bool stale;            /* it never ran: its directory is not what was accepted, or still written */
 	uint64_t started_ms;   /* wall clock; 0 = it never ran */
 	uint64_t finished_ms;
 	uint64_t ran_ms;       /* by the steady clock */

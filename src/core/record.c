@@ -10,9 +10,10 @@
 enum { KIND_JOB = 'J', KIND_ATTEMPT = 'A', KIND_USER = 'U' };
 
 /* Raise a record's own number when its layout changes; keep reading the older. */
-enum { JOB_VERSION = 2, ATTEMPT_VERSION = 1, USER_VERSION = 2 };
-/* A job without a voucher is written so that older versions can read it. */
-enum { JOB_VERSION_PLAIN = 1 };
+enum { JOB_VERSION = 3, ATTEMPT_VERSION = 1, USER_VERSION = 2 };
+/* A job without a voucher, and one that is a plain file, is written so that older
+ * versions can read it. */
+enum { JOB_VERSION_PLAIN = 1, JOB_VERSION_FILE = 2 };
 
 /* Length of a string that is NULL, which is not the empty one. */
 enum { TEXT_NULL = 0xffff };
@@ -191,6 +192,13 @@ static bool job_fits(const struct job *job)
 	       (job->voucher_suffix == NULL || suffix_fits(job->voucher_suffix));
 }
 
+static uint8_t job_version(const struct job *job)
+{
+	if (job->ident.whole != 0)
+		return JOB_VERSION;
+	return job->voucher.ino != 0 ? JOB_VERSION_FILE : JOB_VERSION_PLAIN;
+}
+
 static void put_ident(struct out *out, const struct file_ident *ident)
 {
 	put_u64(out, ident->dev);
@@ -218,8 +226,8 @@ ssize_t record_put_job(const struct job *job, void *out, size_t size)
 	struct out o = {.at = out, .left = size};
 	if (!job_fits(job))
 		return -EINVAL;
-	bool vouched = job->voucher.ino != 0;
-	put_head(&o, KIND_JOB, vouched ? JOB_VERSION : JOB_VERSION_PLAIN);
+	uint8_t version = job_version(job);
+	put_head(&o, KIND_JOB, version);
 	put_u64(&o, job->id);
 	put_u32(&o, job->user);
 	put_u8(&o, (uint8_t)job->state);
@@ -242,10 +250,12 @@ ssize_t record_put_job(const struct job *job, void *out, size_t size)
 	put_text(&o, job->path, JOB_PATH_MAX);
 	put_text(&o, job->final_name, JOB_PATH_MAX);
 	put_text(&o, job->error, JOB_TEXT_MAX);
-	if (vouched) {
+	if (version > JOB_VERSION_PLAIN) {
 		put_ident(&o, &job->voucher);
 		put_text(&o, job->voucher_suffix, NAME_FILE_MAX);
 	}
+	if (version > JOB_VERSION_FILE)
+		put_u64(&o, job->ident.whole);
 	return put_end(&o);
 }
 
@@ -277,6 +287,9 @@ static void get_job_fields(struct in *in, int version, struct job *ret)
 		return;
 	get_ident(in, &ret->voucher);
 	ret->voucher_suffix = get_text(in, NAME_FILE_MAX);
+	if (version == JOB_VERSION_FILE)
+		return;
+	ret->ident.whole = get_u64(in);
 }
 
 int record_get_job(const void *data, size_t size, struct job *ret)

@@ -221,6 +221,8 @@ static void apply(struct config_loader *l, const struct config_node *root, struc
 	                  "scheduler_settings");
 	config_check_user(l, &config->defaults, NULL, limit, timeout,
 	                  limit != NULL ? "job_processing" : "scheduler_settings");
+	config_check_completion(l, &config->defaults, config_node_find(spool, "directories"),
+	                        config_node_find(spool, "completion"), "spool");
 	config_apply_people(l, config, config_node_find(root, "routes"),
 	                    config_node_find(root, "users"));
 	if (config->index != NULL && config->socket != NULL)

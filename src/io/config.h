@@ -18,6 +18,7 @@ enum watch_mode { WATCH_AUTO, WATCH_INOTIFY, WATCH_POLL };
 enum durability { DURABILITY_FULL, DURABILITY_RELAXED };
 enum keep_logs { KEEP_LOGS_NEVER, KEEP_LOGS_FAILED, KEEP_LOGS_ALWAYS };
 enum final_failure { FINAL_FAILURE_CONTINUE, FINAL_FAILURE_HOLD };
+enum directories { DIRECTORIES_FOLLOW, DIRECTORIES_JOB };
 enum handler_mode { HANDLER_PER_FILE, HANDLER_STREAM };
 
 struct handler {
@@ -43,6 +44,8 @@ struct route {
 /* What may differ per user. */
 struct user_settings {
 	struct settle_policy settle;
+	enum directories directories;
+	uint64_t whole_settle_ms; /* of a directory that is one job */
 	char *marker_suffix;
 	char **ignore;            /* NULL-terminated patterns */
 	bool tidy;                /* remove empty directories that uploads left in incoming */

@@ -6,6 +6,19 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+void config_check_completion(struct config_loader *l, const struct user_settings *settings,
+                             const struct config_node *directories,
+                             const struct config_node *completion, const char *where)
+{
+	char inner[CONFIG_WHERE_SIZE];
+	const struct config_node *node = directories != NULL ? directories : completion;
+	if (node != NULL && settings->directories == DIRECTORIES_JOB &&
+	    settings->settle.completion == COMPLETION_CHECKSUM)
+		config_error(l, node->at, config_where(where, node->key, inner),
+		             "directories \"job\" and completion \"checksum\" do not go together: a "
+		             "checksum is of one file; use completion \"marker\" or \"rename\"");
+}
+
 void config_check_user(struct config_loader *l, const struct user_settings *settings,
                        const struct config_node *jobs, const struct config_node *limit,
                        const struct config_node *timeout, const char *where)

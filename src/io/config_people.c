@@ -188,6 +188,8 @@ static void read_user(struct people *p, const struct config_node *node,
 			             "too many users with a handler of their own and "
 			             "too many routes: more than 65536 combinations");
 	}
+	config_check_completion(l, settings, config_node_find(node, "directories"),
+	                        config_node_find(node, "completion"), where);
 	config_check_user(l, settings, config_node_find(node, "max_concurrent_jobs_per_user"),
 	                  config_node_find(node, "max_processing_time_minutes"),
 	                  config_node_find(node, "job_timeout_minutes"), where);

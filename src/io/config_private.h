@@ -226,6 +226,9 @@ bool config_is_block(struct config_loader *l, const struct config_node *node, co
 void config_check_user(struct config_loader *l, const struct user_settings *settings,
                        const struct config_node *jobs, const struct config_node *limit,
                        const struct config_node *timeout, const char *where);
+void config_check_completion(struct config_loader *l, const struct user_settings *settings,
+                             const struct config_node *directories,
+                             const struct config_node *completion, const char *where);
 void config_check_handler(struct config_loader *l, const struct handler *handler, size_t at,
                           const char *where);
 void config_check_paths(struct config_loader *l, const struct config *config,

@@ -41,6 +41,11 @@ static const struct config_choice completion_choices[] = {
 	{"checksum", COMPLETION_CHECKSUM},
 	{0},
 };
+static const struct config_choice directories_choices[] = {
+	{"follow", DIRECTORIES_FOLLOW},
+	{"job", DIRECTORIES_JOB},
+	{0},
+};
 static const struct config_choice priority_choices[] = {
 	{"first_in_first_out", 0},
 	{0},
@@ -126,6 +131,22 @@ const struct config_setting config_settings[] = {
 	 USER_FIELD(settle.settle_ms), .preset = "1", .per_user = true,
 	 .help = "How long a closed upload must stay unchanged with \"auto\". More is safer for "
 		 "clients that close and reopen a file or resume it."},
+	{SECTION_SPOOL, "directories", CHOICE(directories_choices), USER_FIELD(directories),
+	 .preset = "\"follow\"", .per_user = true,
+	 .help = "What becomes of a directory in incoming. \"follow\": each file in it, at any depth, "
+		 "is a job of its own. \"job\": each directory right in incoming is one job with all "
+		 "in it, {file} is the directory, and it goes to done or failed as a whole. It is "
+		 "complete by the same rule as a file (its marker lies beside it), but never while "
+		 "it has no file, a file that somebody writes, or one with a temporary name in it; "
+		 "with a link or device in it, it is never taken. Not together with completion "
+		 "\"checksum\", and not on network mounts. spoold's account has to be able to move "
+		 "it: as root, or with write permission in it."},
+	{SECTION_SPOOL, "directory_settle_seconds", SECONDS, .min = 0, .max = 86400,
+	 USER_FIELD(whole_settle_ms), .preset = "30", .per_user = true,
+	 .help = "How long nothing in such a directory may have changed with completion \"auto\". "
+		 "Between two files of one transfer nothing tells that more will come: this has to "
+		 "be longer than any pause, such as that of a stalled connection. A directory that "
+		 "is moved in is taken at once."},
 	{SECTION_SPOOL, "marker_suffix", .type = TYPE_TEXT, USER_FIELD(marker_suffix),
 	 .preset = "\".done\"", .per_user = true,
 	 .help = "With completion \"marker\": what the name of the marker has behind that of the "

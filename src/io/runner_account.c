@@ -95,9 +95,9 @@ static int check_file(int job_dirfd, const struct run_order *order, int *ret_fd,
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		r = -errno;
 		problem = errno == ENOENT ? "is gone from the job's directory" : strerror(errno);
-	} else if (!S_ISREG(st.st_mode)) {
-		problem = "is not a plain file any more";
-	} else if (st.st_nlink != 1) {
+	} else if (order->directory ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode)) {
+		problem = order->directory ? "is not a directory any more" : "is not a plain file any more";
+	} else if (!order->directory && st.st_nlink != 1) {
 		problem = "has another name (a hard link), so it could change while it is processed";
 	} else if (order->ident_ino != 0 && st.st_ino != order->ident_ino) {
 		problem = "is not the one that was accepted";

@@ -117,6 +117,9 @@ int tree_open_upload(struct tree *t, const char *user, const char *path);
 /* Opens the user's incoming (`path` ""), or a directory in it: `path` itself
  * where it is one, else the one that holds it. */
 int tree_open_incoming(struct tree *t, const char *user, const char *path);
+/* Opens a directory in incoming that is to be one job. -EPERM: this account may not
+ * move it (the system asks for write permission in it); -ENOTDIR: it is none. */
+int tree_open_whole(struct tree *t, const char *user, const char *path);
 /* Opens the directory in incoming that holds this upload (for syncing). */
 int tree_open_holder(struct tree *t, const char *user, const char *path);
 
@@ -126,10 +129,16 @@ int tree_open_holder(struct tree *t, const char *user, const char *path);
  * systems cannot keep the mark. */
 int tree_mark_unsafe(struct tree *t, const char *user, const char *path,
                      const struct file_ident *ident, int error);
+/* The same for an open one. */
+int tree_mark_unsafe_fd(int fd, const struct file_ident *ident, int error);
 /* The error it was marked with (negative), or 0; of an open upload. */
 int tree_is_unsafe(int fd, const struct file_ident *ident);
 
-/* Claims: incoming/<path> → processing/<id>/<base name>, and makes sure that
+/* A directory that is one job (`whole` in its identity) goes all these ways like a
+ * file. Of it only its own inode and names are compared here; what is in it is
+ * walked through by the worker.
+ *
+ * Claims: incoming/<path> → processing/<id>/<base name>, and makes sure that
  * it was the accepted file, is a plain one and nobody writes it any more.
  * -ENOENT withdrawn; -ESTALE replaced or being written again: it is back in
  * incoming, or, where its name was taken meanwhile or its directory is gone,
@@ -138,6 +147,9 @@ int tree_is_unsafe(int fd, const struct file_ident *ident);
  * when it was done already. */
 int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
                const struct file_ident *ident, char **ret_kept);
+/* Undoes the claim of a directory that turned out not to be what was accepted: back
+ * to incoming, or as above. -ENOENT: it is not there. */
+int tree_put_back(struct tree *t, const char *user, uint64_t id, const char *path, char **ret_kept);
 /* The private directory of a job, opened; with its output directory made, and
  * the file under its own name again, should an attempt have renamed it. */
 int tree_open_job(struct tree *t, const char *user, uint64_t id, const char *path,
@@ -186,8 +198,8 @@ void tree_drop_spares(struct tree *t);
 /* Operator's retry: done|failed/<name> → processing/<id>/<base of path>, and
  * its old log away. Durable: an active job whose file is found in done or failed
  * has ended. */
-int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
-                   enum place from, const char *name);
+int tree_take_back(struct tree *t, const char *user, const struct job *job, enum place from,
+                   const char *name);
 /* The job's marker or checksum (`voucher`, where it has a suffix) follows it
  * into its private directory: from incoming, `name` its path, or from the
  * neighbourhood of the final file `name`. What has been put in its place since
@@ -199,7 +211,9 @@ int tree_take_voucher(struct tree *t, const char *user, const struct job *job, e
  * gone. */
 int tree_purge(struct tree *t, const char *user, enum place from, const char *name);
 /* The same for a job in its final place; another file that has its name by now
- * is left alone, with what is beside it. */
+ * is left alone, with what is beside it. -EAGAIN: it is a large directory, of which a
+ * part was removed (so many entries): call again. */
+enum { TREE_PURGE_SLICE = 1000 };
 int tree_purge_job(struct tree *t, const char *user, const struct job *job);
 /* Opens the directory of a place, to be synced after what went on there. */
 int tree_open_to_sync(struct tree *t, const char *user, enum place place);
@@ -246,6 +260,8 @@ struct tree_scan;
  * followed? */
 bool tree_is_too_deep(const char *path, bool directory);
 int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret);
+/* Leaves out what is in the directory that was reported last. */
+void tree_scan_skip(struct tree_scan *s);
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind);
 void tree_scan_end(struct tree_scan *s);

@@ -161,15 +161,18 @@ static void unsafe_text(const struct file_ident *ident, int error, char *out, si
 	         ident->mtime_ns);
 }
 
+int tree_mark_unsafe_fd(int fd, const struct file_ident *ident, int error)
+{
+	char text[96];
+	unsafe_text(ident, error, text, sizeof text);
+	return fsetxattr(fd, UNSAFE_ATTRIBUTE, text, strlen(text), 0) < 0 ? -errno : 0;
+}
+
 int tree_mark_unsafe(struct tree *t, const char *user, const char *path,
                      const struct file_ident *ident, int error)
 {
-	char text[96];
 	int fd = tree_open_upload(t, user, path);
-	int r = fd < 0 ? fd : 0;
-	unsafe_text(ident, error, text, sizeof text);
-	if (r == 0 && fsetxattr(fd, UNSAFE_ATTRIBUTE, text, strlen(text), 0) < 0)
-		r = -errno;
+	int r = fd < 0 ? fd : tree_mark_unsafe_fd(fd, ident, error);
 	fd_close(fd);
 	return r;
 }
@@ -201,6 +204,19 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path)
 		fd_close(fd);
 		return inner;
 	}
+	return fd;
+}
+
+int tree_open_whole(struct tree *t, const char *user, const char *path)
+{
+	const char *base;
+	int dirfd = open_holder(t, user, path, &base);
+	int fd = dirfd < 0 ? dirfd : fd_open_beneath(dirfd, base, O_RDONLY | O_DIRECTORY, 0);
+	if (fd >= 0 && faccessat(dirfd, base, W_OK | X_OK, AT_EACCESS) < 0) {
+		fd_close(fd);
+		fd = -EPERM;
+	}
+	tree_return_place(t, user, dirfd);
 	return fd;
 }
 
@@ -263,7 +279,7 @@ static int check_taken(int privfd, const char *base, const struct file_ident *id
 	int r = look_closely(privfd, base, &now, &kind, &asked);
 	if (r < 0)
 		return r;
-	if (kind != ENTRY_FILE || !file_ident_same(&now, ident) || asked == -EAGAIN)
+	if (!tree_is_same(ident, &now, kind) || asked == -EAGAIN)
 		return -ESTALE;
 	return is_shortage(asked) ? asked : 0;
 }
@@ -351,7 +367,7 @@ int tree_take_in(struct tree *t, const struct tree_finish *f)
 	const char *base;
 	int dirfd = open_holder(t, f->user, f->path, &base);
 	int r = dirfd < 0 ? dirfd : tree_ident_at(dirfd, base, &now, &kind);
-	if (r == 0 && (kind == ENTRY_DIRECTORY || !file_ident_same(&now, f->ident)))
+	if (r == 0 && !tree_is_same(f->ident, &now, kind == ENTRY_HARDLINKED ? ENTRY_FILE : kind))
 		r = -ENOENT;
 	if (r == 0)
 		r = take_in(t, f, dirfd, base);
@@ -366,7 +382,7 @@ static int take(int dirfd, const char *base, const struct file_ident *ident, int
 	int r = tree_ident_at(dirfd, base, &now, &kind);
 	if (r < 0)
 		return r;
-	if (kind != ENTRY_FILE || !file_ident_same(&now, ident))
+	if (!tree_is_same(ident, &now, kind))
 		return -ESTALE;
 	return rename_in(dirfd, base, privfd);
 }
@@ -422,6 +438,20 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
 	} else {
 		tree_keep_job(t, user, id, privfd);
 	}
+	return r;
+}
+
+int tree_put_back(struct tree *t, const char *user, uint64_t id, const char *path, char **ret_kept)
+{
+	const char *base;
+	*ret_kept = NULL;
+	int privfd = tree_open_private(t, user, id);
+	if (privfd < 0)
+		return privfd;
+	int dirfd = open_holder(t, user, path, &base);
+	int r = put_back(t, user, id, path, privfd, dirfd, ret_kept);
+	tree_return_place(t, user, dirfd);
+	fd_close(privfd);
 	return r;
 }
 

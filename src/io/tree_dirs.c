@@ -177,6 +177,19 @@ int tree_ident_fd(int fd, struct file_ident *ret_ident, enum entry_kind *ret_kin
 	return 0;
 }
 
+bool tree_is_same(const struct file_ident *ident, const struct file_ident *now,
+                  enum entry_kind kind)
+{
+	if (ident->whole != 0)
+		return kind == ENTRY_DIRECTORY && file_ident_same_top(ident, now);
+	return kind == ENTRY_FILE && file_ident_same(ident, now);
+}
+
+bool tree_fits(const struct file_ident *ident, bool directory)
+{
+	return directory == (ident->whole != 0);
+}
+
 /* Was this rename begun by link_and_unlink() and cut in two? Then both names
  * lead to the one file. A name is never taken for its own double. */
 static bool is_half_renamed(int old_dirfd, const char *old_name, int new_dirfd,

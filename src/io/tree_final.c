@@ -25,7 +25,7 @@ struct ending {
 	const char *base;
 	int fd;
 	struct stat file;
-	bool has_file;    /* under its own name; a directory is none */
+	bool has_file;    /* under its own name; a directory is none, but where it is the job */
 	char *elsewhere;  /* the upload under a name that its handler gave it, or NULL */
 	bool log, output, result;
 	char *voucher;    /* its name here, or NULL */
@@ -68,15 +68,15 @@ static bool is_upload_elsewhere(const struct ending *e, const char *name)
 {
 	struct file_ident now;
 	enum entry_kind kind;
-	return tree_ident_at(e->fd, name, &now, &kind) == 0 && kind == ENTRY_FILE &&
-	       file_ident_same(&now, e->f->ident);
+	return tree_ident_at(e->fd, name, &now, &kind) == 0 && tree_is_same(e->f->ident, &now, kind);
 }
 
 static int note_entry(void *ctx, const char *name, uint64_t ino)
 {
 	struct ending *e = ctx;
 	if (strcmp(name, e->base) == 0 &&
-	    fstatat(e->fd, name, &e->file, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(e->file.st_mode))
+	    fstatat(e->fd, name, &e->file, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    tree_fits(e->f->ident, S_ISDIR(e->file.st_mode)))
 		e->has_file = true;
 	else if (e->elsewhere == NULL && ino == e->f->ident->ino && is_upload_elsewhere(e, name))
 		return (e->elsewhere = strdup(name)) == NULL ? -ENOMEM : 0;
@@ -217,7 +217,8 @@ static int move_file(struct ending *e, char **ret_name)
 		e->file = st;
 	}
 	put_owner_back(e, m.name);
-	if (e->file.st_ino != f->ident->ino)
+	/* A directory carries it always: nothing else's file is put into it. */
+	if (e->file.st_ino != f->ident->ino || f->ident->whole != 0)
 		tree_note_job(e->t, e->fd, m.name, f->id);
 	return tree_move_final(e->t, f->user, f->to, &m, ret_name);
 }
@@ -334,7 +335,7 @@ static int sweep_entry(void *ctx, const char *name, uint64_t ino)
 	if (e->f->keep_output && !tree_is_ours(name, e->base))
 		return 0;
 	if (strcmp(name, e->base) == 0 && fstatat(e->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    !S_ISDIR(st.st_mode))
+	    tree_fits(e->f->ident, S_ISDIR(st.st_mode)))
 		return 0; /* never the uploader's file */
 	int r = tree_remove(e->fd, name);
 	if (r < 0)

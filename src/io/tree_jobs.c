@@ -31,7 +31,7 @@ static int look_for_renamed(void *ctx, const char *name, uint64_t ino)
 	/* Inode numbers are used again: unchanged it must be, too. */
 	bool lasts = (s->ident->ino & TREE_INO_MADE_UP) == 0;
 	if ((lasts && ino != s->ident->ino) || tree_ident_at(s->dirfd, name, &now, &kind) < 0 ||
-	    kind != ENTRY_FILE || !file_ident_same(&now, s->ident))
+	    !tree_is_same(s->ident, &now, kind))
 		return 0;
 	s->name = strdup(name);
 	return s->name == NULL ? -ENOMEM : 1;
@@ -51,7 +51,8 @@ static bool is_in_private(int fd, const struct job *job)
 {
 	struct stat st;
 	char *name = NULL;
-	if (fstatat(fd, name_base(job->path), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+	if (fstatat(fd, name_base(job->path), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    tree_fits(&job->ident, S_ISDIR(st.st_mode)))
 		return true;
 	bool renamed = tree_find_renamed(fd, &job->ident, &name) == 0;
 	free(name);
@@ -117,7 +118,8 @@ static int find_in_incoming(struct tree *t, const char *user, const struct job *
 	if (r < 0)
 		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
 	found->place = PLACE_INCOMING;
-	found->same = file_ident_same(&job->ident, &ident) &&
+	found->same = (job->ident.whole != 0 ? tree_is_same(&job->ident, &ident, kind)
+	                                     : file_ident_same(&job->ident, &ident)) &&
 	              (!job_state_is_final(job->state) || job->ident.ctime_ns == ident.ctime_ns);
 	return 0;
 }
@@ -194,6 +196,15 @@ static int score(const struct upload_search *s, const char *name, const struct s
 	return is_earlier(st, &s->dir) ? points + 4 : points;
 }
 
+/* A directory that is a job as a whole is older than the one that was made for it, or
+ * somebody else's; those that handlers make are neither. */
+static bool may_be_whole(const struct upload_search *s, const char *name, const struct statx *st)
+{
+	bool output = strcmp(name, name_output("")) == 0 || strcmp(name, "output.spoold") == 0;
+	return S_ISDIR(st->stx_mode) && !output &&
+	       (st->stx_uid != s->dir.stx_uid || is_earlier(st, &s->dir));
+}
+
 static int look_for_upload(void *ctx, const char *name, uint64_t ino)
 {
 	struct upload_search *s = ctx;
@@ -202,7 +213,7 @@ static int look_for_upload(void *ctx, const char *name, uint64_t ino)
 	(void)ino;
 	if (tree_is_certainly_ours(name) ||
 	    statx(s->dirfd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &st) < 0 ||
-	    !S_ISREG(st.stx_mode))
+	    !(S_ISREG(st.stx_mode) || may_be_whole(s, name, &st)))
 		return 0;
 	int points = score(s, name, &st);
 	/* Among equals the one that was there first. */
@@ -210,6 +221,9 @@ static int look_for_upload(void *ctx, const char *name, uint64_t ino)
 	              (points > 0 && points == s->score && is_earlier(&st, &s->best));
 	if (!better || tree_ident_at(s->dirfd, name, &s->ident, &kind) < 0)
 		return 0;
+	/* What it was like when it was accepted is not known any more. */
+	if (kind == ENTRY_DIRECTORY)
+		s->ident.whole = 1;
 	free(s->name);
 	s->name = strdup(name);
 	s->score = points;

@@ -35,19 +35,25 @@ static void close_holder(int dirfd, int placefd)
 		fd_close(dirfd);
 }
 
+/* A file that a handler put in the place of the upload has another inode: it
+ * carries the number of its job, so that it is known again after a crash. So does a
+ * directory that is a job as a whole. */
+#define JOB_ATTRIBUTE "user.spoold.job"
+
 /* The kept output of another job, at whatever depth, is no place for uploads:
- * it is removed with that job. */
-static bool leads_into_output(int placefd, const char *path)
+ * it is removed with that job. Nor is one that is a job itself. */
+static bool leads_into_job(int placefd, const char *path)
 {
 	for (const char *slash = strchr(path, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
 		struct stat st;
 		char *prefix = strndup(path, (size_t)(slash - path));
 		int fd = prefix == NULL ? -ENOMEM : fd_open_beneath(placefd, prefix, O_DIRECTORY, 0);
-		bool output = fd >= 0 &&
-		              fstatat(fd, TREE_OUTPUT_MARK, &st, AT_SYMLINK_NOFOLLOW) == 0;
+		bool of_job = fd >= 0 &&
+		              (fstatat(fd, TREE_OUTPUT_MARK, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+		               fgetxattr(fd, JOB_ATTRIBUTE, NULL, 0) > 0);
 		free(prefix);
 		fd_close(fd);
-		if (output)
+		if (of_job)
 			return true;
 		if (fd < 0)
 			return false;
@@ -108,7 +114,7 @@ int tree_move_final(struct tree *t, const char *user, enum place to, const struc
 	if (placefd < 0)
 		return placefd;
 	int r = -ENOTDIR;
-	if (base == m->path || !leads_into_output(placefd, m->path))
+	if (base == m->path || !leads_into_job(placefd, m->path))
 		r = rename_free(placefd, m, m->path, ret_name);
 	/* Something else stands where a directory is needed: without directories. */
 	if ((r == -ENOTDIR || r == -ELOOP) && base != m->path)
@@ -123,10 +129,6 @@ int tree_rename_final(struct tree *t, const char *user, enum place to, int old_d
 	struct tree_move m = {.dirfd = old_dirfd, .name = old_name, .path = path, .id = id};
 	return tree_move_final(t, user, to, &m, ret_name);
 }
-
-/* A file that a handler put in the place of the upload has another inode: it
- * carries the number of its job, so that it is known again after a crash. */
-#define JOB_ATTRIBUTE "user.spoold.job"
 
 static void job_text(const struct tree *t, uint64_t id, char *out, size_t size)
 {
@@ -185,7 +187,7 @@ static int look(const struct search *s, const char *name)
 	int dirfd = open_holder(s->placefd, name, 0, &base);
 	int r = dirfd < 0 ? dirfd : tree_ident_at(dirfd, base, &now, &kind);
 	if (r == 0)
-		r = kind != ENTRY_DIRECTORY &&
+		r = tree_fits(s->ident, kind == ENTRY_DIRECTORY) &&
 		    is_file_of(s->t, s->user, dirfd, base, s->id, s->ident, &now);
 	close_holder(dirfd, s->placefd);
 	return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;

@@ -94,6 +94,12 @@ int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind);
 /* The same for an open file. */
 int tree_ident_fd(int fd, struct file_ident *ret_ident, enum entry_kind *ret_kind);
+/* Is what was found of this kind the upload `ident` is of, as far as a look tells: a
+ * directory as a job is not walked through? */
+bool tree_is_same(const struct file_ident *ident, const struct file_ident *now,
+                  enum entry_kind kind);
+/* Can it be that upload, whatever was done to it: a directory where it was one? */
+bool tree_fits(const struct file_ident *ident, bool directory);
 /* The first step of the last move of a job that was never claimed: out of
  * incoming into its private directory. -ENOENT where its file is not there. */
 int tree_take_in(struct tree *t, const struct tree_finish *f);
@@ -135,6 +141,8 @@ bool tree_has_reason(int dirfd, const char *log_name, const char *reason);
 /* Removes a file or a whole directory of our own making. Symlinks are removed,
  * not followed; mount points stay (-EXDEV). 0 also when there was none. */
 int tree_remove(int dirfd, const char *name);
+/* The same for so many entries at most: -EAGAIN where more are left. */
+int tree_remove_some(int dirfd, const char *name, unsigned n);
 
 /* Marks what is ours in done and failed: the last line of a kept log, and a
  * file in a kept output directory. What an uploader named alike has no mark,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@ struct removal {
 	int topfd;      /* of the directory to be removed */
 	unsigned moved; /* directories moved up into it */
 	bool again;     /* some of them since its walk began */
+	unsigned left;  /* how many entries may still go; see tree_remove_some() */
 };
 
 static int remove_below(struct removal *rm, int dirfd, int depth);
@@ -58,6 +60,9 @@ static int remove_directory(struct removal *rm, int dirfd, const char *name, int
 /* Symlinks are removed, not followed; a mount point inside stays. */
 static int remove_entry(struct removal *rm, int dirfd, const char *name, int depth)
 {
+	if (rm->left == 0)
+		return -EAGAIN;
+	rm->left--;
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
@@ -85,7 +90,7 @@ static int remove_one(void *ctx, const char *name, uint64_t ino)
 	int r = remove_entry(w->rm, w->dirfd, name, w->depth + 1);
 	if (r < 0 && w->first == 0)
 		w->first = r;
-	return 0;
+	return w->rm->left == 0;
 }
 
 /* Goes on after a failure, and returns the first one. */
@@ -102,11 +107,18 @@ static int remove_below(struct removal *rm, int dirfd, int depth)
 	return r == 0 && w.mark ? remove_entry(rm, dirfd, TREE_OUTPUT_MARK, depth + 1) : r;
 }
 
-int tree_remove(int dirfd, const char *name)
+int tree_remove_some(int dirfd, const char *name, unsigned n)
 {
 	struct stat st;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	struct removal rm = {.dev = st.st_dev};
-	return remove_entry(&rm, dirfd, name, 0);
+	struct removal rm = {.dev = st.st_dev, .left = n};
+	int r = remove_entry(&rm, dirfd, name, 0);
+	/* Broken off just before a directory was empty. */
+	return r == -ENOTEMPTY && rm.left == 0 ? -EAGAIN : r;
+}
+
+int tree_remove(int dirfd, const char *name)
+{
+	return tree_remove_some(dirfd, name, UINT_MAX);
 }

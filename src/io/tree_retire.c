@@ -38,13 +38,13 @@ static bool is_there(int dirfd, const char *name)
 	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* A directory of that name is that of other uploads. */
-static int take_file(int dirfd, const char *base, int privfd, const char *name)
+/* A directory of that name is that of other uploads, unless it is the job. */
+static int take_file(int dirfd, const char *base, int privfd, const char *name, bool whole)
 {
 	struct stat st;
 	if (fstatat(dirfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	return S_ISDIR(st.st_mode) ? -ENOENT : tree_rename(dirfd, base, privfd, name);
+	return S_ISDIR(st.st_mode) != whole ? -ENOENT : tree_rename(dirfd, base, privfd, name);
 }
 
 /* The log and the output go on where they ended, as between two attempts. */
@@ -65,14 +65,14 @@ static void take_rest(int dirfd, const char *base, int privfd, const char *name)
 	free(output);
 }
 
-static int take_back(int privfd, int placefd, const char *path, const char *name)
+static int take_back(int privfd, int placefd, const struct job *job, const char *name)
 {
-	const char *base, *own = name_base(path);
+	const char *base, *own = name_base(job->path);
 	bool taken = is_there(privfd, own);
 	int dirfd = tree_open_parent(placefd, name, 0, &base);
 	int r = dirfd < 0 ? dirfd : 0;
 	if (!taken && r == 0)
-		r = take_file(dirfd, base, privfd, own);
+		r = take_file(dirfd, base, privfd, own, job->ident.whole != 0);
 	/* Taken by an earlier call: what has its name since is another job's. */
 	if (r == 0 && !is_there(dirfd, base))
 		take_rest(dirfd, base, privfd, own);
@@ -82,20 +82,20 @@ static int take_back(int privfd, int placefd, const char *path, const char *name
 	return taken ? 0 : r;
 }
 
-int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
-                   enum place from, const char *name)
+int tree_take_back(struct tree *t, const char *user, const struct job *job, enum place from,
+                   const char *name)
 {
 	char dir[32];
 	int processing = tree_open_place(t, user, PLACE_PROCESSING);
 	int placefd = tree_open_place(t, user, from);
 	int r = processing < 0 ? processing : placefd < 0 ? placefd : 0;
-	tree_unspare(t, user, id);
-	snprintf(dir, sizeof dir, "%" PRIu64, id);
+	tree_unspare(t, user, job->id);
+	snprintf(dir, sizeof dir, "%" PRIu64, job->id);
 	if (r == 0 && mkdirat(processing, dir, 0700) < 0 && errno != EEXIST)
 		r = -errno;
-	int privfd = r < 0 ? r : tree_open_private(t, user, id);
+	int privfd = r < 0 ? r : tree_open_private(t, user, job->id);
 	if (r == 0)
-		r = privfd < 0 ? privfd : take_back(privfd, placefd, path, name);
+		r = privfd < 0 ? privfd : take_back(privfd, placefd, job, name);
 	if (r == 0 && (fsync(privfd) < 0 || fsync(processing) < 0))
 		r = -errno;
 	if (r < 0 && processing >= 0)
@@ -179,6 +179,19 @@ int tree_open_to_sync(struct tree *t, const char *user, enum place place)
 	return tree_open_place(t, user, place);
 }
 
+/* A directory that was a job: it goes in portions, and itself last, so that it is
+ * found again until nothing is left. */
+static int purge_whole(struct tree *t, const char *user, enum place place, const char *name)
+{
+	const char *base;
+	int placefd = tree_open_place(t, user, place);
+	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, name, 0, &base);
+	int r = dirfd < 0 ? dirfd : tree_remove_some(dirfd, base, TREE_PURGE_SLICE);
+	fd_close(dirfd);
+	fd_close(placefd);
+	return r;
+}
+
 int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 {
 	if (job->place == PLACE_NOWHERE)
@@ -186,6 +199,8 @@ int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	char *own = NULL;
 	int r = tree_search_final(t, user, job->place, name, job->id, &job->ident, &own);
+	if (r == 0 && job->ident.whole != 0)
+		r = purge_whole(t, user, job->place, own);
 	if (r == 0)
 		r = tree_purge_voucher(t, user, job, own);
 	if (r == 0)

@@ -67,6 +67,12 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
 	return 0;
 }
 
+void tree_scan_skip(struct tree_scan *s)
+{
+	s->enter = false;
+	s->levels[s->depth - 1].bare = false;
+}
+
 void tree_scan_tidy(struct tree_scan *s, const struct tree_tidy *rule)
 {
 	struct stat st;

@@ -302,7 +302,9 @@ static int kind_of(const struct inotify_event *e)
 		return WATCH_LOST;
 	if ((e->mask & (IN_MOVED_FROM | IN_DELETE)) != 0)
 		return WATCH_LEFT;
-	if ((e->mask & (IN_CREATE | IN_MOVED_TO | IN_ATTRIB)) != 0 && about_directory)
+	if ((e->mask & IN_MOVED_TO) != 0 && about_directory)
+		return WATCH_DIRECTORY_IN;
+	if ((e->mask & (IN_CREATE | IN_ATTRIB)) != 0 && about_directory)
 		return WATCH_DIRECTORY;
 	if ((e->mask & IN_CLOSE_WRITE) != 0)
 		return WATCH_CLOSED;

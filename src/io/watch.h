@@ -28,7 +28,8 @@ enum watch_kind {
 	WATCH_CLOSED,    /* a writer closed it */
 	WATCH_RENAMED_IN,/* it has this name by a rename */
 	WATCH_LEFT,      /* this name is gone: removed or renamed away */
-	WATCH_DIRECTORY, /* a directory of this name came (created, moved in), or its rights changed */
+	WATCH_DIRECTORY, /* a directory of this name was made, or its rights changed */
+	WATCH_DIRECTORY_IN, /* one has this name by a rename, with all that is in it */
 	WATCH_OVERFLOW,  /* hints were lost, of anybody: scan all (no user, no name) */
 	WATCH_LOST,      /* this directory is no longer watched: removed, moved, unmounted */
 };

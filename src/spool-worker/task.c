@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "core/name.h"
+#include "io/wholes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -92,6 +93,25 @@ void task_clear_names(const struct task *t)
 	fd_permit(t->jobdir);
 	if (clear_names(t->jobdir) && fsync(t->jobdir) < 0)
 		log_warning("job %" PRIu64 ": its directory cannot be synced: %m", t->order.job);
+}
+
+int task_compare(const struct task *t)
+{
+	const struct run_order *order = &t->order;
+	struct wholes_order how = {.probe = true};
+	struct wholes_result found;
+	if (!order->directory || order->whole == 0)
+		return 0;
+	int fd = openat(t->jobdir, order->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	wholes_look(fd, &how, &found);
+	fd_close(fd);
+	if (found.error < 0)
+		return found.error;
+	const struct whole *w = &found.whole;
+	bool same = w->ident.whole == order->whole && !w->writer && w->flaw == WHOLE_SOUND;
+	return same && (order->ident_ino == 0 || w->ident.ino == order->ident_ino) ? 0 : -ESTALE;
 }
 
 int task_leave_result(const struct task *t)

@@ -30,5 +30,9 @@ void task_give_back(struct task *t, enum outcome outcome, const char *why);
 /* A result or a cancel of an earlier attempt would be taken for this one's: they
  * are gone for good before that begins. */
 void task_clear_names(const struct task *t);
+/* Is a directory that is a job still what was accepted, with nobody at it? 0 where it
+ * is, or is not to be asked; -ESTALE; other errors: it cannot be told. Takes as long as
+ * a walk through it does. */
+int task_compare(const struct task *t);
 /* Leaves the result beside the file. -ENOENT: the directory is gone. */
 int task_leave_result(const struct task *t);

@@ -213,6 +213,17 @@ static void tell_trouble(struct worker *w, int error)
 	tell_result(w, &result);
 }
 
+/* No handler sees it. */
+static void tell_stale(struct worker *w)
+{
+	char text[] = "its directory was changed after it was accepted, or is still written";
+	struct run_result result = {.job = w->now->order.job, .attempt = w->now->order.attempt,
+	                            .outcome = OUTCOME_INTERRUPTED, .stale = true,
+	                            .exit_code = EXIT_CODE_NONE, .records = RECORDS_NONE,
+	                            .finished_ms = clock_wall_ms(), .error = text};
+	tell_result(w, &result);
+}
+
 static void step(struct worker *w)
 {
 	struct runner_event event;
@@ -239,7 +250,13 @@ static void begin(struct worker *w, struct task *t)
 	w->started = false;
 	w->began_ms = clock_steady_ms();
 	task_clear_names(t);
-	int r = runner_start(w->runner, &t->order, t->jobdir);
+	int r = task_compare(t);
+	if (r == -ESTALE) {
+		tell_stale(w);
+		return;
+	}
+	if (r == 0)
+		r = runner_start(w->runner, &t->order, t->jobdir);
 	if (r < 0)
 		tell_trouble(w, r);
 }

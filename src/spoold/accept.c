@@ -153,7 +153,7 @@ static void accept_finish(struct daemon *d, struct change *c, int error)
 	free(a);
 }
 
-static void accept(struct daemon *d, struct upload_entry *e)
+void accept_now(struct daemon *d, struct upload_entry *e)
 {
 	struct acceptance *a = calloc(1, sizeof *a);
 	if (a == NULL) {
@@ -196,7 +196,7 @@ static bool is_passing(int error)
 /* The kernel tells once that it could not write: a second fsync() would succeed
  * without the data. So this upload is not taken as it is, not even by another
  * spoold. */
-static void note_unsafe(struct daemon *d, struct upload_entry *e, int error)
+void accept_note_unsafe(struct daemon *d, struct upload_entry *e, int error)
 {
 	char *shown = escape_str(e->path);
 	log_error("user %s: incoming/%s did not reach the disk: %s; what it holds may be lost, so it "
@@ -230,7 +230,7 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 		if (dir < 0 && !e->gone)
 			notice_waits(d, e);
 		if (unsafe < 0)
-			note_unsafe(d, e, unsafe);
+			accept_note_unsafe(d, e, unsafe);
 		e->unsafe_marked = unsafe < 0;
 		e->sync_at = file < 0 ? -1 : (int)n;
 		if (file >= 0)
@@ -284,7 +284,7 @@ static void take_one(struct daemon *d, struct upload_entry *e, bool synced)
 		if (upload_retries(d, e->user))
 			upload_once_more(d, e);
 		else
-			accept(d, e);
+			accept_now(d, e);
 		return;
 	}
 	if (plain)
@@ -356,7 +356,7 @@ static void note_sync_errors(struct daemon *d, struct sync_batch *batch)
 			continue;
 		int file = batch->errors[e->sync_at], dir = batch->errors[e->sync_at + 1];
 		if (file < 0 && !is_passing(file)) {
-			note_unsafe(d, e, file);
+			accept_note_unsafe(d, e, file);
 			accept_mark_unsafe(d, e);
 		} else if (file < 0 || dir < 0) {
 			accept_note_error(e, file < 0 ? file : dir);

@@ -7,6 +7,10 @@ struct daemon;
 
 /* A complete upload joins the next batch; the batch goes to the syncer. */
 void accept_ready(struct daemon *d, struct upload_entry *e);
+/* One that needs no batch: it was made durable, or need not be. */
+void accept_now(struct daemon *d, struct upload_entry *e);
+/* Its data did not reach the disk: it is not taken until it changes. */
+void accept_note_unsafe(struct daemon *d, struct upload_entry *e, int error);
 void accept_send_batch(struct daemon *d);
 bool accept_idle(const struct daemon *d);
 void accept_clear(struct daemon *d);

@@ -25,6 +25,7 @@ void ahead_begin(struct user *u, const struct job *job)
 bool ahead_fits(const struct user *u, const struct job *job)
 {
 	return job->state == JOB_PENDING && job->place == PLACE_INCOMING && job->attempt == 0 &&
+	       job->ident.whole == 0 &&
 	       settings_handler(u->settings, name_base(job->path)) == u->chain_handler;
 }
 

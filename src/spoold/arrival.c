@@ -18,6 +18,11 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
                    bool by_scan)
 {
 	struct upload_entry *e = upload_find(u, path);
+	/* A directory had this name. */
+	if (e != NULL && e->whole != NULL && e->state != UPLOAD_ACCEPTING) {
+		upload_drop(d, e);
+		e = NULL;
+	}
 	bool is_new = e == NULL;
 	if (is_new && kind != ENTRY_FILE && !upload_may_list_refused(u))
 		return;
@@ -139,6 +144,16 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	struct user *u = e->user;
 	struct file_ident ident;
 	enum entry_kind kind;
+	if (e->whole != NULL) {
+		whole_due(d, e);
+		return;
+	}
+	/* The setting is another one by now. */
+	if (whole_is_inner(u, e->path)) {
+		upload_drop(d, e);
+		scan_want(d, u);
+		return;
+	}
 	struct settle_policy policy = user_settle(d, u);
 	enum writers writers = WRITERS_UNKNOWN;
 	if (u->far && e->state != UPLOAD_REFUSED)

@@ -69,6 +69,9 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		 * mounts numbers do not last. */
 		.ident_ino = job->attempt > 1 || u->far ? 0 : job->ident.ino,
 		.limits = h->limits,
+		.directory = job->ident.whole != 0,
+		/* A handler may have changed it since. */
+		.whole = job->attempt > 1 && !fresh ? 0 : job->ident.whole,
 		.fresh = fresh,
 		.stream = h->mode == HANDLER_STREAM,
 		.recycle_jobs = h->recycle_jobs,
@@ -77,6 +80,12 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 	};
 	order->cookie = order->stream ? stray_stream_cookie(d, u->name) : stray_cookie(d, job->id);
 	return order->dir == NULL || order->cookie == NULL ? -ENOMEM : 0;
+}
+
+/* A directory is walked through before its handler starts. */
+static uint64_t patience_ms(const struct job *job)
+{
+	return job->ident.whole != 0 ? DISPATCH_WHOLE_PATIENCE_MS : DISPATCH_PATIENCE_MS;
 }
 
 static int start(struct daemon *d, struct user *u, const struct claim *claim, int dirfd)
@@ -94,7 +103,7 @@ static int start(struct daemon *d, struct user *u, const struct claim *claim, in
 		running->grace_ms = order.kill_grace_ms;
 		running->limit_ms = order.timeout_ms > 0 ? order.timeout_ms + order.kill_grace_ms : 0;
 		running->overdue_ms =
-			claim->after != 0 ? UINT64_MAX : d->steady_ms + DISPATCH_PATIENCE_MS;
+			claim->after != 0 ? UINT64_MAX : d->steady_ms + patience_ms(job);
 		r = pool_run(d->pool, &order, u->lock_fd, dirfd);
 		if (r < 0)
 			dispatch_forget(d, job->id);
@@ -224,8 +233,7 @@ static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t 
 static int take_back(struct daemon *d, const struct user *u, const struct job *job,
                      const struct tree_found *found)
 {
-	int r = tree_take_back(d->tree, u->name, job->id, job->path, found->place,
-	                       found->final_name);
+	int r = tree_take_back(d->tree, u->name, job, found->place, found->final_name);
 	return r < 0 ? r : tree_take_voucher(d->tree, u->name, job, found->place, found->final_name);
 }
 

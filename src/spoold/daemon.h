@@ -15,6 +15,7 @@
 #include "io/sync.h"
 #include "io/tree.h"
 #include "io/watch.h"
+#include "io/wholes.h"
 #include "spoold/busy.h"
 #include "spoold/check.h"
 #include "spoold/dispatch.h"
@@ -28,6 +29,7 @@
 #include "spoold/stray.h"
 #include "spoold/turn.h"
 #include "spoold/user.h"
+#include "spoold/whole.h"
 
 #include <limits.h>
 
@@ -38,6 +40,7 @@ struct daemon {
 	struct watch *watch;   /* NULL: everything is polled */
 	struct sync *sync;
 	struct digest *digest;
+	struct wholes *wholes;
 	struct pool *pool;
 	struct control *control; /* NULL with --mode once */
 	struct sched *sched;
@@ -51,6 +54,7 @@ struct daemon {
 	struct turn turn;
 	struct intake intake;
 	struct checks checks;
+	struct whole_looks wholes_looks;
 	uint64_t lists_loaded; /* bytes of all users' lists of checksums in memory */
 	struct scan scan;
 	struct dispatch dispatch;

@@ -57,6 +57,7 @@ enum {
 	DISPATCH_MOVE_RETRY_MS = 5000, /* a move that failed is tried again */
 	DISPATCH_CLAIM_RETRY_MS = 5000, /* so is a claim: no space, no worker */
 	DISPATCH_PATIENCE_MS = 5000, /* with a worker that should have told something */
+	DISPATCH_WHOLE_PATIENCE_MS = 120000, /* with one that has a directory to walk through first */
 };
 
 /* Within a turn: applies the claims that the scheduler proposes. */

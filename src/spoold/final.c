@@ -145,19 +145,20 @@ static char *reason_text(const struct job *job)
 {
 	char *text = NULL;
 	const char *why = job->error == NULL ? "no reason was given" : job->error;
+	const char *what = job->ident.whole != 0 ? "directory" : "file";
 	int n;
 	if (job->state == JOB_CANCELED)
-		n = asprintf(&text, "This file was not processed to its end: %s.\n", why);
+		n = asprintf(&text, "This %s was not processed to its end: %s.\n", what, why);
 	else if (job->attempt == 0)
 		n = asprintf(&text,
-		             "This file was not processed: %s.\n"
+		             "This %s was not processed: %s.\n"
 		             "To have it processed, upload it again (job %" PRIu64 ").\n",
-		             why, job->id);
+		             what, why, job->id);
 	else
 		n = asprintf(&text,
-		             "This file could not be processed: %s.\n"
+		             "This %s could not be processed: %s.\n"
 		             "It was tried %u time%s (job %" PRIu64 ").\n",
-		             why, job->attempt, job->attempt == 1 ? "" : "s", job->id);
+		             what, why, job->attempt, job->attempt == 1 ? "" : "s", job->id);
 	return n < 0 ? NULL : text;
 }
 

@@ -124,6 +124,25 @@ static bool is_forgotten(const struct daemon *d, const struct user *u, const cha
 	return !hidden && age_ms >= (int64_t)u->settings->notice_after_ms;
 }
 
+static bool is_whole_job(struct daemon *d, struct user *u, const char *path,
+                         const struct file_ident *ident, bool no_jobs)
+{
+	return !no_jobs && strchr(path, '/') == NULL && whole_is_job(d, u, path, ident);
+}
+
+/* What lies in a directory that is to be one job goes with that; but it may have become
+ * a job of its own before the setting was what it is. Returns whether it did. */
+static bool see_inner(struct daemon *d, struct user *u, const char *path,
+                      const struct file_ident *ident, enum entry_kind kind, bool no_jobs)
+{
+	struct upload_entry *e = upload_find(u, path);
+	if (e != NULL && e->state != UPLOAD_SYNCING && e->state != UPLOAD_ACCEPTING)
+		upload_drop(d, e);
+	bool known = kind == ENTRY_FILE && !no_jobs && known_to_index(d, u, path, ident) == KNOWN_SAME;
+	u->inner_seen = u->inner_seen || known || e != NULL;
+	return known;
+}
+
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool no_jobs, bool *ret_new)
 {
@@ -133,7 +152,16 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 			notice_stray(u, path, false);
 		return false;
 	}
+	if (kind == ENTRY_DIRECTORY && is_whole_job(d, u, path, ident, no_jobs))
+		return true;
+	if (kind == ENTRY_DIRECTORY && whole_is(u, path)) {
+		*ret_new = true;
+		return false;
+	}
+	if (whole_is_inner(u, path))
+		return see_inner(d, u, path, ident, kind, no_jobs);
 	if (kind == ENTRY_DIRECTORY) {
+		whole_forget(d, u, path);
 		if (tree_is_too_deep(path, true))
 			notice_stray(u, path, true);
 		else
@@ -229,10 +257,14 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	struct upload look = {.found = true};
 	enum entry_kind kind;
 	struct upload_entry *listed = upload_find(u, path);
-	if (listed != NULL)
+	if (listed != NULL && listed->whole == NULL)
 		take_listed(d, listed);
-	if (listed != NULL ||
-	    tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 || kind != ENTRY_FILE)
+	if ((listed != NULL && listed->whole == NULL) ||
+	    tree_look(d->tree, u->name, path, &look.ident, &kind) < 0)
+		return;
+	if (kind == ENTRY_DIRECTORY && whole_is(u, path) && !whole_is_job(d, u, path, &look.ident))
+		whole_track(d, u, path, &look.ident, false, true);
+	if (listed != NULL || kind != ENTRY_FILE)
 		return;
 	/* Since the walk an event may have made it a job. */
 	if (known_to_index(d, u, path, &look.ident) != KNOWN_NOT)
@@ -315,6 +347,16 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		scan_want(d, u);
 		return;
 	}
+	if (kind == ENTRY_DIRECTORY && is_whole_job(d, u, path, &ident, false))
+		return;
+	if (kind == ENTRY_DIRECTORY && whole_is(u, path)) {
+		whole_track(d, u, path, &ident, hint == WATCH_DIRECTORY_IN, false);
+		return;
+	}
+	if (whole_is_inner(u, path)) {
+		see_inner(d, u, path, &ident, kind, false);
+		return;
+	}
 	if (kind == ENTRY_DIRECTORY) {
 		/* What came into it before its watch was set is found by a scan. */
 		enter_directory(d, u, path);
@@ -363,7 +405,7 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 		return;
 	}
 	if (hint->user == 0) {
-		if (hint->kind == WATCH_DIRECTORY)
+		if (hint->kind == WATCH_DIRECTORY || hint->kind == WATCH_DIRECTORY_IN)
 			users_meet(d, hint->name);
 		return;
 	}
@@ -419,7 +461,7 @@ void intake_tick(struct daemon *d)
 
 bool intake_idle(const struct daemon *d)
 {
-	return accept_idle(d) && d->checks.n == 0 && uploads_only_wait_for_writers(d);
+	return accept_idle(d) && d->checks.n == 0 && d->wholes_looks.n == 0 && uploads_only_wait_for_writers(d);
 }
 
 uint64_t intake_next(const struct daemon *d)

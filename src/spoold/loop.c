@@ -43,6 +43,13 @@ static int on_digests(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 	return 0;
 }
 
+static int on_wholes(sd_event_source *s, int fd, uint32_t revents, void *ctx)
+{
+	(void)s, (void)fd, (void)revents;
+	whole_read_results(ctx);
+	return 0;
+}
+
 static int on_workers(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 {
 	(void)s, (void)fd, (void)revents;
@@ -92,6 +99,8 @@ static int add_sources(struct loop *l)
 		r = sd_event_add_io(l->event, NULL, sync_fd(d->sync), EPOLLIN, on_synced, d);
 	if (r >= 0)
 		r = sd_event_add_io(l->event, NULL, digest_fd(d->digest), EPOLLIN, on_digests, d);
+	if (r >= 0)
+		r = sd_event_add_io(l->event, NULL, wholes_fd(d->wholes), EPOLLIN, on_wholes, d);
 	if (r >= 0)
 		r = sd_event_add_io(l->event, NULL, pool_fd(d->pool), EPOLLIN, on_workers, d);
 	if (r >= 0 && d->control != NULL)

@@ -109,8 +109,7 @@ static void act(struct daemon *d, struct user *u, const struct job *job, enum re
 	case REMEDY_INTERRUPTED: interrupted(d, u, job, found->place); return;
 	case REMEDY_MOVE_FINAL: dispatch_move_final(d, u, job); return;
 	case REMEDY_MOVE_BACK: {
-		int r = tree_take_back(d->tree, u->name, job->id, job->path, found->place,
-		                       found->final_name);
+		int r = tree_take_back(d->tree, u->name, job, found->place, found->final_name);
 		if (r == 0)
 			r = tree_take_voucher(d->tree, u->name, job, found->place, found->final_name);
 		if (r < 0)
@@ -170,8 +169,15 @@ int recover_job(struct daemon *d, struct user *u, const struct job *job)
 	}
 	/* Taking the lock of a user that is not reconciled is for recover_user(). */
 	bool locked = u->lock_fd < 0 && (!u->reconciled || user_lock(d, u) < 0);
-	if (seen == SEEN_PROCESSING && found.bare && job->state == JOB_QUEUED && job->attempt == 1 &&
-	    !locked) {
+	bool half_claimed = seen == SEEN_PROCESSING && found.bare && job->state == JOB_QUEUED &&
+	                    job->attempt == 1 && !locked;
+	if (half_claimed && job->ident.whole != 0) {
+		/* What is in a directory is compared by the worker that gets it. */
+		result_unclaim(d, u, job, 0, PLACE_PROCESSING);
+		free(found.final_name);
+		return 0;
+	}
+	if (half_claimed) {
 		r = end_claim(d, u, job, &found);
 		if (r < 0)
 			return r;

@@ -212,7 +212,7 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		why_say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
 		        strerror(-r));
 		answer_file(d, a, outside, "unknown", &e);
-	} else if (tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
+	} else if (!whole_is_inner(u, path) && tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
 		why_say(e.because, "its directories are nested too deep to be followed");
 		why_say(e.next, "it becomes a job when it is moved further up");
 		answer_file(d, a, outside, "refused", &e);
@@ -221,10 +221,20 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		                   "spool.ignore");
 		why_say(e.next, "it becomes a job when it is renamed so that none does");
 		answer_file(d, a, outside, "ignored", &e);
-	} else if (kind == ENTRY_DIRECTORY) {
+	} else if (entry != NULL && entry->whole != NULL) {
+		why_waits(d, entry, &e);
+		answer_file(d, a, outside, entry->state == UPLOAD_OVER      ? "over_limit"
+		                           : entry->state == UPLOAD_REFUSED ? "refused"
+		                                                            : "arriving", &e);
+	} else if (whole_is_inner(u, path)) {
+		why_say(e.because, "it lies in a directory that is one job with all in it (directories "
+		                   "\"job\")");
+		why_say(e.next, "see what 'spoolctl explain' says of that directory");
+		answer_file(d, a, outside, "arriving", &e);
+	} else if (kind == ENTRY_DIRECTORY && !whole_is(u, path)) {
 		why_say(e.because, "it is a directory: the files in it become jobs, one each");
 		answer_file(d, a, outside, "directory", &e);
-	} else if (kind != ENTRY_FILE) {
+	} else if (kind != ENTRY_FILE && kind != ENTRY_DIRECTORY) {
 		why_refused(kind, &e);
 		answer_file(d, a, outside, "refused", &e);
 	} else if (voucher_is_name(u, path)) {

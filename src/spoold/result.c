@@ -272,9 +272,37 @@ static void settlement_finish(struct daemon *d, struct change *c, int error)
 	free(s);
 }
 
+/* A directory that is not what was accepted: back to incoming, to be judged again.
+ * Durably there, it is no attempt's any more. */
+static void put_back(struct daemon *d, struct user *u, uint64_t id)
+{
+	struct job job = {0};
+	char *kept = NULL;
+	if (index_get_job(d->index, id, &job) == 0) {
+		int r = tree_put_back(d->tree, u->name, id, job.path, &kept);
+		bool back = r == 0 || r == -ENOENT;
+		result_unclaim(d, u, &job, back ? -ESTALE : r, back ? PLACE_INCOMING : PLACE_PROCESSING);
+	}
+	if (kept != NULL) {
+		char *shown = escape_str(kept);
+		log_warning("user %s: the directory of job %" PRIu64 " changed while it was taken and "
+		            "cannot go back; it is kept as failed/%s", u->name, id,
+		            shown == NULL ? "?" : shown);
+		free(shown);
+	}
+	free(kept);
+	job_clear(&job);
+	dispatch_forget(d, id);
+	pool_ack(d->pool, id);
+}
+
 static void add_settlement(struct daemon *d, struct user *u, const struct run_result *result,
                            bool recovered, enum place place)
 {
+	if (result->stale) {
+		put_back(d, u, result->job);
+		return;
+	}
 	struct settlement *s = calloc(1, sizeof *s);
 	if (s == NULL || result_copy(result, &s->result) < 0) {
 		/* The worker keeps its result; it is found when the daemon starts again. */

@@ -123,22 +123,23 @@ void retention_look(struct daemon *d, struct user *u)
 	want(d, u, 0);
 }
 
-static bool purge_files(struct daemon *d, const struct user *u, const struct job *job)
+/* 0: they are gone; -EAGAIN: a part of them is. */
+static int purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
 	/* A file that was taken away before its turn left nothing. */
 	bool nothing = job->place == PLACE_NOWHERE && job->state == JOB_CANCELED;
 	bool moved = job->place == PLACE_DONE || job->place == PLACE_FAILED;
 	if (nothing || (moved && result_is_of_later(d, u, job)))
-		return true;
+		return 0;
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY : tree_purge_job(d->tree, u->name, job);
-	if (r == 0)
-		return true;
+	if (r == 0 || r == -EAGAIN)
+		return r;
 	char *shown = escape_str(name);
 	log_warning("user %s: %s/%s is past its retention time but cannot be removed: %s", u->name,
 	            place_name(job_final_place(job->state)), shown == NULL ? "?" : shown, strerror(-r));
 	free(shown);
-	return false;
+	return r;
 }
 
 static bool note_directory(struct daemon *d, const struct user *u, enum place place,
@@ -181,11 +182,14 @@ static bool purge_state(struct daemon *d, struct user *u, enum job_state state, 
 		open = open || note_directories(d, u, state, removal);
 		after_ms = job.finished_ms;
 		after_id = job.id;
-		if (open && purge_files(d, u, &job))
+		int r = open ? purge_files(d, u, &job) : -EIO;
+		if (r == 0)
 			removal->jobs[removal->n++] = job.id;
 		else
-			want(d, u, d->wall_ms + RETENTION_RETRY_MS);
+			want(d, u, d->wall_ms + (r == -EAGAIN ? RETENTION_GO_ON_MS : RETENTION_RETRY_MS));
 		job_clear(&job);
+		/* Others first, while there is more of a large one to remove. */
+		full = r == -EAGAIN;
 		if (!open)
 			break;
 	}

@@ -19,6 +19,7 @@ enum {
 	RETENTION_SLICE = 256,        /* jobs per turn */
 	RETENTION_USERS = 64,         /* looked at in one tick */
 	RETENTION_FDS = RETENTION_USERS * 3 * 3, /* of each user, for each final state: three */
+	RETENTION_GO_ON_MS = 20,      /* with the rest of a large directory */
 	RETENTION_RETRY_MS = 60000,   /* a file that could not be removed */
 };
 

@@ -111,6 +111,7 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	struct user *u = w->user;
 	w->no_jobs = has_no_jobs(d, u);
 	notice_walk_begins(u);
+	u->inner_seen = false;
 	int r = tree_scan_begin(d->tree, u->name, &w->walk);
 	if (r == 0) {
 		let_tidy(u, w->walk);
@@ -168,6 +169,7 @@ static void after_walk(struct daemon *d, struct scan_work *w)
 	w->walk = NULL;
 	notice_walk_ended(d, w->user);
 	uploads_forget_gone(d, w->user);
+	w->user->inner_jobs = w->user->inner_seen;
 	if (w->found_n > SCAN_PORTION)
 		cut_found(w, SCAN_PORTION);
 	sort_found(w);
@@ -193,8 +195,11 @@ static void look_at(struct daemon *d, struct scan_work *w, const char *path,
 	/* What changed since has an event of its own, and comes after all this. */
 	if (kind == ENTRY_FILE && !w->user->polled && is_younger(d, w, ident))
 		return;
-	if (intake_seen(d, w->user, path, ident, kind, w->no_jobs, &is_new))
+	if (intake_seen(d, w->user, path, ident, kind, w->no_jobs, &is_new)) {
 		w->known++;
+		if (kind == ENTRY_DIRECTORY)
+			tree_scan_skip(w->walk);
+	}
 	if (is_new && keep_found(w, path, ident->ctime_ns) < 0)
 		w->more = true;
 }

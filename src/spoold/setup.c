@@ -263,6 +263,14 @@ static int open_digest(struct daemon *d)
 	return r;
 }
 
+static int open_wholes(struct daemon *d)
+{
+	int r = wholes_new(&d->wholes);
+	if (r < 0)
+		log_error("directories cannot be looked through: %s", strerror(-r));
+	return r;
+}
+
 /* Batches of uploads, workers and clients take descriptors. */
 static void raise_file_limit(void)
 {
@@ -296,6 +304,8 @@ int setup_daemon(const struct setup *setup, struct daemon *d)
 	if (r == 0)
 		r = open_digest(d);
 	if (r == 0)
+		r = open_wholes(d);
+	if (r == 0)
 		r = open_pool(d);
 	if (r == 0)
 		r = open_watch(d);
@@ -320,6 +330,7 @@ void setup_clear(struct daemon *d)
 		sync_free(d->sync);
 	daemon_clear(d);
 	digest_free(d->digest);
+	wholes_free(d->wholes);
 	if (d->control != NULL)
 		control_free(d->control);
 	if (d->watch != NULL)

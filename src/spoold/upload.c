@@ -6,6 +6,7 @@
 #include "spoold/daemon.h"
 #include "spoold/notice.h"
 #include "spoold/room.h"
+#include "spoold/whole.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -68,6 +69,7 @@ struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *pa
 static void entry_free(struct upload_entry *e)
 {
 	check_free(e->check);
+	free(e->whole);
 	free(e->problem);
 	free(e);
 }
@@ -77,7 +79,10 @@ static void detach(struct daemon *d, struct upload_entry *e)
 	struct user *u = e->user;
 	if (e->gone)
 		return;
-	check_abandon(d, e);
+	if (e->whole != NULL)
+		whole_abandon(d, e);
+	else
+		check_abandon(d, e);
 	heap_remove(&d->intake.due, &e->due);
 	if (e->state == UPLOAD_REFUSED)
 		u->uploads_refused--;

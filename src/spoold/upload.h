@@ -13,7 +13,7 @@ struct daemon;
 enum upload_state {
 	UPLOAD_ARRIVING,  /* waits for its due time or an event */
 	UPLOAD_REFUSED,   /* a symlink, a device ...: never a job */
-	UPLOAD_CHECKING,  /* its content is read, see check.h */
+	UPLOAD_CHECKING,  /* its content is read, see check.h; or walked through, see whole.h */
 	UPLOAD_SYNCING,   /* complete; being made durable */
 	UPLOAD_ACCEPTING, /* in a change */
 	UPLOAD_OVER,      /* complete, but over a limit of its user: see room.h */
@@ -30,6 +30,7 @@ struct upload_entry {
 	bool touched, renamed;  /* a hint came, a rename among them, while syncing or accepting */
 	int error;              /* why it could not be read or made durable, or 0 */
 	bool held_line;         /* others waited for it once, for such an error */
+	struct whole_look *whole; /* of a directory that is to be one job, see whole.h; or NULL */
 	struct check *check;    /* completion "checksum", once it was read; or NULL */
 	struct file_ident voucher; /* what says that it is complete, once it is; ino 0: nothing */
 	bool voucher_own;       /* it goes along with it */

@@ -64,6 +64,7 @@ void users_configure(struct daemon *d)
 {
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
 		u->settings = config_user(d->config, u->name);
+		u->inner_jobs = u->settings->directories == DIRECTORIES_JOB;
 		if (u->number == 0)
 			continue;
 		user_watch(d, u);

@@ -64,6 +64,11 @@ struct user {
 	struct check *checks;         /* uploads whose content is to be read, in order */
 	struct check *check_reading;  /* the one at io/digest */
 	bool check_listed;            /* in checks.users */
+	struct whole_look *wholes;    /* directories that are to be walked through, in order */
+	struct whole_look *whole_walking; /* the one at io/wholes */
+	bool whole_listed;            /* in whole_looks.users */
+	bool inner_jobs, inner_seen;  /* with directories as jobs: files in one are jobs still, from
+	                                 when it was followed; by the last scan, the one at hand */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
 	uint32_t uploads_over;        /* of these: complete, but over a limit; see room.h */
 	struct room room;
@@ -87,6 +92,7 @@ struct user {
 	struct user *touched_next, *in_turn_next;
 	struct user *scan_prev, *scan_next;
 	struct user *check_prev, *check_next;
+	struct user *whole_prev, *whole_next;
 	struct user *busy_prev, *busy_next;
 	bool busy, busy_row;     /* in busy.users; for what the index has */
 	uint32_t pending, done, failed; /* jobs, as counted in busy */

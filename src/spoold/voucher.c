@@ -43,11 +43,12 @@ bool voucher_is_name(const struct user *u, const char *path)
 	return spoken_for(u, path, name, sizeof name);
 }
 
-static bool is_file(struct daemon *d, const struct user *u, const char *path)
+static bool is_upload(struct daemon *d, const struct user *u, const char *path)
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	return tree_look(d->tree, u->name, path, &ident, &kind) == 0 && kind == ENTRY_FILE;
+	return tree_look(d->tree, u->name, path, &ident, &kind) == 0 &&
+	       (kind == ENTRY_FILE || (kind == ENTRY_DIRECTORY && whole_is(u, path)));
 }
 
 /* It waited for news of its voucher. */
@@ -73,7 +74,7 @@ bool voucher_is(struct daemon *d, struct user *u, const char *path)
 	char name[JOB_PATH_MAX + 1];
 	if (!spoken_for(u, path, name, sizeof name))
 		return false;
-	bool is_there = is_file(d, u, name);
+	bool is_there = is_upload(d, u, name);
 	struct upload_entry *e = upload_find(u, name);
 	if (e != NULL)
 		wake(d, e);

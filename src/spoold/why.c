@@ -1,11 +1,14 @@
 #include "spoold/why.h"
 
+#include "base/escape.h"
 #include "base/human.h"
 #include "spoold/daemon.h"
 #include "spoold/room.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void why_say(char out[WHY_TEXT], const char *format, ...)
@@ -119,9 +122,74 @@ void why_refused(enum entry_kind kind, struct explanation *e)
 	why_say(e->next, "it is left alone; remove it or put a plain file in its place");
 }
 
+/* What is wrong in it, if anything is. */
+static bool explain_flaw(const struct upload_entry *entry, struct explanation *e)
+{
+	const struct whole *found = &entry->whole->found;
+	if (!entry->whole->walked || found->flaw == WHOLE_SOUND)
+		return false;
+	char *at = escape_str(found->at);
+	why_say(e->because, "%.300s in it %s", at == NULL ? "something" : at, found->problem);
+	if (found->flaw == WHOLE_REFUSED)
+		why_say(e->next, "it is left alone: only plain files with one name and directories can be in a "
+		                 "directory that is one job; take that out of it");
+	else
+		why_say(e->next, "it becomes a job when that was renamed or removed, as transfer programs do at "
+		                 "the end");
+	free(at);
+	return true;
+}
+
+/* A directory that is to be one job. */
+static void explain_whole(struct daemon *d, const struct user *u, const struct upload_entry *entry,
+                          struct explanation *e)
+{
+	const struct whole_look *w = entry->whole;
+	double settle_s = (double)u->settings->whole_settle_ms / 1000;
+	if (turn_stalled(d)) {
+		why_stalled(d, e);
+	} else if (entry->unsafe != 0) {
+		why_say(e->because, "it did not reach the disk (%s): what is in it may be lost",
+		        strerror(-entry->unsafe));
+		why_say(e->next, "upload it again");
+	} else if (entry->error == -EPERM) {
+		why_say(e->because, "spoold's account may not move it: it cannot write in it");
+		why_say(e->next, "let it (chmod g+w, or start spoold as root); it is tried again by itself");
+	} else if (entry->error == -EOPNOTSUPP) {
+		why_say(e->because, "a directory cannot be one job on a network mount");
+		why_say(e->next, "set directories to \"follow\", or move the spool to a local disk");
+	} else if (entry->error != 0) {
+		why_say(e->because, "it cannot be taken: %s", strerror(-entry->error));
+		why_say(e->next, "it is tried again by itself; spoold's account must be able to read all of it");
+	} else if (explain_flaw(entry, e)) {
+		return;
+	} else if (w->syncing || entry->state == UPLOAD_ACCEPTING) {
+		why_say(e->because, "it is complete and is being made durable");
+		why_say(e->next, "it becomes a job in a moment");
+	} else if (u->inner_jobs) {
+		why_say(e->because, "files of directories that were accepted one by one go first");
+		why_say(e->next, "it is looked at when these are no more in incoming");
+	} else if (w->walked && w->found.files == 0) {
+		why_say(e->because, "no file is in it");
+		why_say(e->next, "it becomes a job when files are in it and %g s passed without a change",
+		        settle_s);
+	} else if (w->walked && w->found.writer) {
+		why_say(e->because, "a process still has a file in it open for writing, or changes it");
+		why_say(e->next, "it becomes a job when that ended and %g s passed without a change", settle_s);
+	} else if (lacks_marker(u, entry) || lacks_rename(u, entry)) {
+		explain_arriving(d, u, entry, e);
+	} else {
+		why_say(e->because, "something in it changed a moment ago");
+		why_say(e->next, "it becomes a job when %g s passed without a change of anything in it",
+		        settle_s);
+	}
+}
+
 void why_waits(struct daemon *d, const struct upload_entry *entry, struct explanation *ret)
 {
-	if (entry->state == UPLOAD_REFUSED)
+	if (entry->whole != NULL && entry->state != UPLOAD_OVER)
+		explain_whole(d, entry->user, entry, ret);
+	else if (entry->state == UPLOAD_REFUSED)
 		why_refused(entry->kind, ret);
 	else if (entry->state == UPLOAD_OVER)
 		explain_over(entry, ret);

@@ -6,6 +6,7 @@
 #include "io/tree.h"
 #include "io/watch.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -281,10 +282,20 @@ int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name)
 	                                 : finish_processing(&e, ret_name);
 }
 
-int tree_take_back(struct tree *t, const char *user, uint64_t id, const char *path,
-                   enum place from, const char *name)
+/* No directory is a job of its own in this world. */
+int tree_put_back(struct tree *t, const char *user, uint64_t id, const char *path, char **ret_kept)
+{
+	(void)t, (void)user, (void)id, (void)path, (void)ret_kept;
+	assert(!"no claim is undone here");
+	return -EIO;
+}
+
+int tree_take_back(struct tree *t, const char *user, const struct job *job, enum place from,
+                   const char *name)
 {
 	int u = user_index(user);
+	const char *path = job->path;
+	uint64_t id = job->id;
 	char beside[NAME_ROOM];
 	unspare(t, u, id);
 	int r = io_may_fail("take back", -ENOSPC, -EIO);

@@ -6,6 +6,16 @@ TestSuite(tree_find, .init = begin_world, .fini = end_world, .timeout = 240);
 
 #define MARK TREE_LOG_MARK "\n"
 
+static int take_back(struct tree *tree, const char *user, uint64_t id, const char *path,
+                     enum place from, const char *name)
+{
+	struct job job = {.id = id};
+	cr_assert_not_null(job.path = strdup(path));
+	int r = tree_take_back(tree, user, &job, from, name);
+	job_clear(&job);
+	return r;
+}
+
 static enum place place_of(const struct job *job, bool *same, char **ret_name)
 {
 	struct tree_found found = {0};
@@ -339,7 +349,7 @@ Test(tree_find, a_retry_takes_file_log_and_output_back_and_again)
 	finish(&w, "a/x.1.csv");
 	unlink(at("failed/a/x.csv"));
 	for (unsigned i = 0; i < 2; i++) {
-		cr_expect_eq(tree_take_back(t, USER, 1, "a/x.csv", PLACE_FAILED, "a/x.1.csv"), 0);
+		cr_expect_eq(take_back(t, USER, 1, "a/x.csv", PLACE_FAILED, "a/x.1.csv"), 0);
 		cr_expect(holds(at("processing/1/x.csv"), "1"));
 		cr_expect(holds(at("processing/1/log"), "said\n" MARK));
 		cr_expect_eq(count(at("processing/1/output")), 1);
@@ -366,7 +376,7 @@ Test(tree_find, a_retry_is_repeated_after_every_step)
 			rename(at("failed/x.csv"), at("processing/%u/x.csv", step + 1));
 		if (step >= 3)
 			rename(at("failed/x.csv.log"), at("processing/%u/log", step + 1));
-		cr_expect_eq(tree_take_back(t, USER, step + 1, "x.csv", PLACE_FAILED, "x.csv"), 0);
+		cr_expect_eq(take_back(t, USER, step + 1, "x.csv", PLACE_FAILED, "x.csv"), 0);
 		cr_expect(holds(at("processing/%u/x.csv", step + 1), "1"));
 		cr_expect(holds(at("processing/%u/log", step + 1), "said\n" MARK));
 		cr_expect(holds(at("processing/%u/output/o", step + 1), "made"));
@@ -380,7 +390,7 @@ Test(tree_find, a_repeated_retry_leaves_another_jobs_file)
 	start_work(&w, 1, "x.csv", "1");
 	put(at("failed/x.csv"), "another job's");
 	put(at("failed/x.csv.log"), "its log\n" MARK);
-	cr_expect_eq(tree_take_back(t, USER, 1, "x.csv", PLACE_FAILED, "x.csv"), 0);
+	cr_expect_eq(take_back(t, USER, 1, "x.csv", PLACE_FAILED, "x.csv"), 0);
 	cr_expect(holds(at("processing/1/x.csv"), "1"));
 	cr_expect(holds(at("failed/x.csv"), "another job's"));
 	cr_expect(holds(at("failed/x.csv.log"), "its log\n" MARK));
@@ -388,19 +398,19 @@ Test(tree_find, a_repeated_retry_leaves_another_jobs_file)
 
 Test(tree_find, a_retry_that_cannot_be_leaves_no_directory)
 {
-	cr_expect_eq(tree_take_back(t, USER, 1, "x.csv", PLACE_FAILED, "x.csv"), -ENOENT);
+	cr_expect_eq(take_back(t, USER, 1, "x.csv", PLACE_FAILED, "x.csv"), -ENOENT);
 	expect_clean(1);
-	cr_expect_eq(tree_take_back(t, USER, 1, "a/x.csv", PLACE_FAILED, "a/x.csv"), -ENOENT);
+	cr_expect_eq(take_back(t, USER, 1, "a/x.csv", PLACE_FAILED, "a/x.csv"), -ENOENT);
 	expect_clean(1);
 	put(at("failed/x.csv/y"), "1");
-	cr_expect_eq(tree_take_back(t, USER, 1, "x.csv", PLACE_FAILED, "x.csv"), -ENOENT);
+	cr_expect_eq(take_back(t, USER, 1, "x.csv", PLACE_FAILED, "x.csv"), -ENOENT);
 	expect_clean(1);
 	cr_expect(holds(at("failed/x.csv/y"), "1"));
 	put(at("failed/z"), "1");
 	put(at("failed/z.log"), "an upload");
-	cr_expect_eq(tree_take_back(t, USER, 2, "z", PLACE_FAILED, "z"), 0);
+	cr_expect_eq(take_back(t, USER, 2, "z", PLACE_FAILED, "z"), 0);
 	cr_expect(holds(at("failed/z.log"), "an upload"));
-	cr_expect_lt(tree_take_back(t, "nobody-here", 1, "x", PLACE_FAILED, "x"), 0);
+	cr_expect_lt(take_back(t, "nobody-here", 1, "x", PLACE_FAILED, "x"), 0);
 }
 
 Test(tree_find, a_reason_is_written_once)

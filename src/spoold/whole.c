@@ -1,0 +1,475 @@
+#include "spoold/whole.h"
+
+#include "base/escape.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "io/wholes.h"
+#include "spoold/accept.h"
+#include "spoold/daemon.h"
+#include "spoold/notice.h"
+#include "spoold/room.h"
+#include "spoold/voucher.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void want_turn(struct daemon *d, struct user *u)
+{
+	if (u->wholes == NULL || u->whole_walking != NULL || u->whole_listed)
+		return;
+	u->whole_listed = true;
+	DL_APPEND2(d->wholes_looks.users, u, whole_prev, whole_next);
+}
+
+/* Out of all lists. */
+static void leave(struct daemon *d, struct whole_look *w)
+{
+	struct user *u = w->entry->user;
+	if (w->tag == 0) {
+		DL_DELETE(u->wholes, w);
+	} else {
+		DL_DELETE(d->wholes_looks.walking, w);
+		d->wholes_looks.walking_n--;
+		u->whole_walking = NULL;
+	}
+	w->tag = 0;
+	w->queued = false;
+	d->wholes_looks.n--;
+	if (w->entry->state == UPLOAD_CHECKING)
+		w->entry->state = UPLOAD_ARRIVING;
+	want_turn(d, u);
+}
+
+/* More files than these are synced together. */
+static bool is_many(const struct whole *found)
+{
+	return found->files + found->directories > WHOLES_FILES_EACH;
+}
+
+static int walk(struct daemon *d, struct whole_look *w)
+{
+	struct upload_entry *e = w->entry;
+	struct wholes_order order = {
+		.ignore = (const char *const *)e->user->settings->ignore,
+		.probe = true,
+		.sync = w->syncing,
+		.sync_all = w->syncing && is_many(&w->found),
+	};
+	int fd = e->user->far ? -EOPNOTSUPP : tree_open_whole(d->tree, e->user->name, e->path);
+	int r = fd < 0 ? fd : wholes_add(d->wholes, d->wholes_looks.last_tag + 1, fd, &order);
+	if (r < 0) {
+		fd_close(fd);
+		return r;
+	}
+	DL_DELETE(e->user->wholes, w);
+	w->tag = ++d->wholes_looks.last_tag;
+	w->began_ms = d->steady_ms;
+	DL_APPEND(d->wholes_looks.walking, w);
+	d->wholes_looks.walking_n++;
+	e->user->whole_walking = w;
+	return 0;
+}
+
+/* It cannot be looked at now. */
+static void not_walked(struct daemon *d, struct upload_entry *e, int error)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	int r = tree_look(d->tree, e->user->name, e->path, &ident, &kind);
+	if (r == -ENOENT || (r == 0 && kind != ENTRY_DIRECTORY)) {
+		if (r == 0)
+			scan_want(d, e->user);
+		upload_drop(d, e);
+		return;
+	}
+	room_leave(d, e);
+	room_arrived(d, e);
+	accept_note_error(e, error);
+	notice_waits(d, e);
+	upload_set_due(d, e, d->steady_ms + (upload_is_short(error) ? INTAKE_RETRY_MS
+	                                                            : WHOLE_RELOOK_MS));
+}
+
+static void go_on(struct daemon *d)
+{
+	struct whole_looks *all = &d->wholes_looks;
+	while (all->walking_n < WHOLE_WALKING_MAX && all->users != NULL) {
+		struct user *u = all->users;
+		DL_DELETE2(all->users, u, whole_prev, whole_next);
+		u->whole_listed = false;
+		struct whole_look *w = u->wholes;
+		int r = w == NULL ? 0 : walk(d, w);
+		if (r < 0) {
+			leave(d, w);
+			w->syncing = false;
+			not_walked(d, w->entry, r);
+		}
+	}
+}
+
+static void queue(struct daemon *d, struct whole_look *w, bool first)
+{
+	struct upload_entry *e = w->entry;
+	if (e->state == UPLOAD_ARRIVING)
+		e->state = UPLOAD_CHECKING;
+	w->queued = true;
+	d->wholes_looks.n++;
+	if (first)
+		DL_PREPEND(e->user->wholes, w);
+	else
+		DL_APPEND(e->user->wholes, w);
+	want_turn(d, e->user);
+}
+
+void whole_abandon(struct daemon *d, struct upload_entry *e)
+{
+	struct whole_look *w = e->whole;
+	if (!w->queued)
+		return;
+	if (w->tag != 0)
+		wholes_cancel(d->wholes, w->tag);
+	w->syncing = false;
+	leave(d, w);
+	go_on(d);
+}
+
+bool whole_is(const struct user *u, const char *path)
+{
+	return u->settings->directories == DIRECTORIES_JOB && strchr(path, '/') == NULL;
+}
+
+bool whole_is_inner(const struct user *u, const char *path)
+{
+	return u->settings->directories == DIRECTORIES_JOB && strchr(path, '/') != NULL;
+}
+
+/* How many ended jobs of a path are asked. */
+enum { SAME_PATH_MAX = 16 };
+
+/* A power cut undid the moves of a job that is over: they are redone. */
+static bool redo_ended(struct daemon *d, struct user *u, const char *path,
+                       const struct file_ident *ident)
+{
+	struct job job = {0};
+	uint64_t before_id = UINT64_MAX;
+	bool undone = false;
+	for (int n = 0; n < SAME_PATH_MAX && !undone &&
+	                index_prev_ended(d->index, u->number, path, before_id, &job) == 0;
+	     n++) {
+		before_id = job.id;
+		bool withdrawn = job.state == JOB_CANCELED && job.place == PLACE_NOWHERE;
+		undone = !withdrawn && file_ident_same_top(&job.ident, ident) &&
+		         job.ident.ctime_ns == ident->ctime_ns;
+		if (undone && (recover_job(d, u, &job) < 0 || !u->reconciled))
+			scan_unclear(d, u);
+		job_clear(&job);
+	}
+	return undone;
+}
+
+bool whole_is_job(struct daemon *d, struct user *u, const char *path,
+                  const struct file_ident *ident)
+{
+	struct job job = {0};
+	int r = index_find_path(d->index, u->number, path, &job);
+	if (r == -ENOENT)
+		return false;
+	if (r < 0) {
+		/* Nothing else would look at it again. */
+		d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + INTAKE_RELOOK_MS);
+		return true;
+	}
+	bool live = !job_state_is_final(job.state);
+	bool known = (live && file_ident_same_top(&job.ident, ident)) || redo_ended(d, u, path, ident);
+	if (!known && live && job.place == PLACE_INCOMING)
+		accept_gone(d, u, &job, "replaced by a newer upload of the same name");
+	job_clear(&job);
+	return known;
+}
+
+static struct upload_entry *new_entry(struct daemon *d, struct user *u, const char *path,
+                                      bool moved_in)
+{
+	struct upload_entry *e =
+		upload_add(d, u, path, moved_in ? INTAKE_USER_MAX : INTAKE_WAITING_MAX);
+	if (e == NULL)
+		return NULL;
+	e->kind = ENTRY_DIRECTORY;
+	e->waits_for = SETTLE_WAIT;
+	e->whole = calloc(1, sizeof *e->whole);
+	if (e->whole == NULL) {
+		upload_drop(d, e);
+		return NULL;
+	}
+	e->whole->entry = e;
+	return e;
+}
+
+void whole_track(struct daemon *d, struct user *u, const char *path,
+                 const struct file_ident *ident, bool moved_in, bool by_scan)
+{
+	struct upload_entry *e = upload_find(u, path);
+	bool other = e != NULL && (e->whole == NULL || !file_ident_same_inode(&e->look.ident, ident));
+	/* What had this name is gone. */
+	if (other && e->state != UPLOAD_ACCEPTING) {
+		upload_drop(d, e);
+		e = NULL;
+	}
+	bool is_new = e == NULL;
+	if (is_new)
+		e = new_entry(d, u, path, moved_in);
+	if (e == NULL)
+		return;
+	if (e->state == UPLOAD_ACCEPTING) {
+		e->touched = true;
+		e->renamed = moved_in;
+		return;
+	}
+	if (is_new) {
+		e->look.ident = *ident;
+		e->look.found = by_scan;
+	}
+	if (moved_in) {
+		e->look.renamed_in = true;
+		whole_abandon(d, e);
+	}
+	bool waits = e->due.at == 0 && !e->whole->queued;
+	if (moved_in || (by_scan && (is_new || waits)))
+		upload_set_due(d, e, d->steady_ms);
+	else if (is_new)
+		upload_set_due(d, e, d->steady_ms + u->settings->whole_settle_ms);
+}
+
+void whole_forget(struct daemon *d, struct user *u, const char *path)
+{
+	struct upload_entry *e = upload_find(u, path);
+	if (e != NULL && e->whole != NULL && e->state != UPLOAD_ACCEPTING)
+		upload_drop(d, e);
+}
+
+static void no_more_refused(struct daemon *d, struct upload_entry *e)
+{
+	if (e->state != UPLOAD_REFUSED)
+		return;
+	e->user->uploads_refused--;
+	e->state = UPLOAD_ARRIVING;
+	notice_over(d, e);
+}
+
+static void refuse(struct daemon *d, struct upload_entry *e)
+{
+	const struct whole *found = &e->whole->found;
+	if (e->state != UPLOAD_REFUSED) {
+		char *shown = escape_str(e->path), *at = escape_str(found->at);
+		log_warning("user %s: incoming/%s is not taken: %s in it %s", e->user->name,
+		            shown == NULL ? "?" : shown, at == NULL ? "?" : at, found->problem);
+		free(shown);
+		free(at);
+		room_leave(d, e);
+		e->user->uploads_refused++;
+	}
+	e->state = UPLOAD_REFUSED;
+	notice_waits(d, e);
+}
+
+static void take_up(struct daemon *d, struct upload_entry *e)
+{
+	struct whole_look *w = e->whole;
+	if (d->config->durability == DURABILITY_RELAXED) {
+		accept_now(d, e);
+		return;
+	}
+	w->syncing = true;
+	queue(d, w, true);
+}
+
+static struct upload look_of(const struct upload_entry *e)
+{
+	struct upload look = e->look;
+	look.ident.ctime_ns = e->whole->found.newest_ns;
+	return look;
+}
+
+static enum settle_answer ask(struct daemon *d, struct upload_entry *e, uint64_t *ret_due)
+{
+	struct user *u = e->user;
+	struct settle_policy policy = u->settings->settle;
+	struct upload look = look_of(e);
+	struct voucher voucher;
+	policy.settle_ms = u->settings->whole_settle_ms;
+	voucher_find(d, u, e->path, NULL, &look, &voucher);
+	e->look.marker_seen = look.marker_seen;
+	e->look.marker_early = look.marker_early;
+	e->voucher_stale = voucher.stale;
+	e->voucher = voucher.ident;
+	e->voucher_own = voucher.own;
+	voucher_clear(&voucher);
+	return whole_judge(&policy, &e->whole->found, &look, d->steady_ms, d->wall_ms, ret_due);
+}
+
+/* Only its uploader ends that, and no event tells of it. */
+static void wait_for_uploader(struct daemon *d, struct upload_entry *e, uint64_t not_before_ms)
+{
+	uint64_t wait_ms = later(e->user->settings->whole_settle_ms, WHOLE_RELOOK_MS);
+	e->waits_for = SETTLE_WRITER;
+	upload_set_due(d, e, later(d->steady_ms + wait_ms, not_before_ms));
+}
+
+static void judge(struct daemon *d, struct upload_entry *e, uint64_t took_ms)
+{
+	const struct whole *found = &e->whole->found;
+	uint64_t due = 0, not_before = d->steady_ms + took_ms * WHOLE_PAUSE_FACTOR;
+	if (found->flaw != WHOLE_SOUND || found->files == 0 || found->writer)
+		room_leave(d, e);
+	if (found->flaw == WHOLE_REFUSED) {
+		refuse(d, e);
+		wait_for_uploader(d, e, not_before);
+		return;
+	}
+	no_more_refused(d, e);
+	if (found->flaw == WHOLE_UNFINISHED || found->files == 0) {
+		if (found->files > 0)
+			notice_waits(d, e);
+		wait_for_uploader(d, e, not_before);
+		return;
+	}
+	e->waits_for = ask(d, e, &due);
+	switch (e->waits_for) {
+	case SETTLE_COMPLETE:
+		if (room_ask(d, e))
+			take_up(d, e);
+		return;
+	case SETTLE_WRITER:
+		notice_waits(d, e);
+		due = d->steady_ms + due_min(later(e->user->settings->whole_settle_ms, SETTLE_WRITER_POLL_MS),
+		                             WHOLE_RELOOK_MS);
+		break;
+	case SETTLE_CONVENTION:
+		room_leave(d, e);
+		notice_waits(d, e);
+		return;
+	default: break;
+	}
+	room_leave(d, e);
+	upload_set_due(d, e, later(due, not_before));
+}
+
+static bool is_over(const struct whole *found)
+{
+	return !found->writer && found->flaw == WHOLE_SOUND;
+}
+
+/* How long nothing has changed is read off the kernel's stamps, and counted by our
+ * own clock from then on. */
+static void note_change(struct daemon *d, struct upload_entry *e)
+{
+	uint64_t settle_ms = e->user->settings->whole_settle_ms;
+	int64_t age_ms = (int64_t)d->wall_ms - e->whole->found.newest_ns / 1000000;
+	uint64_t quiet_ms = age_ms < 0 ? 0 : due_min((uint64_t)age_ms, settle_ms);
+	e->look.changed_steady_ms = d->steady_ms > quiet_ms ? d->steady_ms - quiet_ms : 1;
+	e->unsafe = 0;
+}
+
+static void note_unsafe(struct daemon *d, struct upload_entry *e, int error)
+{
+	int fd = tree_open_whole(d->tree, e->user->name, e->path);
+	accept_note_unsafe(d, e, error);
+	if (fd >= 0)
+		tree_mark_unsafe_fd(fd, &e->whole->found.ident, error);
+	fd_close(fd);
+}
+
+/* What a spoold before this one could not make durable. */
+static bool was_unsafe(struct daemon *d, struct upload_entry *e)
+{
+	int fd = tree_open_whole(d->tree, e->user->name, e->path);
+	int unsafe = fd < 0 ? 0 : tree_is_unsafe(fd, &e->whole->found.ident);
+	fd_close(fd);
+	if (unsafe < 0)
+		accept_note_unsafe(d, e, unsafe);
+	return unsafe < 0;
+}
+
+/* It was made durable: a job now, where it is what was made durable. */
+static void end_sync(struct daemon *d, struct upload_entry *e, bool same, int unsynced,
+                     uint64_t took_ms)
+{
+	if (same && unsynced == 0 && !was_unsafe(d, e)) {
+		accept_now(d, e);
+		return;
+	}
+	room_arrived(d, e);
+	if (unsynced < 0)
+		note_unsafe(d, e, unsynced);
+	if (e->unsafe == 0)
+		judge(d, e, took_ms);
+}
+
+static void note_result(struct daemon *d, struct whole_look *w, const struct wholes_result *r)
+{
+	struct upload_entry *e = w->entry;
+	bool synced = w->syncing, before = w->walked && is_over(&w->found);
+	uint64_t took_ms = d->steady_ms - w->began_ms;
+	leave(d, w);
+	w->syncing = false;
+	if (r->error < 0) {
+		not_walked(d, e, r->error);
+		return;
+	}
+	accept_note_error(e, 0);
+	bool same = w->walked && file_ident_same(&w->found.ident, &r->whole.ident) &&
+	            is_over(&w->found) == is_over(&r->whole);
+	w->found = r->whole;
+	w->walked = true;
+	e->look.ident = r->whole.ident;
+	if (before && is_over(&r->whole) && !same)
+		e->look.renamed_in = false;
+	if (!same)
+		note_change(d, e);
+	if (synced)
+		end_sync(d, e, same && is_over(&r->whole), r->unsynced, took_ms);
+	else if (e->unsafe == 0)
+		judge(d, e, took_ms);
+}
+
+void whole_read_results(struct daemon *d)
+{
+	uint64_t tag;
+	struct wholes_result result;
+	while (wholes_next(d->wholes, &tag, &result) > 0) {
+		struct whole_look *w;
+		DL_SEARCH_SCALAR(d->wholes_looks.walking, w, tag, tag);
+		if (w != NULL)
+			note_result(d, w, &result);
+		go_on(d);
+	}
+}
+
+void whole_due(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	if (e->whole->queued)
+		return;
+	/* The setting is another one by now. */
+	if (!whole_is(u, e->path)) {
+		upload_drop(d, e);
+		scan_want(d, u);
+		return;
+	}
+	/* Files of directories that were followed until now go first: they may be in it. */
+	if (u->inner_jobs) {
+		e->waits_for = SETTLE_WAIT;
+		upload_set_due(d, e, d->steady_ms + WHOLE_RELOOK_MS);
+		user_scan_in(d, u, WHOLE_RELOOK_MS / 2);
+		return;
+	}
+	queue(d, e->whole, false);
+	go_on(d);
+}

@@ -1,0 +1,60 @@
+/* Directories that are one job each (spool.directories "job"): from the first look to
+ * the moment one is handed to accept.h. Its entry is one of upload.h, with what is known
+ * of the directory beside it.
+ *
+ * Nothing in it is watched: what is in it is walked through by io/wholes when it is due,
+ * so that how it came does not matter. One walk of a user at a time, in the order in
+ * which they were due, users side by side. */
+#pragma once
+
+#include "core/whole.h"
+#include "spoold/upload.h"
+
+struct daemon;
+struct wholes_result;
+
+/* What is known of a directory that is to be one job. */
+struct whole_look {
+	struct upload_entry *entry;
+	uint64_t tag;            /* at io/wholes; 0 = not now */
+	bool queued;             /* it is, or waits for its turn there */
+	bool syncing;            /* the walk is to make it durable, too */
+	bool walked;             /* `found` is of an earlier walk */
+	struct whole found;
+	uint64_t began_ms;       /* the walk at hand; steady */
+	struct whole_look *prev, *next;
+};
+
+struct whole_looks {
+	struct user *users;         /* that have some waiting and none at io/wholes */
+	struct whole_look *walking; /* at io/wholes */
+	unsigned walking_n;
+	unsigned n;                 /* all that are queued */
+	uint64_t last_tag;
+};
+
+enum {
+	WHOLE_WALKING_MAX = 64,   /* all users together: each holds descriptors */
+	WHOLE_RELOOK_MS = 5000,   /* where only its uploader can help, and nothing tells of that */
+	WHOLE_PAUSE_FACTOR = 10,  /* at least so many times as long as a walk took is the next away */
+};
+
+/* Is a directory of this name in incoming to be one job? */
+bool whole_is(const struct user *u, const char *path);
+/* Is this something in such a directory? */
+bool whole_is_inner(const struct user *u, const char *path);
+/* Is this directory a job already, whatever the setting is by now? What has changed of
+ * one that waits makes it none, and the job is canceled. */
+bool whole_is_job(struct daemon *d, struct user *u, const char *path,
+                  const struct file_ident *ident);
+/* Takes note of one: a new entry, or one that is to be looked at. */
+void whole_track(struct daemon *d, struct user *u, const char *path,
+                 const struct file_ident *ident, bool moved_in, bool by_scan);
+/* By the setting it is none any more. */
+void whole_forget(struct daemon *d, struct user *u, const char *path);
+/* Its time has come. The entry may be gone afterwards. */
+void whole_due(struct daemon *d, struct upload_entry *e);
+/* No result of a walk is wanted any more. */
+void whole_abandon(struct daemon *d, struct upload_entry *e);
+/* What walks found. */
+void whole_read_results(struct daemon *d);
