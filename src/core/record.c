@@ -302,7 +302,7 @@ int record_get_job(const void *data, size_t size, struct job *ret)
 		return r;
 	get_job_fields(&in, version, &job);
 	r = get_end(&in);
-	if (r == 0 && !job_fits(&job))
+	if (r == 0 && (!job_fits(&job) || version != job_version(&job)))
 		r = -EBADMSG;
 	if (r < 0) {
 		job_clear(&job);

@@ -6,6 +6,7 @@
 #include "io/wholes.h"
 #include "spoold/accept.h"
 #include "spoold/daemon.h"
+#include "spoold/mend.h"
 #include "spoold/notice.h"
 #include "spoold/room.h"
 #include "spoold/voucher.h"
@@ -150,7 +151,7 @@ bool whole_is_inner(const struct user *u, const char *path)
 	return u->settings->directories == DIRECTORIES_JOB && strchr(path, '/') != NULL;
 }
 
-/* How many ended jobs of a path are asked. */
+/* How many jobs of a path are asked for a directory there. */
 enum { SAME_PATH_MAX = 16 };
 
 /* A power cut undid the moves of a job that is over: they are redone. */
@@ -174,6 +175,35 @@ static bool redo_ended(struct daemon *d, struct user *u, const char *path,
 	return undone;
 }
 
+/* A power cut undid the rename of a claim: this is its directory, or, where its uploader
+ * wrote into it since, no more. */
+static bool is_undone_claim(struct daemon *d, struct user *u, const struct job *job,
+                            const struct file_ident *ident)
+{
+	if (file_ident_same_top(&job->ident, ident))
+		return true;
+	if (job->ident.whole != 0 && job->place == PLACE_PROCESSING &&
+	    job_next_state(job->state, JOB_EV_GONE) >= 0 && file_ident_same_inode(&job->ident, ident))
+		mend_job(d, u, job, REMEDY_JUDGE_AGAIN, NULL);
+	return false;
+}
+
+/* Earlier jobs of this path may wait for their end. */
+static bool is_of_earlier(struct daemon *d, struct user *u, const char *path, uint64_t before_id,
+                          const struct file_ident *ident)
+{
+	struct job job = {0};
+	bool same = false;
+	for (int n = 0; n < SAME_PATH_MAX && !same &&
+	                index_prev_live(d->index, u->number, path, before_id, &job) == 0;
+	     n++) {
+		before_id = job.id;
+		same = is_undone_claim(d, u, &job, ident);
+		job_clear(&job);
+	}
+	return same;
+}
+
 bool whole_is_job(struct daemon *d, struct user *u, const char *path,
                   const struct file_ident *ident)
 {
@@ -187,7 +217,9 @@ bool whole_is_job(struct daemon *d, struct user *u, const char *path,
 		return true;
 	}
 	bool live = !job_state_is_final(job.state);
-	bool known = (live && file_ident_same_top(&job.ident, ident)) || redo_ended(d, u, path, ident);
+	bool known = (live && (is_undone_claim(d, u, &job, ident) ||
+	                       is_of_earlier(d, u, path, job.id, ident))) ||
+	             redo_ended(d, u, path, ident);
 	if (!known && live && job.place == PLACE_INCOMING)
 		accept_gone(d, u, &job, "replaced by a newer upload of the same name");
 	job_clear(&job);
