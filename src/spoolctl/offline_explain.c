@@ -93,9 +93,13 @@ static json_t *explain_stranger(struct ctl *ctl, struct tree *tree, const char *
 		return file_answer(outside, "ignored", text,
 		                   "it becomes a job when it is renamed so that none matches");
 	}
-	if (kind == ENTRY_DIRECTORY)
+	bool whole = config_user(ctl->config, user)->directories == DIRECTORIES_JOB;
+	if (whole && strchr(path, '/') != NULL)
+		return file_answer(outside, "arriving", "it lies in a directory that is one job with all in "
+		                   "it (directories \"job\")", "that is looked at when spoold runs");
+	if (kind == ENTRY_DIRECTORY && !whole)
 		return file_answer(outside, "directory", "the files in it become jobs, one each", NULL);
-	if (kind != ENTRY_FILE) {
+	if (kind != ENTRY_FILE && kind != ENTRY_DIRECTORY) {
 		snprintf(text, sizeof text, "it %s: only plain files with one name become jobs",
 		         entry_kind_problem(kind));
 		return file_answer(outside, "refused", text, "it is left alone");

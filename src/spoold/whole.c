@@ -272,8 +272,8 @@ void whole_track(struct daemon *d, struct user *u, const char *path,
 		e->look.renamed_in = true;
 		whole_abandon(d, e);
 	}
-	bool waits = e->due.at == 0 && !e->whole->queued;
-	if (moved_in || (by_scan && (is_new || waits)))
+	bool waits = !is_new && e->due.at == 0 && !e->whole->queued;
+	if (moved_in || waits || (by_scan && is_new))
 		upload_set_due(d, e, d->steady_ms);
 	else if (is_new)
 		upload_set_due(d, e, d->steady_ms + u->settings->whole_settle_ms);

@@ -183,6 +183,20 @@ class FaultSpool(Spool):
             self.optional.add((user, os.fsencode(name)))
         return path
 
+    def upload_whole(self, name, user="alice"):
+        """Moves a directory in, which is one job."""
+        number = sum(len(names) for names in self.names.values())
+        top = os.path.join(self.base, "staging", name)
+        for path in ("a.tif", "deep/b.tif", "deep/er/c.tif"):
+            os.makedirs(os.path.dirname(os.path.join(top, path)), exist_ok=True)
+            data = f"{user} {name} {path} {number}\n".encode() * 200
+            with open(os.path.join(top, path), "wb") as file:
+                file.write(data)
+            self.expect(user, f"{name}/{path}", data)
+        os.rename(top, self.path(user, "incoming", name))
+        self.next_tick()
+        self.names.setdefault(user, []).append(name)
+
     def lost(self):
         """contents.lost, but for files whose end is open."""
         dropped = {key: n for key, n in self.dropped.items() if key[:2] not in self.optional}

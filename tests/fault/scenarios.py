@@ -20,6 +20,7 @@ class Scenario:
     runs = {}            # name -> starts of its handler that are called for; 1 if not named
     at_start = False     # the calls are those of a start of the daemon
     args = ()            # of the daemon that is cut
+    whole = False        # its uploads are directories, each one job
 
     def prepare(self, s):
         """Before the calls count."""
@@ -563,6 +564,76 @@ class Once(Scenario):
         return s.ended()
 
 
+class Whole(Scenario):
+    """A directory that is one job."""
+    whole = True
+    config = {**MANUAL, "spool": {"directories": "job", "directory_settle_seconds": 0.05},
+              "handler": {"keep_logs": "always"}}
+
+    def pending(self, s, *names, user="alice"):
+        for name in names:
+            s.upload_whole(name, user)
+        s.wait_for(lambda: s.count("pending", user) == len(names), what="pending")
+
+
+class WholeAccept(Whole):
+    name = "accept of a directory"
+
+    def trigger(self, s):
+        s.upload_whole("a")
+
+    def reached(self, s):
+        return s.count("pending") == 1
+
+
+class WholeRun(Whole):
+    name = "directory to done, log and output kept"
+    victims = ("daemon", "worker")
+
+    def prepare(self, s):
+        self.pending(s, "out", "b")
+
+    def trigger(self, s):
+        s.ask("start")
+
+    def reached(self, s):
+        return self.done(s, "out", "b")
+
+
+class WholeBack(Whole):
+    """The worker finds that it changed: the directory goes back, and is a new upload."""
+    name = "claim of a directory that changed"
+    victims = ("daemon", "worker")
+    ordered = False
+
+    def prepare(self, s):
+        self.pending(s, "a")
+        data = b"more\n"
+        with open(s.path("alice", "incoming", "a/deep/er/d.tif"), "wb") as file:
+            file.write(data)
+        s.expect("alice", "a/deep/er/d.tif", data)
+
+    def trigger(self, s):
+        s.ask("start")
+
+    def reached(self, s):
+        return self.done(s, "a") and s.count("canceled") == 1
+
+
+class WholeFailed(Whole):
+    name = "directory to failed"
+    runs = {"bad": 2}
+
+    def prepare(self, s):
+        self.pending(s, "bad")
+
+    def trigger(self, s):
+        s.ask("start")
+
+    def reached(self, s):
+        return self.failed(s, "bad")
+
+
 class LeaveResult(Scenario):
     """The worker whose daemon is gone writes down its result."""
     name = "result left by a worker"
@@ -584,4 +655,5 @@ class LeaveResult(Scenario):
 SCENARIOS = [Accept, AcceptDeep, Replaced, Withdrawn, UserAdded, ClaimStart, ClaimWritten, Finish,
              FinishKept, HandedOn, FinishTaken, FinishDeep, FailFinal, Retry, OperatorRetry,
              CancelPending, CancelRunning, Hold, Release, Retention, Reload, Growth, Many, Ahead, Stop,
-             Recovery, Rebuild, SetAside, Once, LeaveResult]
+             Recovery, Rebuild, SetAside, Once, LeaveResult, WholeAccept, WholeRun, WholeBack,
+             WholeFailed]

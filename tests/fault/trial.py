@@ -201,9 +201,9 @@ class Trial:
 
     def find_unsafe(self):
         """Nothing else is left but what is said to be unsafe."""
-        for user, place, path in self.s.inventory():
+        for user, place, name in self.uploads():
             if place == "incoming":
-                full = os.path.join(os.fsencode(self.s.root), os.fsencode(user), b"incoming", path)
+                full = os.fsencode(os.path.join(self.s.root, user, "incoming", name))
                 answer = self.s.ask("explain", path=os.fsdecode(full))
                 if answer and answer["ok"] and "did not reach the disk" in answer["because"]:
                     self.unsafe.add(full)
@@ -258,8 +258,7 @@ class Trial:
         for job in jobs:
             if job["place"] in ("done", "failed"):
                 places[job["user"], job["path"]].append(job["job"])
-        for user, place, path in s.inventory():
-            name = os.fsdecode(path)
+        for user, place, name in self.uploads():
             if place in ("done", "failed") and not name.endswith(".log") and ".output/" not in name:
                 told = places.pop((user, f"{user}/{place}/{name}"), [])
                 # What was put in the place of an upload, with a word beside it.
@@ -274,6 +273,14 @@ class Trial:
                 n = sum(j["user"] == user and j["state"] == state for j in jobs)
                 if row[state] != n:
                     self.problems.append(f"{user}: {row[state]} {state} in status, {n} in list")
+
+    def uploads(self):
+        """What lies there; a directory that is one job is one thing."""
+        found = dict.fromkeys((user, place, os.fsdecode(path).split("/")[0]
+                               if self.scenario.whole and b".output/" not in path
+                               else os.fsdecode(path))
+                              for user, place, path in self.s.inventory())
+        return list(found)
 
     def judge_runs(self):
         s = self.s

@@ -64,10 +64,17 @@ def _dropped_name(place, path, names):
     """Which of the dropped names a path in the spool stands for, or None."""
     if place == "processing":
         # <id>/<base name>: the file has lost its directories there.
+        # A directory that is one job keeps them.
         inside = path.split(b"/", 1)[-1]
-        return next((n for n in names if os.path.basename(n) == inside), None)
+        return inside if inside in names else \
+            next((n for n in names if os.path.basename(n) == inside), None)
     if path in names:
         return path
+    # So does that of a directory that is one job.
+    top, slash, rest = path.partition(b"/")
+    whole = re.sub(rb"\.\d+$", b"", top) + slash + rest
+    if slash and whole in names:
+        return whole
     directory, base = os.path.split(path)
     # The id stands before the extension; a marker or checksum has one more.
     for rest in (rb"(\.[^.]*)?$", rb"(\.[^.]*\.[^.]*)$"):

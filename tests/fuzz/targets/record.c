@@ -74,6 +74,7 @@ static void encode_job(struct input *in)
 	};
 	struct job back;
 	take_ident(in, &job.ident);
+	job.ident.whole = take_number(in, 8);
 	ssize_t n = record_put_job(&job, out, sizeof out);
 	MUST(n > 0 || n == -EINVAL);
 	if (n > 0) {

@@ -54,6 +54,8 @@ Test(message, an_order_travels_with_any_bytes_and_numbers)
 {
 	struct message m = {.type = MESSAGE_RUN, .order = an_order(a_command())};
 	m.order.after = 41;
+	m.order.directory = true;
+	m.order.whole = 77;
 	struct message got = travel(&m);
 	const struct run_order *o = &got.order;
 	cr_assert_eq(o->job, 42u);
@@ -72,6 +74,8 @@ Test(message, an_order_travels_with_any_bytes_and_numbers)
 	cr_assert_eq(o->log_limit_bytes, 262144u);
 	cr_assert(o->sync);
 	cr_assert_eq(o->after, 41u);
+	cr_assert(o->directory);
+	cr_assert_eq(o->whole, 77u);
 	cr_assert_eq(o->ident_ino, UINT64_C(0xfffffffffffffff0));
 	cr_assert_eq(memcmp(&o->limits, &m.order.limits, sizeof o->limits), 0);
 	message_clear(&got);

@@ -52,7 +52,7 @@ static struct job random_job(uint64_t *seed, size_t path_max)
 		.final_name = random_or_null(seed, 1, path_max),
 		.ident = {random_number(seed), random_number(seed), random_number(seed),
 		          (int64_t)random_number(seed), (int64_t)random_number(seed),
-		          (uint32_t)random_number(seed), (uint32_t)random_number(seed)},
+		          (uint32_t)random_number(seed), (uint32_t)random_number(seed), 0},
 		.arrived_ms = random_number(seed),
 		.accepted_ms = random_number(seed),
 		.claimed_ms = random_number(seed),
@@ -74,6 +74,8 @@ static struct job random_job(uint64_t *seed, size_t path_max)
 		                                  .ctime_ns = (int64_t)random_number(seed)};
 		job.voucher_suffix = random_or_null(seed, 1, 255);
 	}
+	if (next_random(seed) % 3 == 0)
+		job.ident.whole = random_number(seed) | 1;
 	return job;
 }
 
@@ -101,6 +103,7 @@ static void same_job(const struct job *a, const struct job *b)
 	cr_assert_eq(a->ident.mtime_ns, b->ident.mtime_ns);
 	cr_assert_eq(a->ident.uid, b->ident.uid);
 	cr_assert_eq(a->ident.gid, b->ident.gid);
+	cr_assert_eq(a->ident.whole, b->ident.whole);
 	cr_assert_eq(a->arrived_ms, b->arrived_ms);
 	cr_assert_eq(a->accepted_ms, b->accepted_ms);
 	cr_assert_eq(a->claimed_ms, b->claimed_ms);
@@ -137,6 +140,28 @@ Test(record, a_job_without_a_voucher_is_a_record_of_version_1)
 		cr_assert_eq(record_get_job(bytes, (size_t)cut, &back), -EBADMSG);
 	bytes[1] = 1;
 	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), -EBADMSG, "bytes are left over");
+}
+
+/* A directory that is one job: only such a record is of the newest version. */
+Test(record, a_directory_is_a_record_of_version_3)
+{
+	static unsigned char bytes[RECORD_MAX];
+	char path[] = "run";
+	struct job job = {.id = 1, .user = 1, .path = path, .ident = {.whole = 9}}, back;
+	ssize_t n = record_put_job(&job, bytes, sizeof bytes);
+	cr_assert_gt(n, 0);
+	cr_assert_eq(bytes[1], 3);
+	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), 0);
+	cr_assert_eq(back.ident.whole, 9);
+	job_clear(&back);
+	for (ssize_t cut = 2; cut < n; cut++)
+		cr_assert_eq(record_get_job(bytes, (size_t)cut, &back), -EBADMSG);
+	memset(bytes + n - 8, 0, 8);
+	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), -EBADMSG, "what is none is no version 3");
+	bytes[1] = 2;
+	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), -EBADMSG, "bytes are left over");
+	bytes[1] = 4;
+	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), -EPROTONOSUPPORT);
 }
 
 Test(record, any_job_comes_back)
@@ -326,7 +351,7 @@ Test(record, a_newer_version_is_refused_by_name)
 	for (const char *kind = "JAU"; *kind != '\0'; kind++) {
 		unsigned char bytes[512];
 		size_t n = sample(*kind, bytes, sizeof bytes);
-		bytes[1] = 3;
+		bytes[1] = 4;
 		cr_assert_eq(decode(*kind, bytes, n), -EPROTONOSUPPORT);
 		bytes[1] = 0;
 		cr_assert_eq(decode(*kind, bytes, n), -EBADMSG);
