@@ -35,6 +35,9 @@ int runner_new(struct runner **ret);
  * -EMFILE), and there is none then. Order and descriptor stay the caller's and
  * must outlive the attempt. */
 int runner_start(struct runner *r, const struct run_order *order, int job_dirfd);
+/* After the end, where the attempt ran as another account: what is in a directory that
+ * is one job goes back to its uploader, whoever made it. */
+int runner_return(const struct run_order *order, int job_dirfd);
 /* Asks the attempt to end (SIGTERM, after the grace time SIGKILL, for the whole
  * tree). */
 void runner_cancel(struct runner *r, bool interrupt);

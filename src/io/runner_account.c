@@ -140,11 +140,13 @@ int runner_account_prepare(const struct runner_account *account, const struct ru
 	if (r == 0 && account->change &&
 	    (fchown(job_dirfd, account->uid, account->gid) < 0 ||
 	     fchown(output, account->uid, account->gid) < 0 ||
-	     fchownat(file, "", account->uid, account->gid, AT_EMPTY_PATH) < 0)) {
+	     fchownat(file, "", account->uid, account->gid, AT_EMPTY_PATH) < 0))
 		r = -errno;
+	if (r == 0 && account->change && order->directory)
+		r = runner_tree_give(job_dirfd, order->name, account->uid, account->gid);
+	if (r < 0 && *ret_error == NULL)
 		*ret_error = runner_text("the job's files cannot be given to the account %s: %s",
 		                         order->run_as, strerror(-r));
-	}
 	fd_close(output);
 	fd_close(file);
 	return r;

@@ -82,6 +82,9 @@ void runner_account_clear(struct runner_account *account);
 int runner_account_prepare(const struct runner_account *account, const struct run_order *order, int job_dirfd,
                     char **ret_error);
 
+/* runner_tree.c: gives a directory that is one job, with all in it. */
+int runner_tree_give(int job_dirfd, const char *name, uid_t uid, gid_t gid);
+
 /* runner_spawn.c: what every start needs, made once. */
 struct launcher {
 	int null_fd;

@@ -239,8 +239,13 @@ static void step(struct worker *w)
 		w->began_ms = 0;
 		tell_progress(w, &event.report);
 	}
-	if (event.ended)
+	if (event.ended) {
+		r = runner_return(&w->now->order, w->now->jobdir);
+		if (r < 0)
+			log_warning("job %" PRIu64 ": not all of its directory goes back to its owner: %s",
+			            w->now->order.job, strerror(-r));
 		tell_result(w, &event.result);
+	}
 }
 
 static void begin(struct worker *w, struct task *t)

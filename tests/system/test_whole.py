@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from doors import RATE, Client, Sshd, program
-from harness import SystemTest
+from harness import SystemTest, root_only
 import procs
 
 JOB = {"directories": "job", "directory_settle_seconds": 0.5}
@@ -100,7 +100,7 @@ class Complete(Whole):
         os.makedirs(spool.path("alice", "incoming", "run1/deep/er"))
         for number in range(15):
             self.add(spool, f"run1/deep/er/{number}.tif")
-            spool.next_tick(spool.path("alice", "incoming", f"run1/deep/er/{number}.tif"))
+            spool.next_tick()
         last = spool.path("alice", "done", "run1/deep/er/14.tif")
         spool.wait_for(lambda: os.path.exists(last), what="all of it to be done")
         job = max(spool.jobs("alice"), key=lambda j: j["job"])
@@ -300,7 +300,6 @@ class Line(Whole):
             spool.wait_for(lambda: len(spool.jobs("alice")) > count - 1 and
                            all(s == "done" for _, s in self.states(spool)) and
                            spool.files("alice", "incoming") == [], what="it to be done")
-        spool.dropped.clear()
         self.assertEqual(sorted(n for n in os.listdir(spool.path("alice", "done"))),
                          ["run1", "run1.2", "run1.3"])
         for name, data in (("run1", b"first"), ("run1.2", b"second"), ("run1.3", b"third")):
@@ -337,6 +336,27 @@ class Line(Whole):
         spool.configure({"spool": {"max_upload_mib": 1}})
         spool.ctl("reload")
         spool.wait_state("large", "done")
+
+
+    @root_only
+    def test_another_account_gets_all_of_it_and_gives_it_back(self):
+        spool = self.whole({"spool": JOB, "handler": {"run_as": "nobody"}}, overlap_allowed=True,
+                           handler="cat deep/er/c.tif >deep/by-handler\n")
+        for place in (spool.base, os.path.join(spool.base, "locks")):
+            os.chmod(place, 0o777)
+        top = self.make(spool, "run1")
+        spool.expect("alice", "run1/deep/by-handler", TREE["deep/er/c.tif"])
+        for at, _, files in os.walk(top):
+            os.chown(at, 47011, 47011)
+            for file in files:
+                os.chown(os.path.join(at, file), 47011, 47011)
+                os.chmod(os.path.join(at, file), 0o600)
+        os.rename(top, spool.path("alice", "incoming", "run1"))
+        spool.wait_state("run1", "done")
+        spool.wait_file("run1")
+        for at, _, files in os.walk(spool.path("alice", "done", "run1")):
+            for path in [at, *(os.path.join(at, os.fsencode(file)) for file in files)]:
+                self.assertEqual(os.stat(path).st_uid, 47011, path)
 
 
 class Crash(Whole):
