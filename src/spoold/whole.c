@@ -244,6 +244,20 @@ static struct upload_entry *new_entry(struct daemon *d, struct user *u, const ch
 	return e;
 }
 
+/* A claim of this very directory was undone: that rename was ours, and says nothing of
+ * its uploader. */
+static bool was_put_back(struct daemon *d, const struct user *u, const char *path,
+                         const struct file_ident *ident)
+{
+	struct job job = {0};
+	if (index_find_path(d->index, u->number, path, &job) < 0)
+		return false;
+	bool was = job.state == JOB_CANCELED && job.place == PLACE_NOWHERE &&
+	           file_ident_same_inode(&job.ident, ident);
+	job_clear(&job);
+	return was;
+}
+
 void whole_track(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, bool moved_in, bool by_scan)
 {
@@ -253,6 +267,10 @@ void whole_track(struct daemon *d, struct user *u, const char *path,
 	if (other && e->state != UPLOAD_ACCEPTING) {
 		upload_drop(d, e);
 		e = NULL;
+	}
+	if (moved_in && was_put_back(d, u, path, ident)) {
+		moved_in = false;
+		by_scan = true;
 	}
 	bool is_new = e == NULL;
 	if (is_new)
@@ -272,7 +290,7 @@ void whole_track(struct daemon *d, struct user *u, const char *path,
 		e->look.renamed_in = true;
 		whole_abandon(d, e);
 	}
-	bool waits = !is_new && e->due.at == 0 && !e->whole->queued;
+	bool waits = !is_new && !e->whole->queued && (e->due.at == 0 || (by_scan && e->whole->idle > 0));
 	if (moved_in || waits || (by_scan && is_new))
 		upload_set_due(d, e, d->steady_ms);
 	else if (is_new)
@@ -349,7 +367,9 @@ static enum settle_answer ask(struct daemon *d, struct upload_entry *e, uint64_t
 /* Only its uploader ends that, and no event tells of it. */
 static void wait_for_uploader(struct daemon *d, struct upload_entry *e, uint64_t not_before_ms)
 {
-	uint64_t wait_ms = later(e->user->settings->whole_settle_ms, WHOLE_RELOOK_MS);
+	uint64_t wait_ms = later(e->user->settings->whole_settle_ms, WHOLE_RELOOK_MS) << e->whole->idle;
+	if (e->whole->idle < WHOLE_IDLE_MAX)
+		e->whole->idle++;
 	e->waits_for = SETTLE_WRITER;
 	upload_set_due(d, e, later(d->steady_ms + wait_ms, not_before_ms));
 }
@@ -463,8 +483,10 @@ static void note_result(struct daemon *d, struct whole_look *w, const struct who
 	e->look.ident = r->whole.ident;
 	if (before && is_over(&r->whole) && !same)
 		e->look.renamed_in = false;
-	if (!same)
+	if (!same) {
 		note_change(d, e);
+		w->idle = 0;
+	}
 	if (synced)
 		end_sync(d, e, same && is_over(&r->whole), r->unsynced, took_ms);
 	else if (e->unsafe == 0)
@@ -498,8 +520,8 @@ void whole_due(struct daemon *d, struct upload_entry *e)
 	/* Files of directories that were followed until now go first: they may be in it. */
 	if (u->inner_jobs) {
 		e->waits_for = SETTLE_WAIT;
-		upload_set_due(d, e, d->steady_ms + WHOLE_RELOOK_MS);
-		user_scan_in(d, u, WHOLE_RELOOK_MS / 2);
+		upload_set_due(d, e, d->steady_ms + 2 * WHOLE_RELOOK_MS);
+		user_scan_in(d, u, WHOLE_RELOOK_MS);
 		return;
 	}
 	queue(d, e->whole, false);

@@ -20,6 +20,7 @@ struct whole_look {
 	bool queued;             /* it is, or waits for its turn there */
 	bool syncing;            /* the walk is to make it durable, too */
 	bool walked;             /* `found` is of an earlier walk */
+	unsigned idle;           /* so often it waited for its uploader, and nothing changed */
 	struct whole found;
 	uint64_t began_ms;       /* the walk at hand; steady */
 	struct whole_look *prev, *next;
@@ -36,6 +37,7 @@ struct whole_looks {
 enum {
 	WHOLE_WALKING_MAX = 64,   /* all users together: each holds descriptors */
 	WHOLE_RELOOK_MS = 5000,   /* where only its uploader can help, and nothing tells of that */
+	WHOLE_IDLE_MAX = 5,       /* each time twice as long; a scan looks at once */
 	WHOLE_PAUSE_FACTOR = 10,  /* at least so many times as long as a walk took is the next away */
 };
 

@@ -167,6 +167,7 @@ class Refused(Whole):
         self.assertEqual(spool.explain_file(name)["state"], "refused")
         spool.wait_for(lambda: name in self.notice(spool), what="the notice")
         os.unlink(spool.path("alice", "incoming", name + "/deep/odd"))
+        spool.ctl("rescan")
         spool.wait_state(name, "done")
 
     def notice(self, spool):
@@ -211,7 +212,18 @@ class Line(Whole):
         spool.wait_state("run1", "done")
         self.assertEqual(self.states(spool), [("run1", "canceled"), ("run1", "done")])
         self.assertEqual(self.seen(spool, 2), sorted([*TREE, "deep/er/late.tif"]))
+        self.assertGreaterEqual(self.accepted(spool, 2) - self.ended(spool, 1), 0.4)
         self.assertEqual(len(spool.journal.starts("alice", "run1")), 1)
+
+    def accepted(self, spool, job):
+        return self.time_of(spool, job, "accepted_at")
+
+    def ended(self, spool, job):
+        return self.time_of(spool, job, "finished_at")
+
+    def time_of(self, spool, job, what):
+        text = next(j for j in spool.jobs("alice") if j["job"] == job)[what]
+        return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
     def test_written_when_its_turn_comes(self):
         spool = self.whole({"spool": JOB, "job_processing": MANUAL})
