@@ -116,6 +116,8 @@ json_t *shape_job(const struct job *job, const char *user)
 	put(&o, "failures", number(job->failures));
 	put(&o, "interruptions", number(job->interruptions));
 	put(&o, "size", number(job->ident.size));
+	if (job->ident.whole != 0)
+		put(&o, "directory", json_true());
 	put(&o, "arrived_at", shape_time(job->arrived_ms));
 	put(&o, "accepted_at", shape_time(job->accepted_ms));
 	put(&o, "claimed_at", shape_time(job->claimed_ms));

@@ -64,6 +64,16 @@ static char *note(const json_t *job, uint64_t now_ms)
 	return ctl_need(text);
 }
 
+/* A new string: a directory that is one job ends in a slash, as in listings of files. */
+static char *shown_name(const json_t *job)
+{
+	char *text = NULL;
+	bool directory = json_is_true(json_object_get(job, "directory"));
+	if (asprintf(&text, "%s%s", view_text(job, "name"), directory ? "/" : "") < 0)
+		text = NULL;
+	return ctl_need(text);
+}
+
 void view_list(const struct ctl *ctl, const json_t *jobs, bool with_user, FILE *out)
 {
 	static const struct table_column columns[] = {
@@ -92,11 +102,11 @@ void view_list(const struct ctl *ctl, const json_t *jobs, bool with_user, FILE *
 		const char *state = view_text(job, "state");
 		uint64_t final_ms = view_time_ms(job, "finished_at");
 		uint64_t since_ms = final_ms > 0 ? final_ms : view_time_ms(job, "accepted_at");
-		char *remark = note(job, now_ms);
+		char *remark = note(job, now_ms), *name = shown_name(job);
 		snprintf(id, sizeof id, "%lld", (long long)view_number(job, "job"));
 		const char *cells[] = {
 			id, view_text(job, "user"), state, view_when_short(since_ms, now_ms, since),
-			human_bytes((uint64_t)view_number(job, "size"), size), view_text(job, "name"), remark,
+			human_bytes((uint64_t)view_number(job, "size"), size), name, remark,
 		};
 		enum tint tints[7] = {TINT_NONE, TINT_NONE, state_tint(state)};
 		if (!with_user) {
@@ -105,6 +115,7 @@ void view_list(const struct ctl *ctl, const json_t *jobs, bool with_user, FILE *
 		}
 		ctl_need(table_add(t, cells, tints) < 0 ? NULL : t);
 		free(remark);
+		free(name);
 	}
 	ctl_need(table_print(t, &ctl->look, out) < 0 ? NULL : t);
 	table_free(t);
@@ -200,7 +211,9 @@ void view_job(const struct ctl *ctl, const json_t *job, FILE *out)
 		snprintf(percent, sizeof percent, "%d%%", progress);
 	print_count(look, "job", job, "job", out);
 	print_field(look, "user", view_text(job, "user"), out);
-	print_field(look, "name", view_text(job, "name"), out);
+	char *name = shown_name(job);
+	print_field(look, "name", name, out);
+	free(name);
 	print_state(look, job, out);
 	print_field(look, "error", view_text(job, "error"), out);
 	print_field(look, "progress", percent, out);

@@ -69,6 +69,8 @@ class Complete(Whole):
         self.assertEqual(self.seen(spool, job["job"]), sorted(TREE))
         self.assertEqual(self.inside(spool, "run1"), sorted(TREE))
         self.assertEqual(job["size"], sum(map(len, TREE.values())))
+        self.assertTrue(job["directory"])
+        self.assertIn(" run1/ ", spool.ctl("list", "alice").out)
         spool.wait_for(lambda: spool.job("beside.tif"), what="a file beside it to be a job")
         self.assertEqual(len(spool.jobs("alice")), 2)
         self.assertEqual(os.listdir(spool.path("alice")), [])
