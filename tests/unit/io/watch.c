@@ -214,7 +214,7 @@ Test(watch, directories)
 	expect(WATCH_CHANGED, ALICE, "2026", "a");
 	expect(WATCH_CLOSED, ALICE, "2026", "a");
 	shell("mkdir -p outside/x; mv outside in/moved");
-	expect(WATCH_DIRECTORY, ALICE, "", "moved");
+	expect(WATCH_DIRECTORY_IN, ALICE, "", "moved");
 	expect_none();
 }
 
@@ -226,7 +226,7 @@ Test(watch, the_root_tells_of_users)
 	expect(WATCH_DIRECTORY, 0, "", "carol");
 	shell("mv carol dave");
 	expect(WATCH_LEFT, 0, "", "carol");
-	expect(WATCH_DIRECTORY, 0, "", "dave");
+	expect(WATCH_DIRECTORY_IN, 0, "", "dave");
 	shell("rmdir dave");
 	expect(WATCH_LEFT, 0, "", "dave");
 	expect_none();
@@ -258,7 +258,7 @@ Test(watch, a_renamed_directory_is_lost_with_all_below)
 	add("in/ab", ALICE, "ab");
 	shell("mv in/a in/c");
 	expect(WATCH_LEFT, ALICE, "", "a");
-	expect(WATCH_DIRECTORY, ALICE, "", "c");
+	expect(WATCH_DIRECTORY_IN, ALICE, "", "c");
 	expect(WATCH_LOST, ALICE, "a", "");
 	cr_expect_eq(watch_count(w), 2);
 	shell("touch in/c/b/unseen in/ab/seen");
