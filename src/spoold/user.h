@@ -67,6 +67,7 @@ struct user {
 	struct whole_look *wholes;    /* directories that are to be walked through, in order */
 	struct whole_look *whole_walking; /* the one at io/wholes */
 	bool whole_listed;            /* in whole_looks.users */
+	uint64_t whole_backlog_ms;    /* those that a scan found are quiet by then; steady */
 	bool inner_jobs, inner_seen;  /* with directories as jobs: files in one are jobs still, from
 	                                 when it was followed; by the last scan, the one at hand */
 	uint32_t uploads_refused;     /* of these: what can never be a job */

@@ -374,6 +374,23 @@ static void wait_for_uploader(struct daemon *d, struct upload_entry *e, uint64_t
 	upload_set_due(d, e, later(d->steady_ms + wait_ms, not_before_ms));
 }
 
+/* What a scan found is walked through in its order; what was quiet for long enough is
+ * not due before what changed earlier and was found just too early. That counts once:
+ * one that goes on changing holds nobody up. */
+static void keep_order(const struct daemon *d, struct upload_entry *e, uint64_t *due)
+{
+	struct user *u = e->user;
+	bool first = !e->whole->judged;
+	e->whole->judged = true;
+	if (!first || !e->look.found || (e->waits_for != SETTLE_COMPLETE && e->waits_for != SETTLE_WAIT))
+		return;
+	if (e->waits_for == SETTLE_COMPLETE && d->steady_ms >= u->whole_backlog_ms)
+		return;
+	*due = e->waits_for == SETTLE_WAIT ? later(*due, u->whole_backlog_ms) : u->whole_backlog_ms;
+	e->waits_for = SETTLE_WAIT;
+	u->whole_backlog_ms = *due;
+}
+
 static void judge(struct daemon *d, struct upload_entry *e, uint64_t took_ms)
 {
 	const struct whole *found = &e->whole->found;
@@ -393,6 +410,7 @@ static void judge(struct daemon *d, struct upload_entry *e, uint64_t took_ms)
 		return;
 	}
 	e->waits_for = ask(d, e, &due);
+	keep_order(d, e, &due);
 	switch (e->waits_for) {
 	case SETTLE_COMPLETE:
 		if (room_ask(d, e))
@@ -410,7 +428,7 @@ static void judge(struct daemon *d, struct upload_entry *e, uint64_t took_ms)
 	default: break;
 	}
 	room_leave(d, e);
-	upload_set_due(d, e, later(due, not_before));
+	upload_set_due(d, e, due);
 }
 
 static bool is_over(const struct whole *found)

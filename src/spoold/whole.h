@@ -20,6 +20,7 @@ struct whole_look {
 	bool queued;             /* it is, or waits for its turn there */
 	bool syncing;            /* the walk is to make it durable, too */
 	bool walked;             /* `found` is of an earlier walk */
+	bool judged;             /* once, as one that is sound */
 	unsigned idle;           /* so often it waited for its uploader, and nothing changed */
 	struct whole found;
 	uint64_t began_ms;       /* the walk at hand; steady */

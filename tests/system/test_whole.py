@@ -119,6 +119,39 @@ class Complete(Whole):
         spool.wait_state("run1", "done")
         self.assertEqual(len(spool.jobs("alice")), 1)
 
+    def test_polled(self):
+        spool = self.whole({"spool": {**JOB, "watch": "poll", "poll_seconds": 0.2}})
+        self.move(spool, "run1")
+        self.copy(spool, "run2")
+        for name in ("run1", "run2"):
+            self.assertEqual(self.seen(spool, spool.wait_state(name, "done")["job"]), sorted(TREE))
+
+    def test_found_at_a_start_in_their_order(self):
+        spool = self.whole({"spool": JOB}, start=False)
+        names = [f"run{number}" for number in (3, 1, 2, 0)]
+        for name in names:
+            self.move(spool, name, {"a.tif": name.encode()} if name != "run3" else
+                      {f"{n}/x.tif": b"x" for n in range(300)})
+            spool.next_tick()
+        spool.init()
+        done = spool.spoold("--mode", "once")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertEqual(spool.journal.order("alice"), names)
+        self.assertEqual(os.listdir(spool.path("alice")), [])
+
+    def test_once_waits_for_no_uploader(self):
+        spool = self.whole({"spool": JOB}, start=False)
+        self.move(spool, "run1")
+        os.mkdir(spool.path("alice", "incoming", "empty"))
+        os.makedirs(spool.path("alice", "incoming", "odd/deep"))
+        os.symlink("nowhere", spool.path("alice", "incoming", "odd/deep/link"))
+        spool.init()
+        done = spool.spoold("--mode", "once")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertEqual(self.inside(spool, "run1"), sorted(TREE))
+        self.assertEqual(sorted(n for n in os.listdir(spool.path("alice")) if "NOTICE" not in n),
+                         ["empty", "odd"])
+
     def test_by_rename(self):
         spool = self.whole({"spool": {**JOB, "completion": "rename", "notice_after_seconds": 0}})
         self.copy(spool, "copied")
@@ -438,6 +471,22 @@ class Setting(Whole):
         spool.wait_state("fourth/c.tif", "done")
         self.assertEqual([n for n, _ in self.states(spool)],
                          ["first/a.tif", "first/b.tif", "second", "third", "fourth/c.tif"])
+
+    def test_nothing_else_is_put_into_it(self):
+        """A followed file of that path finds a place outside of it: it would be removed
+        with it."""
+        spool = self.whole()
+        self.move(spool, "run1")
+        spool.wait_state("run1", "done")
+        spool.handler("exit 0\n")
+        spool.configure({"spool": {"directories": "follow"}})
+        spool.ctl("reload")
+        spool.drop("alice", "run1/late.tif")
+        spool.wait_state("run1/late.tif", "done")
+        spool.wait_file("late.tif")
+        self.assertEqual(self.inside(spool, "run1"), sorted(TREE))
+        spool.forget("alice", "run1/late.tif")
+        spool.expect("alice", "late.tif", b"alice run1/late.tif\n")
 
     def test_per_user_and_beside_a_large_one(self):
         """20,000 files of one user keep nobody waiting; bob's directories are followed."""

@@ -254,7 +254,7 @@ Test(index, a_job_comes_back_whole)
 	struct job back;
 	test_begin(ix);
 	struct job job = test_job(ix, test_user(ix, "alice"), path);
-	job.ident = (struct file_ident){1, 2, 3, -4, -5, 6, 7};
+	job.ident = (struct file_ident){1, 2, 3, -4, -5, 6, 7, 0};
 	job.error = error;
 	cr_assert_eq(index_put_job(ix, &job), 0);
 	test_commit(ix);

@@ -280,7 +280,9 @@ Test(tree_kept, what_is_left_in_it_is_for_nobody_else)
 Test(tree_kept, a_job_that_is_taken_back_keeps_its_directory)
 {
 	run_one(1, "a.csv");
-	cr_assert_eq(tree_take_back(t, "alice", 1, "a.csv", PLACE_DONE, "a.csv"), 0);
+	char path[] = "a.csv";
+	const struct job job = {.id = 1, .path = path};
+	cr_assert_eq(tree_take_back(t, "alice", &job, PLACE_DONE, "a.csv"), 0);
 	claim(2, "b.csv");
 	cr_expect_str_eq(content("processing/1/a.csv"), "a.csv");
 	cr_expect_str_eq(content("processing/2/b.csv"), "b.csv");

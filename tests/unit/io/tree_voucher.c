@@ -126,7 +126,7 @@ Test(tree_voucher, comes_back_for_a_retry)
 	struct job job = vouched(1, path_x);
 	claim(&job);
 	finish(&job, PLACE_PROCESSING, PLACE_FAILED, "x.csv");
-	cr_assert_eq(tree_take_back(t, "alice", 1, "x.csv", PLACE_FAILED, "x.csv"), 0);
+	cr_assert_eq(tree_take_back(t, "alice", &job, PLACE_FAILED, "x.csv"), 0);
 	cr_assert_eq(tree_take_voucher(t, "alice", &job, PLACE_FAILED, "x.csv"), 0);
 	cr_assert_not(there("failed/x.csv.sha256"));
 	finish(&job, PLACE_PROCESSING, PLACE_DONE, "x.csv");
