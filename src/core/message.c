@@ -36,8 +36,6 @@ static const struct field order_fields[] = {
 	{"idle_ms", FIELD_COUNT, offsetof(struct run_order, idle_ms)},
 	{"directory", FIELD_FLAG, offsetof(struct run_order, directory)},
 	{"whole", FIELD_COUNT, offsetof(struct run_order, whole)},
-	{"owner_uid", FIELD_COUNT, offsetof(struct run_order, owner_uid)},
-	{"owner_gid", FIELD_COUNT, offsetof(struct run_order, owner_gid)},
 	{"after", FIELD_COUNT, offsetof(struct run_order, after)},
 };
 

@@ -68,8 +68,6 @@ struct run_order {
 	bool directory;        /* the file is a directory: a job as a whole */
 	uint64_t whole;        /* its digest as it was accepted, to be compared before the handler sees
 	                          it; 0 = no more */
-	uint64_t owner_uid, owner_gid; /* of a directory: whose it is, with all in it, after an attempt
-	                          as another account */
 	uint64_t after;        /* the job that has to succeed before, in the same worker; 0: at once */
 };
 

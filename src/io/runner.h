@@ -35,9 +35,10 @@ int runner_new(struct runner **ret);
  * -EMFILE), and there is none then. Order and descriptor stay the caller's and
  * must outlive the attempt. */
 int runner_start(struct runner *r, const struct run_order *order, int job_dirfd);
-/* After the end, where the attempt ran as another account: what is in a directory that
- * is one job goes back to its uploader, whoever made it. */
-int runner_return(const struct run_order *order, int job_dirfd);
+/* Before an attempt, as root: takes the directories of a directory that is one job from
+ * its uploader, who may hold them open, so that nothing is put into them any more. 1: they
+ * are, and what they were until then is to be looked at again; 0: there is none. */
+int runner_seal(const struct run_order *order, int job_dirfd);
 /* Asks the attempt to end (SIGTERM, after the grace time SIGKILL, for the whole
  * tree). */
 void runner_cancel(struct runner *r, bool interrupt);

@@ -66,10 +66,35 @@ int runner_tree_give(int job_dirfd, const char *name, uid_t uid, gid_t gid)
 	return give_entry(&g, job_dirfd, name, 0);
 }
 
-int runner_return(const struct run_order *order, int job_dirfd)
+/* Whoever uploaded it may hold its directories open: what he can do in them is asked of
+ * their owner and mode each time. */
+static int seal_directory(int dirfd, const char *name, int depth)
 {
-	if (!order->directory || order->run_as == NULL || geteuid() != 0)
+	struct stat st;
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOTDIR || errno == ELOOP || errno == ENOENT ? 0 : -errno;
+	int r = fstat(fd, &st) < 0 ? -errno : 0;
+	if (r == 0 && st.st_uid != geteuid() && fchown(fd, geteuid(), (gid_t)-1) < 0)
+		r = -errno;
+	if (r == 0 && (st.st_mode & 0022) != 0 && fchmod(fd, st.st_mode & 07755) < 0)
+		r = -errno;
+	int copy = r < 0 || depth == DEPTH_MAX ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	const struct dirent *e;
+	while (r == 0 && dir != NULL && (e = readdir(dir)) != NULL)
+		if (e->d_type != DT_REG && strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			r = seal_directory(fd, e->d_name, depth + 1);
+	if (dir != NULL)
+		closedir(dir);
+	fd_close(fd);
+	return r;
+}
+
+int runner_seal(const struct run_order *order, int job_dirfd)
+{
+	if (!order->directory || geteuid() != 0)
 		return 0;
-	return runner_tree_give(job_dirfd, order->name, (uid_t)order->owner_uid,
-	                        (gid_t)order->owner_gid);
+	int r = seal_directory(job_dirfd, order->name, 0);
+	return r < 0 ? r : 1;
 }

@@ -192,6 +192,8 @@ struct tree_finish {
 	bool hand_on;
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
+/* Opens a directory in done or failed that was one job. */
+int tree_open_final(struct tree *t, const char *user, enum place place, const char *name);
 /* Removes a private directory that was kept for this user's next job; all of them. */
 void tree_drop_spare(struct tree *t, const char *user);
 void tree_drop_spares(struct tree *t);

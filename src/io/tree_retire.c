@@ -174,6 +174,15 @@ static int purge_rest(struct tree *t, const char *user, const struct job *job)
 	return r;
 }
 
+int tree_open_final(struct tree *t, const char *user, enum place place, const char *name)
+{
+	int placefd = tree_open_place(t, user, place);
+	int fd = placefd < 0 ? placefd
+	                     : fd_open_beneath(placefd, name, O_RDONLY | O_DIRECTORY, 0);
+	fd_close(placefd);
+	return fd;
+}
+
 int tree_open_to_sync(struct tree *t, const char *user, enum place place)
 {
 	return tree_open_place(t, user, place);

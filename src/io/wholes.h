@@ -24,6 +24,9 @@ struct wholes_order {
 	bool probe;    /* ask of each file whether somebody writes it: the walk ends at the first */
 	bool sync;     /* make all of it durable: each file, then its directory; at last the one
 	                  that holds it */
+	bool give;     /* give it and all in it to `uid` and `gid`; nothing is refused */
+	uid_t uid;
+	gid_t gid;
 	bool sync_all; /* the same, for many: by one syncfs() where it can be */
 };
 

@@ -27,7 +27,9 @@ struct wholes_walk {
 	int depth;      /* levels open; the last one is being read */
 	int dirfd;      /* until it begins */
 	bool over;
-	bool probe, sync, sync_all, by_disk;
+	bool probe, sync, sync_all, by_disk, give;
+	uid_t uid;
+	gid_t gid;
 	char **ignore;
 	dev_t dev;
 	struct timespec top_ctime;
@@ -98,7 +100,21 @@ static void note_writer(struct wholes_walk *w)
 static void refuse(struct wholes_walk *w, const char *problem)
 {
 	whole_note_flaw(&w->result.whole, WHOLE_REFUSED, problem, w->path);
-	w->over = true;
+	w->over = !w->give;
+}
+
+/* By its descriptor, so that it is what was looked at: never another name of a file
+ * outside. */
+static void give(struct wholes_walk *w, int dirfd, const char *name)
+{
+	struct stat st;
+	int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	bool ours = fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == w->dev &&
+	            (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && st.st_nlink == 1));
+	if (ours && (st.st_uid != w->uid || st.st_gid != w->gid) &&
+	    fchownat(fd, "", w->uid, w->gid, AT_EMPTY_PATH) < 0)
+		w->result.error = -errno;
+	fd_close(fd);
 }
 
 /* On others, syncfs() may write back without asking what is behind it to keep it. */
@@ -128,6 +144,9 @@ struct wholes_walk *wholes_walk_new(int dirfd, const struct wholes_order *order)
 	}
 	w->dirfd = dirfd;
 	w->probe = order->probe;
+	w->give = order->give;
+	w->uid = order->uid;
+	w->gid = order->gid;
 	w->sync_all = order->sync_all;
 	w->sync = order->sync || order->sync_all;
 	return w;
@@ -145,6 +164,8 @@ static void begin(struct wholes_walk *w)
 		fd_close(fd);
 		return;
 	}
+	if (w->give && fchown(fd, w->uid, w->gid) < 0)
+		w->result.error = -errno;
 	/* The descriptor may have been read from before. */
 	rewinddir(dir);
 	w->levels[w->depth++].dir = dir;
@@ -256,6 +277,8 @@ static void take(struct wholes_walk *w, int dirfd, const char *name)
 		not_opened(w, errno);
 		return;
 	}
+	if (w->give)
+		give(w, dirfd, name);
 	if (whole_is_unfinished(name, (const char *const *)w->ignore))
 		whole_note_flaw(&w->result.whole, WHOLE_UNFINISHED,
 		                "has a name that transfer programs use for what is not whole yet", w->path);

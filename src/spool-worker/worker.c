@@ -239,13 +239,8 @@ static void step(struct worker *w)
 		w->began_ms = 0;
 		tell_progress(w, &event.report);
 	}
-	if (event.ended) {
-		r = runner_return(&w->now->order, w->now->jobdir);
-		if (r < 0)
-			log_warning("job %" PRIu64 ": not all of its directory goes back to its owner: %s",
-			            w->now->order.job, strerror(-r));
+	if (event.ended)
 		tell_result(w, &event.result);
-	}
 }
 
 static void begin(struct worker *w, struct task *t)
@@ -255,7 +250,12 @@ static void begin(struct worker *w, struct task *t)
 	w->started = false;
 	w->began_ms = clock_steady_ms();
 	task_clear_names(t);
+	/* Not sealed before: one that is still being uploaded goes back as it is. */
 	int r = task_compare(t);
+	if (r == 0)
+		r = runner_seal(&t->order, t->jobdir);
+	if (r > 0)
+		r = task_compare(t);
 	if (r == -ESTALE) {
 		tell_stale(w);
 		return;

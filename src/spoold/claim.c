@@ -70,8 +70,6 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.ident_ino = job->attempt > 1 || u->far ? 0 : job->ident.ino,
 		.limits = h->limits,
 		.directory = job->ident.whole != 0,
-		.owner_uid = job->ident.uid,
-		.owner_gid = job->ident.gid,
 		/* A handler may have changed it since. */
 		.whole = job->attempt > 1 && !fresh ? 0 : job->ident.whole,
 		.fresh = fresh,

@@ -207,6 +207,8 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 	} else {
 		note_name(d, u, job, name);
 		moved(d, job->id);
+		if (name != NULL)
+			whole_give_back(d, u, job, to, name);
 	}
 	free(name);
 	free(reason);

@@ -281,6 +281,9 @@ static void put_back(struct daemon *d, struct user *u, uint64_t id)
 	if (index_get_job(d->index, id, &job) == 0) {
 		int r = tree_put_back(d->tree, u->name, id, job.path, &kept);
 		bool back = r == 0 || r == -ENOENT;
+		if (r == 0)
+			whole_give_back(d, u, &job, kept == NULL ? PLACE_INCOMING : PLACE_FAILED,
+			                kept == NULL ? job.path : kept);
 		result_unclaim(d, u, &job, back ? -ESTALE : r, back ? PLACE_INCOMING : PLACE_PROCESSING);
 	}
 	if (kept != NULL) {

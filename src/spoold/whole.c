@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utlist.h>
 
 static uint64_t later(uint64_t a, uint64_t b)
@@ -346,6 +347,22 @@ static void note_result(struct daemon *d, struct whole_look *w, const struct who
 		end_sync(d, e, same && is_over(&r->whole), r->unsynced, took_ms);
 	else if (e->unsafe == 0)
 		judge(d, e, took_ms);
+}
+
+void whole_give_back(struct daemon *d, const struct user *u, const struct job *job,
+                     enum place place, const char *name)
+{
+	const struct wholes_order order = {.give = true, .uid = job->ident.uid, .gid = job->ident.gid};
+	if (job->ident.whole == 0 || job->attempt == 0 || geteuid() != 0)
+		return;
+	int fd = place == PLACE_INCOMING ? tree_open_whole(d->tree, u->name, name)
+	                                 : tree_open_final(d->tree, u->name, place, name);
+	int r = fd < 0 ? fd : wholes_add(d->wholes, ++d->wholes_looks.last_tag, fd, &order);
+	if (r < 0 && fd >= 0)
+		fd_close(fd);
+	if (r < 0)
+		log_warning("user %s: what is in the directory of job %llu does not go back to its uploader: "
+		            "%s", u->name, (unsigned long long)job->id, strerror(-r));
 }
 
 void whole_read_results(struct daemon *d)

@@ -59,5 +59,9 @@ void whole_forget(struct daemon *d, struct user *u, const char *path);
 void whole_due(struct daemon *d, struct upload_entry *e);
 /* No result of a walk is wanted any more. */
 void whole_abandon(struct daemon *d, struct upload_entry *e);
+/* Its directory ended in `place` as `name`, or went back to incoming: all in it is its
+ * uploader's again. */
+void whole_give_back(struct daemon *d, const struct user *u, const struct job *job,
+                     enum place place, const char *name);
 /* What walks found. */
 void whole_read_results(struct daemon *d);

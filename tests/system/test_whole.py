@@ -402,9 +402,44 @@ class Line(Whole):
         os.rename(top, spool.path("alice", "incoming", "run1"))
         spool.wait_state("run1", "done")
         spool.wait_file("run1")
-        for at, _, files in os.walk(spool.path("alice", "done", "run1")):
-            for path in [at, *(os.path.join(at, os.fsencode(file)) for file in files)]:
-                self.assertEqual(os.stat(path).st_uid, 47011, path)
+        self.wait_owner(spool, "run1")
+
+    def wait_owner(self, spool, name):
+        def owners():
+            top = spool.path("alice", "done", name)
+            return {os.stat(path).st_uid for at, _, files in os.walk(top)
+                    for path in [at, *(os.path.join(at, file) for file in files)]}
+        spool.wait_for(lambda: owners() == {47011}, what="all of it to be its uploader's again")
+
+    @root_only
+    def test_who_holds_it_open_puts_nothing_into_it(self):
+        """A link that leads out, made in a directory that was looked through."""
+        spool = self.whole(handler="gate\n")
+        top = self.make(spool, "run1")
+        for at, _, files in os.walk(top):
+            os.chmod(at, 0o777)
+            for path in [at, *(os.path.join(at, file) for file in files)]:
+                os.chown(path, 47011, 47011)
+        held = [os.open(os.path.join(top, path), os.O_RDONLY) for path in (".", "deep/er")]
+        os.rename(top, spool.path("alice", "incoming", "run1"))
+        spool.wait_started("run1")
+        for fd in held:
+            child = os.fork()
+            if child == 0:
+                os.setgroups([])
+                os.setgid(47011)
+                os.setuid(47011)
+                try:
+                    os.symlink("/etc/shadow", "link", dir_fd=fd)
+                except PermissionError:
+                    os._exit(0)
+                os._exit(1)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+            os.close(fd)
+        spool.open_gate()
+        spool.wait_state("run1", "done")
+        spool.wait_file("run1")
+        self.wait_owner(spool, "run1")
 
 
 class Crash(Whole):
