@@ -237,7 +237,8 @@ bool daemon_finished(const struct daemon *d)
 {
 	if (d->gave_up)
 		return true;
-	bool quiet = d->dispatch.running == NULL && d->dispatch.claims == 0;
+	bool quiet = d->dispatch.running == NULL && d->dispatch.claims == 0 &&
+	             d->wholes_looks.giving == 0;
 	if (d->damaged)
 		return true;
 	/* Where the index cannot be written, the workers keep their results. */

@@ -360,7 +360,9 @@ void whole_give_back(struct daemon *d, const struct user *u, const struct job *j
 	int r = fd < 0 ? fd : wholes_add(d->wholes, ++d->wholes_looks.last_tag, fd, &order);
 	if (r < 0 && fd >= 0)
 		fd_close(fd);
-	if (r < 0)
+	if (r == 0)
+		d->wholes_looks.giving++;
+	else
 		log_warning("user %s: what is in the directory of job %llu does not go back to its uploader: "
 		            "%s", u->name, (unsigned long long)job->id, strerror(-r));
 }
@@ -372,8 +374,11 @@ void whole_read_results(struct daemon *d)
 	while (wholes_next(d->wholes, &tag, &result) > 0) {
 		struct whole_look *w;
 		DL_SEARCH_SCALAR(d->wholes_looks.walking, w, tag, tag);
+		/* Of those that were given up nothing comes: it gave a directory back. */
 		if (w != NULL)
 			note_result(d, w, &result);
+		else
+			d->wholes_looks.giving--;
 		go_on(d);
 	}
 }

@@ -32,6 +32,7 @@ struct whole_looks {
 	struct whole_look *walking; /* at io/wholes */
 	unsigned walking_n;
 	unsigned n;                 /* all that are queued */
+	unsigned giving;            /* walks that give a directory back */
 	uint64_t last_tag;
 };
 

@@ -404,6 +404,19 @@ class Line(Whole):
         spool.wait_file("run1")
         self.wait_owner(spool, "run1")
 
+    @root_only
+    def test_given_back_before_the_end(self):
+        spool = self.whole(start=False)
+        top = self.make(spool, "run1", {f"{n}/x.tif": b"x" for n in range(700)})
+        for at, _, files in os.walk(top):
+            for path in [at, *(os.path.join(at, file) for file in files)]:
+                os.chown(path, 47011, 47011)
+        os.rename(top, spool.path("alice", "incoming", "run1"))
+        spool.init()
+        self.assertEqual(spool.spoold("--mode", "once").code, 0)
+        owners = {os.stat(at).st_uid for at, _, _ in os.walk(spool.path("alice", "done", "run1"))}
+        self.assertEqual(owners, {47011})
+
     def wait_owner(self, spool, name):
         def owners():
             top = spool.path("alice", "done", name)
