@@ -36,7 +36,8 @@ int tree_open_place(struct tree *t, const char *user, enum place place)
 	int n = snprintf(path, sizeof path, "%s/%s", user, tree_place_dir(place));
 	if (n < 0 || (size_t)n >= sizeof path)
 		return -ENAMETOOLONG;
-	return fd_open_beneath(t->rootfd, path, O_RDONLY | O_DIRECTORY, 0);
+	int answers = tree_answers(t, user, true);
+	return answers < 0 ? answers : fd_open_beneath(t->rootfd, path, O_RDONLY | O_DIRECTORY, 0);
 }
 
 int tree_open_private(struct tree *t, const char *user, uint64_t id)
