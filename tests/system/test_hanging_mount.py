@@ -88,6 +88,18 @@ class OneUser(Hanging, FarUser):
         spool.open_gate()
         self.all_done(spool, ids)
 
+    def test_polls_hold_up_nobody(self):
+        """Not even for as long as a mount has to answer."""
+        spool = self.remote_spool()
+        spool.configure({"spool": {"mount_answer_seconds": 30}})
+        spool.ctl("reload")
+        self.freeze(spool)
+        begun = time.monotonic()
+        for n in range(5):
+            self.bob_goes_on(spool, f"{n}.csv")
+        if time.monotonic() - begun < 25:
+            self.assertTrue(self.answers(spool), "nobody waited for that to be found out")
+
     def test_arrived_meanwhile(self):
         """What comes while it hangs is taken when it answers; the new wait behind the old."""
         spool = self.remote_spool(handler=GATE)
