@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 struct mountinfo {
-	uint64_t id;
+	uint64_t id;      /* may be given again when it is gone */
+	uint64_t dev;     /* likewise, but not while anybody is still in it */
 	const char *path; /* where it is mounted */
 	bool network;     /* its files are another machine's, or another process's (FUSE) */
 };

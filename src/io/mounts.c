@@ -22,10 +22,13 @@
 /* How long the list is taken to be what it was. */
 enum { LIST_MS = 50 };
 enum { GOODBYE_MS = 1000 };
+/* One server may have many mounts: when one of them was waited for in vain, others
+ * are for a shorter time. */
+enum { NEXT_PATIENCE_MS = 100 };
 
 struct mount {
 	struct mount *next;
-	uint64_t id;
+	uint64_t id, dev;
 	char *path;
 	bool network;
 	bool there;           /* in the list that is being read */
@@ -39,6 +42,7 @@ struct mounts {
 	int list;             /* /proc/self/mountinfo: POLLPRI when it changed */
 	uint64_t looked_ms;   /* steady */
 	uint64_t patience_ms;
+	uint64_t in_vain_ms;  /* steady, when one was waited for and did not answer; 0 = never */
 	struct mount *mounts; /* all of them, the later mounted ones first */
 	unsigned network_n;
 	bool warned;          /* that one cannot be asked: said once */
@@ -122,7 +126,7 @@ static int note_mount(void *ctx, const struct mountinfo *info)
 {
 	struct mounts *all = ctx;
 	for (struct mount *m = all->mounts; m != NULL; m = m->next) {
-		if (m->id == info->id && m->network == info->network &&
+		if (m->id == info->id && m->dev == info->dev && m->network == info->network &&
 		    strcmp(m->path, info->path) == 0) {
 			m->there = true;
 			return 0;
@@ -134,8 +138,8 @@ static int note_mount(void *ctx, const struct mountinfo *info)
 		free(m);
 		return -ENOMEM;
 	}
-	*m = (struct mount){.next = all->mounts, .id = info->id, .path = path, .sock = -1,
-	                    .network = info->network, .there = true};
+	*m = (struct mount){.next = all->mounts, .id = info->id, .dev = info->dev, .path = path,
+	                    .sock = -1, .network = info->network, .there = true};
 	all->mounts = m;
 	return 0;
 }
@@ -228,6 +232,14 @@ static int no_question(struct mounts *all, const struct mount *m, int error)
 	return 0;
 }
 
+/* Until when it is waited for. */
+static uint64_t patient_until_ms(const struct mounts *all, const struct mount *m, uint64_t now_ms)
+{
+	uint64_t until_ms = m->asked_ms + all->patience_ms;
+	bool next = all->in_vain_ms != 0 && now_ms < all->in_vain_ms + all->patience_ms;
+	return next && until_ms > now_ms + NEXT_PATIENCE_MS ? now_ms + NEXT_PATIENCE_MS : until_ms;
+}
+
 static int ask(struct mounts *all, struct mount *m, bool wait)
 {
 	uint64_t now_ms = clock_steady_ms();
@@ -238,14 +250,18 @@ static int ask(struct mounts *all, struct mount *m, bool wait)
 		if (r < 0)
 			return no_question(all, m, r);
 	}
+	uint64_t until_ms = patient_until_ms(all, m, now_ms);
+	bool waited = false;
 	for (;;) {
 		if (is_fresh(m, now_ms, MOUNTS_FRESH_MS) || !m->asked)
 			return 0;
-		if (now_ms >= m->asked_ms + all->patience_ms)
-			return -ETIMEDOUT;
-		if (!wait)
+		if (!wait && now_ms < m->asked_ms + all->patience_ms)
 			return -EAGAIN;
-		is_readable(m->sock, POLLIN, m->asked_ms + all->patience_ms - now_ms);
+		if (now_ms >= until_ms || !wait) {
+			all->in_vain_ms = waited ? now_ms : all->in_vain_ms;
+			return -ETIMEDOUT;
+		}
+		waited = is_readable(m->sock, POLLIN, until_ms - now_ms) == 0;
 		read_answer(m);
 		now_ms = clock_steady_ms();
 	}

@@ -7,7 +7,7 @@ import time
 
 import procs
 from handlers import GATE
-from network import FarSpool, FarUser
+from network import FarSpool, FarUser, unmount
 
 FRESH_S = 0.1  # so long an answer of a mount counts
 EPOLL_WAITS = (232, 281, 441)
@@ -124,6 +124,20 @@ class OneUser(Hanging, FarUser):
             self.bob_goes_on(spool, f"{n}.csv")
             spool.ctl("rescan")
         self.assertEqual(len(self.asking(spool)), 1)
+
+    def test_mounted_anew(self):
+        """Who waits for the one that hung does not keep the new one from being asked; but
+        what ran there is still there."""
+        spool = self.remote_spool(handler=GATE)
+        ids = self.pending(spool)
+        self.freeze(spool)
+        self.wait_silent(spool)
+        unmount(self.near)
+        self.mount(self.near, "spool/alice")
+        self.wait_back(spool)
+        self.thaw()
+        spool.open_gate()
+        self.all_done(spool, ids, ["0.csv"])
 
     def test_takes_no_place(self):
         """What runs there cannot go on: the one place there is is another's."""
