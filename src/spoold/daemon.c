@@ -137,6 +137,28 @@ static void end_of_start(struct daemon *d)
 	log_info("looked at %u user%s", users, users == 1 ? "" : "s");
 }
 
+/* Is what is left to be done all of users whose directories are not to be had? */
+static bool only_away_are_left(const struct daemon *d)
+{
+	bool away = false;
+	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
+		switch (sched_explain(d->sched, u->number, d->wall_ms)) {
+		case SCHED_READY:
+		case SCHED_BACKOFF:
+		case SCHED_LIMIT: return false;
+		case SCHED_BLOCKED:
+			if (!u->away)
+				return false;
+			away = true;
+			break;
+		case SCHED_EMPTY:
+		case SCHED_HELD:
+		case SCHED_STOPPED: break;
+		}
+	}
+	return away;
+}
+
 /* What keeps --mode once from ending although nothing runs any more, or NULL. */
 static const char *obstacle(const struct daemon *d)
 {
@@ -148,6 +170,8 @@ static const char *obstacle(const struct daemon *d)
 		return "the index cannot be written";
 	if (d->dispatch.unmoved != NULL)
 		return "files of jobs that ended cannot be moved to done or failed";
+	if (only_away_are_left(d))
+		return "the mounts that hold the rest are not there, or do not answer";
 	return NULL;
 }
 

@@ -181,6 +181,24 @@ class OneUser(Hanging, FarUser):
         self.assertEqual(spool.spoold("--mode", "once").code, 0)
         self.assertEqual(os.listdir(spool.path("bob", "done")), ["x.csv"])
 
+    def test_once_gives_up(self):
+        """Its jobs are left, and nothing else."""
+        spool = self.remote_spool()
+        spool.ctl("stop")
+        spool.expect("alice", "x.csv", b"far\n")
+        self.far_file("x.csv")
+        spool.wait_state("x.csv", "pending")
+        spool.stop()
+        self.freeze(spool)
+        spool.drop("bob", "y.csv")
+        result = spool.spoold("--mode", "once", timeout=100)
+        self.assertEqual(result.code, 1)
+        self.assertSays("giving up.*do not answer", result.err)
+        self.assertEqual(os.listdir(spool.path("bob", "done")), ["y.csv"])
+        self.thaw()
+        self.assertEqual(spool.spoold("--mode", "once").code, 0)
+        self.assertEqual(os.listdir(os.path.join(self.far, "spool/alice/done")), ["x.csv"])
+
 
 class All(Hanging, FarSpool):
     def test_status_answers(self):
