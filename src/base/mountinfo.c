@@ -40,8 +40,7 @@ static bool parse(char *line, struct mountinfo *ret)
 {
 	char *type = strstr(line, " - "), *path = line;
 	unsigned long long id;
-	unsigned major, minor;
-	if (type == NULL || sscanf(line, "%llu %*u %u:%u", &id, &major, &minor) != 3)
+	if (type == NULL || sscanf(line, "%llu", &id) != 1)
 		return false;
 	for (int n = 0; n < 4 && path != NULL; n++) {
 		path = strchr(path, ' ');
@@ -54,10 +53,7 @@ static bool parse(char *line, struct mountinfo *ret)
 	type[strcspn(type, " \n")] = '\0';
 	path[strcspn(path, " ")] = '\0';
 	unescape(path);
-	*ret = (struct mountinfo){.id = id,
-	                          .dev = (uint64_t)major << 32 | minor,
-	                          .path = path,
-	                          .network = is_network(type)};
+	*ret = (struct mountinfo){.id = id, .path = path, .network = is_network(type)};
 	return true;
 }
 

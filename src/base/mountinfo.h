@@ -6,8 +6,7 @@
 #include <stdint.h>
 
 struct mountinfo {
-	uint64_t id;      /* may be given again when it is gone */
-	uint64_t dev;     /* likewise, but not while anybody is still in it */
+	uint64_t id;      /* given again when it is gone and nobody is in it any more */
 	const char *path; /* where it is mounted */
 	bool network;     /* its files are another machine's, or another process's (FUSE) */
 };

@@ -28,7 +28,7 @@ enum { NEXT_PATIENCE_MS = 100 };
 
 struct mount {
 	struct mount *next;
-	uint64_t id, dev;
+	uint64_t id;
 	char *path;
 	bool network;
 	bool there;           /* in the list that is being read */
@@ -126,7 +126,7 @@ static int note_mount(void *ctx, const struct mountinfo *info)
 {
 	struct mounts *all = ctx;
 	for (struct mount *m = all->mounts; m != NULL; m = m->next) {
-		if (m->id == info->id && m->dev == info->dev && m->network == info->network &&
+		if (m->id == info->id && m->network == info->network &&
 		    strcmp(m->path, info->path) == 0) {
 			m->there = true;
 			return 0;
@@ -138,8 +138,8 @@ static int note_mount(void *ctx, const struct mountinfo *info)
 		free(m);
 		return -ENOMEM;
 	}
-	*m = (struct mount){.next = all->mounts, .id = info->id, .dev = info->dev, .path = path,
-	                    .sock = -1, .network = info->network, .there = true};
+	*m = (struct mount){.next = all->mounts, .id = info->id, .path = path, .sock = -1,
+	                    .network = info->network, .there = true};
 	all->mounts = m;
 	return 0;
 }
