@@ -119,7 +119,7 @@ mount --make-rprivate /
 mkdir {dir}/etc
 cp -a /etc/. {dir}/etc
 for file in passwd group shadow; do cat {dir}/$file >{dir}/etc/$file; done
-[ -e {dir}/etc/mtab ] || ln -s /proc/self/mounts {dir}/etc/mtab
+[ -L {dir}/etc/mtab -o -e {dir}/etc/mtab ] || ln -s /proc/self/mounts {dir}/etc/mtab
 mount --bind {dir}/etc /etc
 exec "$@"
 """

@@ -96,9 +96,12 @@ class Variants(SystemTest):
         spool.wait_for(lambda: sorted((j["name"], j["state"]) for j in spool.jobs("alice")) ==
                        [("tree/a.csv", "done")] * 2 + [("tree/deep/big.csv", "done")] * 2,
                        what="all of it, once more")
-        names = os.listdir(spool.path("alice", "done", "tree/deep"))
-        self.assertIn(whole, [open(spool.path("alice", "done", f"tree/deep/{name}"), "rb").read()
-                              for name in names])
+        found = []
+        with os.scandir(spool.path("alice", "done", "tree/deep")) as entries:
+            for entry in entries:
+                with open(entry.path, "rb") as file:
+                    found.append(file.read())
+        self.assertEqual(sorted(found, key=len), [half, whole])
 
     def test_sftp_put_r_broken_off(self):
         self.broken_off(lambda door, top, to, limit: door.sftp([f"cd {to}", f"put -r {top}"], *limit))
