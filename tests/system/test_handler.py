@@ -224,7 +224,9 @@ class Output(SystemTest):
         for name in ("a.csv", "b.csv"):
             spool.wait_for(lambda: (spool.job(name) or {}).get("state") in ("done", "failed"),
                            what="its end")
-        self.assertEqual(os.listdir(spool.path("alice", "processing")), [])
+        # They stay until the index knows that there is no file, one commit later.
+        spool.wait_for(lambda: os.listdir(spool.path("alice", "processing")) == [],
+                       what="the private directories to go")
 
 
 TREE = """echo $$ >>$BASE/staging/pids
