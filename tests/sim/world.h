@@ -68,9 +68,12 @@ struct slot {
 	char name[NAME_ROOM];
 };
 
-/* A daemon's own: the private directory kept for the next job of each user. */
+enum { SPARES_MAX = 6 };
+
+/* A daemon's own: the private directories kept for the next jobs of each user, the
+ * oldest first. */
 struct tree {
-	uint64_t spare[USERS_MAX]; /* 0: none */
+	uint64_t spares[USERS_MAX][SPARES_MAX]; /* 0: none */
 };
 
 struct undo {
