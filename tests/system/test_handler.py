@@ -224,7 +224,8 @@ class Output(SystemTest):
         for name in ("a.csv", "b.csv"):
             spool.wait_for(lambda: (spool.job(name) or {}).get("state") in ("done", "failed"),
                            what="its end")
-        self.assertEqual(os.listdir(spool.path("alice", "processing")), [])
+        spool.wait_for(lambda: not os.listdir(spool.path("alice", "processing")),
+                       what="its directories to be gone")
 
 
 TREE = """echo $$ >>$BASE/staging/pids
