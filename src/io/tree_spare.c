@@ -28,7 +28,7 @@
 enum {
 	USERS = 512,    /* of as many users */
 	NEIGHBOURS = 8, /* from its place on, a user's may be in so many */
-	MOST = 40,      /* of one user: as many as its worker may have jobs ahead */
+	MOST = 68,      /* of one user: as many as its worker may have jobs, and some */
 };
 
 struct spare {

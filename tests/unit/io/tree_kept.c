@@ -197,7 +197,7 @@ Test(tree_kept, so_do_the_next_ones)
 Test(tree_kept, of_one_user_only_so_many_are_kept)
 {
 	struct file_ident ident = {0};
-	enum { MANY = 60 };
+	enum { MANY = 80 };
 	char names[MANY + 1][8], private[32];
 	int n = 0;
 	for (int id = 1; id <= MANY; id++) {
@@ -211,9 +211,9 @@ Test(tree_kept, of_one_user_only_so_many_are_kept)
 		snprintf(private, sizeof private, "processing/%d", id);
 		n += there(private);
 	}
-	cr_expect_eq(n, 40);
+	cr_expect_eq(n, 68);
 	tree_drop_spares(t);
-	cr_expect(!there("processing/59") && !there("processing/60"));
+	cr_expect(!there("processing/79") && !there("processing/80"));
 }
 
 static bool is_bare(uint64_t id, char *path)
