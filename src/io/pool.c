@@ -305,11 +305,32 @@ bool pool_frees(const struct pool *p, uint64_t job)
 
 void pool_ack(struct pool *p, uint64_t job)
 {
-	struct message ack = {.type = MESSAGE_ACK, .job = job};
 	struct worker *w = find_job(p, job, true);
-	if (w == NULL)
+	struct pool_task *t = w == NULL ? NULL : pool_task_find(w, job);
+	if (t == NULL || t->acked)
 		return;
+	t->acked = true;
+	w->acked_n++;
+}
+
+static int send_acks(struct worker *w)
+{
+	struct message ack = {.type = MESSAGE_ACK};
+	size_t n = 0;
+	ack.jobs = calloc(w->acked_n + 1, sizeof *ack.jobs);
+	if (ack.jobs == NULL)
+		return -ENOMEM;
+	for (const struct pool_task *t = w->tasks; t != NULL; t = t->next)
+		if (t->acked)
+			ack.jobs[n++] = t->job;
 	int r = pool_worker_send(w, &ack, NULL, 0);
+	free(ack.jobs);
+	return r;
+}
+
+static void flush(struct pool *p, struct worker *w)
+{
+	int r = send_acks(w);
 	if (r < 0 && w->state == WORKER_TOLD) {
 		pool_worker_kill(p, w);
 		return;
@@ -317,9 +338,26 @@ void pool_ack(struct pool *p, uint64_t job)
 	/* What it said of its other jobs is still to be read. */
 	if (r < 0 && !w->reaped)
 		kill(w->pid, SIGKILL);
-	pool_task_remove(w, job);
+	for (struct pool_task *t = w->tasks, *next; t != NULL; t = next) {
+		next = t->next;
+		if (t->acked)
+			pool_task_remove(w, t->job);
+	}
+	w->acked_n = 0;
 	pool_task_set_state(w);
-	shrink(p);
+}
+
+void pool_flush(struct pool *p)
+{
+	bool any = false;
+	for (struct worker *w = p->workers; w != NULL; w = w->next) {
+		if (w->acked_n == 0 || (w->state != WORKER_BUSY && w->state != WORKER_TOLD))
+			continue;
+		flush(p, w);
+		any = true;
+	}
+	if (any)
+		shrink(p);
 }
 
 /* The job that a message is about; NULL where its worker cannot say that. */

@@ -185,6 +185,7 @@ struct sim_kept {
 	uint32_t attempt;
 	int upload;
 	bool heard;             /* the daemon has read it */
+	bool acked;             /* and will acknowledge it with the next flush */
 	struct run_result result;
 };
 
