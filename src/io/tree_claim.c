@@ -303,6 +303,9 @@ static int put_back(struct tree *t, const char *user, uint64_t id, const char *p
 	if (r == 0)
 		return fsync(dirfd) < 0 ? -errno : 0;
 	r = tree_ident_at(privfd, base, &now, &kind);
+	/* Or the job would find it there as its own, where we do not come to say so. */
+	if (r == 0 && kind == ENTRY_FILE)
+		tree_note_stranger(t, privfd, base, id);
 	if (r == 0)
 		r = tree_rename_final(t, user, PLACE_FAILED, privfd, base, path, id, ret_kept);
 	if (r < 0)

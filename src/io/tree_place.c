@@ -127,6 +127,9 @@ int tree_rename_final(struct tree *t, const char *user, enum place to, int old_d
 /* A file that a handler put in the place of the upload has another inode: it
  * carries the number of its job, so that it is known again after a crash. */
 #define JOB_ATTRIBUTE "user.spoold.job"
+/* One that its uploader wrote into while it was taken has the same inode, and was not
+ * run: it carries the number of the job that it is not. */
+#define STRANGER_ATTRIBUTE "user.spoold.not-job"
 
 static void job_text(const struct tree *t, uint64_t id, char *out, size_t size)
 {
@@ -138,22 +141,33 @@ static int open_plain(int dirfd, const char *name)
 	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-void tree_note_job(struct tree *t, int dirfd, const char *name, uint64_t id)
+static void note(struct tree *t, int dirfd, const char *name, const char *attribute, uint64_t id)
 {
 	char text[64];
 	int fd = open_plain(dirfd, name);
 	job_text(t, id, text, sizeof text);
 	if (fd >= 0)
-		fsetxattr(fd, JOB_ATTRIBUTE, text, strlen(text), 0);
+		fsetxattr(fd, attribute, text, strlen(text), 0);
 	fd_close(fd);
 }
 
-static bool is_noted(struct tree *t, int dirfd, const char *name, uint64_t id)
+void tree_note_job(struct tree *t, int dirfd, const char *name, uint64_t id)
+{
+	note(t, dirfd, name, JOB_ATTRIBUTE, id);
+}
+
+void tree_note_stranger(struct tree *t, int dirfd, const char *name, uint64_t id)
+{
+	note(t, dirfd, name, STRANGER_ATTRIBUTE, id);
+}
+
+static bool is_noted(struct tree *t, int dirfd, const char *name, const char *attribute,
+                     uint64_t id)
 {
 	char want[64], have[64];
 	int fd = open_plain(dirfd, name);
 	job_text(t, id, want, sizeof want);
-	ssize_t n = fd < 0 ? -1 : fgetxattr(fd, JOB_ATTRIBUTE, have, sizeof have);
+	ssize_t n = fd < 0 ? -1 : fgetxattr(fd, attribute, have, sizeof have);
 	fd_close(fd);
 	return n == (ssize_t)strlen(want) && memcmp(have, want, (size_t)n) == 0;
 }
@@ -162,7 +176,9 @@ static bool is_noted(struct tree *t, int dirfd, const char *name, uint64_t id)
 static bool is_file_of(struct tree *t, const char *user, int dirfd, const char *name, uint64_t id,
                        const struct file_ident *ident, const struct file_ident *now)
 {
-	if (file_ident_same_inode(ident, now) || is_noted(t, dirfd, name, id))
+	if (file_ident_same_inode(ident, now))
+		return !is_noted(t, dirfd, name, STRANGER_ATTRIBUTE, id);
+	if (is_noted(t, dirfd, name, JOB_ATTRIBUTE, id))
 		return true;
 	return ident->size == now->size && ident->mtime_ns == now->mtime_ns &&
 	       tree_is_network(t, user);

@@ -447,6 +447,9 @@ static void gone_finish(struct daemon *d, struct change *c, int error)
 		log_info("user %s: job %llu (%s) is canceled: %s", dep->user->name,
 		         (unsigned long long)dep->job, shown == NULL ? "?" : shown, dep->why);
 		free(shown);
+		/* Of a claim whose rename a power cut undid, its directory may be there. */
+		if (dep->ended.attempt > 0)
+			tree_drop_job(d->tree, dep->user->name, dep->job, dep->ended.path);
 		retention_note(d, dep->user, dep->ended.finished_ms, dep->user->settings->keep_failed_ms);
 		request_job_ended(d, &dep->ended);
 	}

@@ -6,6 +6,7 @@
 #include "spoold/accept.h"
 #include "spoold/arrival.h"
 #include "spoold/daemon.h"
+#include "spoold/mend.h"
 #include "spoold/notice.h"
 #include "spoold/voucher.h"
 
@@ -53,9 +54,19 @@ static bool redo_ended(struct daemon *d, struct user *u, const char *path,
 	return undone;
 }
 
-/* An earlier job of this path may wait for its end, too: a power cut undid the
- * rename of its claim, and this is its file. */
-static bool is_of_earlier(struct daemon *d, const struct user *u, const char *path,
+/* A power cut undid the rename of its claim, and its uploader wrote into the file since:
+ * it would take what the new job does with it for its own. */
+static void cancel_if_overwritten(struct daemon *d, struct user *u, const struct job *job,
+                                  const struct file_ident *ident)
+{
+	bool waits = job_next_state(job->state, JOB_EV_GONE) >= 0;
+	if (waits && job->place == PLACE_PROCESSING && file_ident_same_inode(&job->ident, ident))
+		mend_job(d, u, job, REMEDY_JUDGE_AGAIN, NULL);
+}
+
+/* Earlier jobs of this path may wait for their end, too: a power cut undid the
+ * rename of a claim, and this is its file. */
+static bool is_of_earlier(struct daemon *d, struct user *u, const char *path,
                           uint64_t before_id, const struct file_ident *ident)
 {
 	struct job job = {0};
@@ -65,6 +76,8 @@ static bool is_of_earlier(struct daemon *d, const struct user *u, const char *pa
 	     n++) {
 		before_id = job.id;
 		same = file_ident_same(&job.ident, ident);
+		if (!same)
+			cancel_if_overwritten(d, u, &job, ident);
 		job_clear(&job);
 	}
 	return same;
@@ -92,6 +105,8 @@ static enum known known_to_index(struct daemon *d, struct user *u, const char *p
 		known = KNOWN_SAME;
 	else if (live && job.place == PLACE_INCOMING)
 		accept_gone(d, u, &job, "replaced by a newer upload of the same name");
+	else if (live)
+		cancel_if_overwritten(d, u, &job, ident);
 	job_clear(&job);
 	return known;
 }

@@ -177,7 +177,7 @@ class FaultSpool(Spool):
         number = sum(len(names) for names in self.names.values())
         data = f"{user} {name} {number}\n".encode() * 200
         path = self.drop(user, name, data, how=how)
-        self.next_tick(path)
+        self.next_tick()
         self.names.setdefault(user, []).append(name)
         if optional:
             self.optional.add((user, os.fsencode(name)))

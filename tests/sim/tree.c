@@ -359,7 +359,8 @@ static bool find_final(int user, const struct job *job, struct tree_found *found
 	for (int i = 0; i < fs->slots_n; i++) {
 		const struct slot *s = &fs->slots[i];
 		if (!s->used || s->user != user || (s->place != PLACE_DONE && s->place != PLACE_FAILED) ||
-		    fs->inodes[s->inode].number != job->ident.ino)
+		    fs->inodes[s->inode].number != job->ident.ino ||
+		    fs->inodes[s->inode].stranger_of == job->id)
 			continue;
 		found->place = (enum place)s->place;
 		found->final_name = strdup(s->name);

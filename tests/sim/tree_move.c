@@ -72,6 +72,7 @@ static int put_back(int user, uint64_t id, const char *path, char **ret_kept)
 		hint_add(user, WATCH_RENAMED_IN, path);
 		return 0;
 	}
+	world->fs.inodes[world->fs.slots[slot].inode].stranger_of = id;
 	return move_final(slot, user, PLACE_FAILED, path, id, false, ret_kept);
 }
 

@@ -54,6 +54,7 @@ struct inode {
 	bool writing;           /* its uploader has it open for writing */
 	bool synced;
 	uint64_t dirty_ms;      /* steady: last written to */
+	uint64_t stranger_of;   /* the job that this is noted not to be the file of */
 	struct run_result result;  /* INODE_RESULT; its texts point nowhere */
 };
 

@@ -364,15 +364,17 @@ class Spool:
             digest = hashlib.sha256(data).hexdigest()
             self.drop(user, name + ".sha256", f"{digest}  {name}\n".encode())
 
-    def next_tick(self, path):
+    def next_tick(self):
         """Waits until the clock of the file system has moved on, so that the
-        next file does not share this one's ctime."""
-        before = os.stat(path).st_ctime_ns
+        next file does not share the ctime of one before. (That one may be gone.)"""
         probe = os.path.join(self.base, "staging", "tick")
+        first = None
         while True:
             with open(probe, "w") as file:
                 file.write("tick")
-            if os.stat(probe).st_ctime_ns > before:
+            now = os.stat(probe).st_ctime_ns
+            first = now if first is None else first
+            if now > first:
                 return
             time.sleep(0.002)
 

@@ -36,7 +36,8 @@ class Ahead(StreamTest):
             everything = [f"quick-{n}", f"stop-{n}", *behind]
             spool.ctl("hold", "--user", "alice")
             for name in everything:
-                spool.next_tick(spool.drop("alice", name, how="mv"))
+                spool.drop("alice", name, how="mv")
+                spool.next_tick()
             for name in everything:
                 spool.wait_state(name, "pending")
             spool.ctl("release", "--user", "alice")
@@ -206,7 +207,8 @@ class Ahead(StreamTest):
                 spool.ctl("reload")
                 spool.ctl("hold", "--user", "alice")
                 for name in ("quick", "stop", "b"):
-                    spool.next_tick(spool.drop("alice", name, how="mv"))
+                    spool.drop("alice", name, how="mv")
+                    spool.next_tick()
                 for name in ("quick", "stop", "b"):
                     spool.wait_state(name, "pending")
                 spool.ctl("release", "--user", "alice")

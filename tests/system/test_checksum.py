@@ -139,7 +139,8 @@ class Right(ChecksumTest):
         names = [f"f{n}.csv" for n in range(6)]
         data = {n: os.urandom(30_000_000 if n == "f0.csv" else 100) for n in names}
         for name in names:
-            spool.next_tick(spool.drop("alice", name, data[name]))
+            spool.drop("alice", name, data[name])
+            spool.next_tick()
         spool.drop("alice", "x.sha256", b"".join(line(data[n], n) for n in reversed(names)))
         spool.open_gate()
         for name in names:

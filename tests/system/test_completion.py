@@ -108,7 +108,8 @@ class Ways(SystemTest):
         names = [f"f{n:02}.csv" for n in range(12)]
         random.Random(7).shuffle(names)
         for name in names:
-            spool.next_tick(spool.drop("alice", name))
+            spool.drop("alice", name)
+            spool.next_tick()
         spool.open_gate()
         spool.start()
         spool.wait_for(lambda: len(spool.files("alice", "done")) == 12, what="all in done")

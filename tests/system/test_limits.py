@@ -166,7 +166,8 @@ class Limits(SystemTest):
         spool = self.spool(limits(max_pending_files=2))
         names = ["e", "d", "c", "b", "a"]
         for name in names:
-            spool.next_tick(spool.drop("alice", name, how="mv"))
+            spool.drop("alice", name, how="mv")
+            spool.next_tick()
         self.wait_over(spool, 3)
         spool.kill9()
         spool.restart()
@@ -200,7 +201,8 @@ class Limits(SystemTest):
         self.wait_over(spool, 8191)
         late = [f"late{n}" for n in range(5)]
         for name in late:
-            spool.next_tick(spool.drop("alice", name, b"x", how="mv"))
+            spool.drop("alice", name, b"x", how="mv")
+            spool.next_tick()
         slow.write(b"last of all")
         slow.close()
         spool.wait_for(lambda: spool.user("alice")["arriving"] == 0, what="the slow one's end")
@@ -216,7 +218,8 @@ class Limits(SystemTest):
         spool = self.spool(limits(False, max_pending_files=1, max_upload_mib=0.1), start=False)
         spool.init()
         for name in ("a", "b", "c", "d"):
-            spool.next_tick(spool.drop("alice", name))
+            spool.drop("alice", name)
+            spool.next_tick()
         spool.drop("alice", "large", b"x" * (200 * KIB))
         time.sleep(0.1)
         self.assertEqual(spool.spoold("--mode", "once").code, 0)

@@ -74,7 +74,8 @@ class Notices(SystemTest):
         spool.drop("alice", "running.csv")
         spool.wait_started("running.csv")
         for name in ("pending.csv", "waiting.csv"):
-            spool.next_tick(spool.drop("alice", name, how="mv"))
+            spool.drop("alice", name, how="mv")
+            spool.next_tick()
         text = self.wait_says(spool, "waiting.csv", "max_pending_files: 1")
         self.assertNotIn("pending.csv", text)
         spool.open_gate()

@@ -15,7 +15,8 @@ class Order(SystemTest):
         names = [f"f{n:02}.csv" for n in range(50)]
         random.Random(42).shuffle(names)
         for name in names:
-            spool.next_tick(spool.drop("alice", name))
+            spool.drop("alice", name)
+            spool.next_tick()
         spool.wait_for(lambda: len(spool.files("alice", "done")) == 50, what="50 files in done")
         self.assertEqual(spool.journal.order("alice"), names)
         self.assertEqual(len(spool.journal.starts("alice")), 50)
@@ -95,7 +96,8 @@ class Limits(SystemTest):
                             "job_processing": {"single_job_per_user": False}},
                            handler=GATE, overlap_allowed=True)
         for n in range(4):
-            spool.next_tick(spool.drop("alice", f"{n}.csv"))
+            spool.drop("alice", f"{n}.csv")
+            spool.next_tick()
         spool.wait_for(lambda: len(spool.journal.running()) == 2, what="two to run")
         spool.wait_for(lambda: spool.user("alice")["pending"] == 2, what="pending: 2")
         self.assertEqual(len(spool.user("alice")["running"]), 2)

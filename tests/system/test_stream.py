@@ -46,7 +46,8 @@ class Jobs(StreamTest):
         spool = self.stream("def work(job): return {'records': len(job['name'])}")
         names = [f"{n:02}.csv" for n in range(20)]
         for name in names:
-            spool.next_tick(spool.drop("alice", name, how="mv"))
+            spool.drop("alice", name, how="mv")
+            spool.next_tick()
         for name in names:
             self.assertEqual(spool.wait_state(name, "done")["records"], 6)
         self.assertEqual(spool.journal.order("alice"), names)

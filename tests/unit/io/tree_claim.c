@@ -388,6 +388,29 @@ Test(tree_claim, where_its_name_is_taken_it_goes_to_failed)
 	cr_assert_str_eq(content("failed/x"), "data", "and replaces nothing there");
 }
 
+/* The job's own inode, which its uploader wrote into while it was taken. */
+Test(tree_claim, what_is_kept_in_failed_is_not_found_as_the_job_s_file)
+{
+	put("incoming/x", "data");
+	char path[] = "x";
+	struct job job = {.id = 7, .path = path, .state = JOB_QUEUED, .ident = ident_of("x")};
+	struct tree_found found = {0};
+	char *kept = NULL;
+	begin_claim(7, "x");
+	put("processing/7/x", "data and more");
+	put("incoming/x", "newer");
+	cr_assert_eq(tree_claim(t, "alice", 7, "x", &job.ident, &kept), -ESTALE);
+	cr_assert_str_eq(content(in("failed", kept)), "data and more");
+	free(kept);
+	cr_assert_eq(tree_find(t, "alice", &job, &found), 0);
+	cr_assert_eq(found.place, PLACE_INCOMING);
+	cr_assert_not(found.same);
+	job.id = 8;
+	cr_assert_eq(tree_find(t, "alice", &job, &found), 0);
+	cr_assert_eq(found.place, PLACE_FAILED, "only that job is not to have it");
+	free(found.final_name);
+}
+
 Test(tree_claim, where_its_directory_is_gone_it_goes_to_failed)
 {
 	make_dir("incoming/d");
