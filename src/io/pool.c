@@ -242,15 +242,12 @@ static int run_now(struct pool *p, const struct message *message, const char *ha
 }
 
 /* One that died meanwhile: what it said before is still to be read. */
-static int run_after(struct pool *p, const struct message *message, const char *handler,
-                     const int *fds, size_t n)
+static int run_after(struct pool *p, const struct message *message, const int *fds, size_t n)
 {
 	struct worker *w = find_job(p, message->order.after, false);
 	if (w == NULL || pool_task_last(w)->job != message->order.after)
 		return -ESRCH;
 	int r = hand_over(p, w, message, fds, n);
-	if (r == 0)
-		r = note_handler(w, &message->order, handler);
 	return r == -EPIPE || r == -ECONNRESET ? -ESRCH : r;
 }
 
@@ -258,13 +255,14 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 {
 	const struct message message = {.type = MESSAGE_RUN, .order = *order};
 	const int fds[] = {lock_fd, job_dirfd};
-	if (order->after == 0 && pool_free_places(p) == 0)
+	if (order->after != 0)
+		return run_after(p, &message, fds, sizeof fds / sizeof *fds);
+	if (pool_free_places(p) == 0)
 		return -EAGAIN;
 	char *handler = order->stream ? run_order_handler(order) : NULL;
 	if (order->stream && handler == NULL)
 		return -ENOMEM;
-	int r = order->after == 0 ? run_now(p, &message, handler, fds, sizeof fds / sizeof *fds)
-	                          : run_after(p, &message, handler, fds, sizeof fds / sizeof *fds);
+	int r = run_now(p, &message, handler, fds, sizeof fds / sizeof *fds);
 	free(handler);
 	return r;
 }

@@ -50,7 +50,8 @@ uint32_t pool_busy(const struct pool *p);
 
 /* Hands over a job. The descriptors stay the caller's. -EAGAIN: no place;
  * -errno where no worker could be started. Where order->after is set, to the
- * worker that has that job last; -ESRCH where there is none any more. */
+ * worker that has that job last, and for the same handler; -ESRCH where there is none any
+ * more. */
 int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd);
 /* Asks the worker that has this job for what it has not begun. */
 void pool_recall(struct pool *p, uint64_t job);
