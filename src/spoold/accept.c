@@ -281,7 +281,7 @@ static void take_one(struct daemon *d, struct upload_entry *e, bool synced)
 	bool same = plain && file_ident_same(&ident, &e->look.ident);
 	if (same && e->error == 0) {
 		e->look.ident = ident;
-		if (upload_retries(d, e->user))
+		if (upload_retries(e))
 			upload_once_more(d, e);
 		else
 			accept(d, e);

@@ -323,8 +323,11 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		return;
 	}
 	/* Not for what its user can bring about with links and directories. */
-	if (upload_is_short(r) || r == -EIO)
+	if (upload_is_short(r) || r == -EIO) {
 		upload_hold_line(d, u);
+		scan_want_sorted(d, u);
+		return;
+	}
 	/* What is too deep is neither watched nor walked through: the same by every way in. */
 	if (r < 0 || tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
 		scan_want(d, u);
@@ -424,7 +427,7 @@ void intake_tick(struct daemon *d)
 		return;
 	struct upload_entry *e;
 	while (d->intake.ready_n < INTAKE_BATCH_MAX && (e = upload_take_due(d)) != NULL) {
-		if (upload_behind_backlog(d, e))
+		if (upload_behind_backlog(e))
 			upload_put_behind_backlog(d, e);
 		else
 			arrival_judge(d, e);

@@ -179,14 +179,21 @@ bool upload_is_short(int error)
 	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 }
 
-bool upload_retries(const struct daemon *d, const struct user *u)
+static uint64_t due_ms(const struct upload_entry *e)
 {
-	return d->steady_ms < u->retry_ms;
+	return e->due.key >> ORDER_BITS;
+}
+
+/* By its own time, not by the clock: where a tick took long, all are due in the same
+ * one, and the hold is over before what it was for was looked at. */
+bool upload_retries(const struct upload_entry *e)
+{
+	return due_ms(e) <= e->user->retry_ms;
 }
 
 void upload_hold_line(struct daemon *d, struct user *u)
 {
-	if (!upload_retries(d, u))
+	if (d->steady_ms >= u->retry_ms)
 		u->retry_ms = d->steady_ms + INTAKE_RETRY_MS;
 }
 
@@ -198,7 +205,7 @@ static bool is_found(const struct upload_entry *e)
 /* Who was found by a scan goes before those that arrived beside it. */
 static void put_at_retry(struct daemon *d, struct upload_entry *e)
 {
-	put_due(d, e, e->user->retry_ms + !is_found(e), e->due.key);
+	put_due(d, e, e->user->retry_ms + (is_found(e) ? 1 : 2), e->due.key);
 }
 
 void upload_once_more(struct daemon *d, struct upload_entry *e)
@@ -225,14 +232,23 @@ static uint64_t backlog_until(const struct user *u)
 	return u->backlog_ms > u->pause_ms ? u->backlog_ms : u->pause_ms;
 }
 
-bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
+/* Behind what a scan found, or will find, up to this time? */
+static bool is_behind_scan(const struct upload_entry *e, uint64_t ms)
 {
 	const struct user *u = e->user;
-	if (upload_retries(d, u))
-		return true;
 	if (is_found(e) || e->state == UPLOAD_OVER)
 		return false;
-	return u->scan_running || u->unsorted || !u->scanned || d->steady_ms <= backlog_until(u);
+	return u->scan_running || u->unsorted || !u->scanned || ms <= backlog_until(u);
+}
+
+bool upload_behind_backlog(const struct upload_entry *e)
+{
+	return upload_retries(e) || is_behind_scan(e, due_ms(e));
+}
+
+bool upload_is_held_up(const struct daemon *d, const struct upload_entry *e)
+{
+	return d->steady_ms < e->user->retry_ms || is_behind_scan(e, d->steady_ms);
 }
 
 /* All of a user that wait go on in the same millisecond, each with its old
@@ -240,19 +256,19 @@ bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e)
 void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e)
 {
 	struct user *u = e->user;
-	if (upload_retries(d, u)) {
+	if (upload_retries(e)) {
 		put_at_retry(d, e);
 		return;
 	}
 	bool is_long = u->unsorted || d->scan.large.user == u;
-	if (d->steady_ms > backlog_until(u))
+	if (due_ms(e) > backlog_until(u))
 		u->pause_ms = d->steady_ms + (is_long ? SCAN_LONG_PAUSE_MS : SCAN_PAUSE_MS);
 	put_due(d, e, backlog_until(u) + 1, e->due.key);
 }
 
 bool upload_is_due(const struct daemon *d, const struct upload_entry *e)
 {
-	return e->due.at != 0 && e->due.key >> ORDER_BITS <= d->steady_ms;
+	return e->due.at != 0 && due_ms(e) <= d->steady_ms;
 }
 
 struct upload_entry *upload_take_due(struct daemon *d)

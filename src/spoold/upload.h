@@ -84,8 +84,8 @@ void upload_once_more(struct daemon *d, struct upload_entry *e);
 bool upload_is_short(int error);
 /* What arrives now waits for a moment: an earlier one could not be looked at. */
 void upload_hold_line(struct daemon *d, struct user *u);
-/* Does it, behind one that is to be tried again? */
-bool upload_retries(const struct daemon *d, const struct user *u);
+/* Does this one, which was due, wait behind one that is to be tried again? */
+bool upload_retries(const struct upload_entry *e);
 /* The scan that found it goes on without it. */
 void upload_leave_scan(struct daemon *d, struct upload_entry *e);
 /* It can never be a job: said once. */
@@ -104,8 +104,10 @@ bool upload_is_due(const struct daemon *d, const struct upload_entry *e);
 struct upload_entry *upload_take_due(struct daemon *d);
 /* UINT64_MAX: none. */
 uint64_t upload_next_due(const struct daemon *d);
-/* It arrived after what a scan found or still sorts in, and waits for that. */
-bool upload_behind_backlog(const struct daemon *d, const struct upload_entry *e);
+/* It was due, but arrived after what a scan found or still sorts in, and waits for that. */
+bool upload_behind_backlog(const struct upload_entry *e);
+/* Would it, if it were due now? */
+bool upload_is_held_up(const struct daemon *d, const struct upload_entry *e);
 void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e);
 
 /* A walk ended: what only an event would have told to be gone is dropped. */

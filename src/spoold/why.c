@@ -78,7 +78,7 @@ static void explain_arriving(struct daemon *d, const struct user *u,
 	} else if (entry->error != 0) {
 		why_say(e->because, "it cannot be taken: %s", strerror(-entry->error));
 		why_say(e->next, "it is tried again by itself; spoold's account must be able to read it");
-	} else if (upload_behind_backlog(d, entry)) {
+	} else if (upload_is_held_up(d, entry)) {
 		why_say(e->because, "the backlog in incoming is being sorted in first; it is older");
 		why_say(e->next, "it is looked at right after");
 	} else if (entry->waits_for == SETTLE_WRITER) {

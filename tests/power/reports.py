@@ -40,7 +40,7 @@ class Client:
                 self.lines = self.peer.makefile("rb")
             self.peer.sendall(json.dumps(request).encode() + b"\n")
             line = self.lines.readline()
-            if line:
+            if line.endswith(b"\n"):  # else the daemon was killed in the middle of it
                 return json.loads(line)
         except OSError:
             pass
@@ -79,7 +79,7 @@ class Reports:
         self.uploads = {}     # size -> Upload
         self.newest = {}      # (user, name) -> Upload
         self.known = {}       # job -> Known
-        self.unsettled = {}   # job -> was the request to steer it answered?
+        self.unsettled = {}   # job -> the last request to steer it, once answered; or None
         self.steered = set()  # jobs of which anything was ever asked
         self.lines = {}       # user -> is its line held? None: it was asked for
         self.slowest_s = 0.0  # answer
@@ -101,7 +101,7 @@ class Reports:
 
     def _look(self, client):
         with self.lock:
-            settling = [job for job, answered in self.unsettled.items() if answered]
+            settling = [job for job in self.unsettled.items() if job[1] is not None]
         begun = time.monotonic()
         jobs = client.jobs()
         if jobs is None:
@@ -110,8 +110,9 @@ class Reports:
             self.slowest_s = max(self.slowest_s, time.monotonic() - begun)
             for row in jobs.values():
                 self._note(row)
-            for job in settling:
-                if self.unsettled.get(job):
+            for job, request in settling:
+                # It may have been steered again while this look went on.
+                if self.unsettled.get(job) is request:
                     del self.unsettled[job]
         return True
 
@@ -131,11 +132,11 @@ class Reports:
     def steer(self, client, job, command):
         """Until the answer is followed by a look, nobody knows what the job is."""
         with self.lock:
-            self.unsettled[job] = False
+            self.unsettled[job] = None
             self.steered.add(job)
         client.ask(command=command, job=job)
         with self.lock:
-            self.unsettled[job] = True
+            self.unsettled[job] = object()
 
     def steer_line(self, client, user, command):
         with self.lock:

@@ -80,11 +80,31 @@ static void open_name(int user, const char *name, int upload)
 	touch(inode);
 }
 
+static int some_file(int user)
+{
+	int slots[SLOTS_MAX], n = 0;
+	for (int i = 0; i < world->fs.slots_n; i++)
+		if (world->fs.slots[i].used && world->fs.slots[i].user == user &&
+		    world->fs.slots[i].place == PLACE_INCOMING)
+			slots[n++] = i;
+	return n == 0 ? NONE : slots[dice_roll((uint64_t)n)];
+}
+
+/* One of few names, often one that is there: that may be what a power cut brought back. */
+static void choose_name(int user, char *name)
+{
+	int slot = one_of(3) ? some_file(user) : NONE;
+	if (slot != NONE && world->fs.slots[slot].name[0] != '.')
+		strcpy(name, world->fs.slots[slot].name);
+	else
+		snprintf(name, NAME_ROOM, "%c.csv", (int)('a' + dice_roll(5)));
+}
+
 static void begin_upload(int user)
 {
 	struct uploader *p = &world->uploaders[user];
 	char name[NAME_ROOM], aside[NAME_ROOM + 8];
-	snprintf(name, sizeof name, "%c.csv", (int)('a' + dice_roll(5)));
+	choose_name(user, name);
 	p->aside = one_of(3);
 	p->goal = 1 + dice_roll(5000);
 	p->slot_upload = new_entry(user, name, p->aside);
@@ -155,16 +175,6 @@ static void write_on(int user)
 	/* A transfer that is given up is closed like one that is whole. */
 	if (i->size >= p->goal || (!p->aside && one_of(12)))
 		end_upload(user);
-}
-
-static int some_file(int user)
-{
-	int slots[SLOTS_MAX], n = 0;
-	for (int i = 0; i < world->fs.slots_n; i++)
-		if (world->fs.slots[i].used && world->fs.slots[i].user == user &&
-		    world->fs.slots[i].place == PLACE_INCOMING)
-			slots[n++] = i;
-	return n == 0 ? NONE : slots[dice_roll((uint64_t)n)];
 }
 
 static void take_away(int user)
