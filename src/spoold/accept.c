@@ -282,7 +282,7 @@ static void take_one(struct daemon *d, struct upload_entry *e, bool synced)
 	if (same && e->error == 0) {
 		e->look.ident = ident;
 		if (upload_retries(e))
-			upload_once_more(d, e);
+			upload_wait_behind(d, e);
 		else
 			accept(d, e);
 		return;

@@ -19,10 +19,14 @@ enum { ORDER_BITS = 20 };
  * of much goes on, there may be many. */
 enum { SCAN_PAUSE_MS = 20, SCAN_LONG_PAUSE_MS = 200 };
 
-static void put_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms, uint64_t order)
+static uint64_t due_key(uint64_t ms, uint64_t order)
 {
-	uint64_t low = order & ((UINT64_C(1) << ORDER_BITS) - 1);
-	if (heap_put(&d->intake.due, &e->due, due_ms << ORDER_BITS | low) < 0)
+	return ms << ORDER_BITS | (order & ((UINT64_C(1) << ORDER_BITS) - 1));
+}
+
+static void put_due(struct daemon *d, struct upload_entry *e, uint64_t ms, uint64_t order)
+{
+	if (heap_put(&d->intake.due, &e->due, due_key(ms, order)) < 0)
 		log_error("memory is out: an upload waits for the next scan");
 }
 
@@ -188,13 +192,23 @@ static uint64_t due_ms(const struct upload_entry *e)
  * one, and the hold is over before what it was for was looked at. */
 bool upload_retries(const struct upload_entry *e)
 {
-	return due_ms(e) <= e->user->retry_ms;
+	const struct user *u = e->user;
+	return e->due.key > u->retry_key && due_ms(e) <= u->retry_ms;
+}
+
+static void hold_line(struct daemon *d, struct user *u, uint64_t key)
+{
+	if (d->steady_ms < u->retry_ms) {
+		u->retry_key = key < u->retry_key ? key : u->retry_key;
+		return;
+	}
+	u->retry_ms = d->steady_ms + INTAKE_RETRY_MS;
+	u->retry_key = key;
 }
 
 void upload_hold_line(struct daemon *d, struct user *u)
 {
-	if (d->steady_ms >= u->retry_ms)
-		u->retry_ms = d->steady_ms + INTAKE_RETRY_MS;
+	hold_line(d, u, due_key(d->steady_ms, d->intake.order));
 }
 
 static bool is_found(const struct upload_entry *e)
@@ -208,18 +222,24 @@ static void put_at_retry(struct daemon *d, struct upload_entry *e)
 	put_due(d, e, e->user->retry_ms + (is_found(e) ? 1 : 2), e->due.key);
 }
 
-void upload_once_more(struct daemon *d, struct upload_entry *e)
+void upload_wait_behind(struct daemon *d, struct upload_entry *e)
 {
 	if (e->gone) {
 		upload_release(d, e);
 		return;
 	}
-	upload_hold_line(d, e->user);
 	e->state = UPLOAD_ARRIVING;
 	room_arrived(d, e);
 	e->look.renamed_in = e->look.renamed_in || e->renamed;
 	e->touched = e->renamed = false;
 	put_at_retry(d, e);
+}
+
+void upload_once_more(struct daemon *d, struct upload_entry *e)
+{
+	if (!e->gone)
+		hold_line(d, e->user, e->due.key);
+	upload_wait_behind(d, e);
 }
 
 uint64_t upload_count_arriving(const struct user *u)

@@ -80,9 +80,11 @@ void upload_again(struct daemon *d, struct upload_entry *e);
 /* Back to its place among those that wait, for an error that may pass: it is
  * judged again soon, and what came later not before it. */
 void upload_once_more(struct daemon *d, struct upload_entry *e);
+/* Back to waiting, behind one that is judged again. */
+void upload_wait_behind(struct daemon *d, struct upload_entry *e);
 /* Are descriptors or memory short? */
 bool upload_is_short(int error);
-/* What arrives now waits for a moment: an earlier one could not be looked at. */
+/* What arrives from now on waits for a moment: one could not be looked at. */
 void upload_hold_line(struct daemon *d, struct user *u);
 /* Does this one, which was due, wait behind one that is to be tried again? */
 bool upload_retries(const struct upload_entry *e);

@@ -70,6 +70,7 @@ struct user {
 	struct notice notice;
 	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
 	uint64_t retry_ms;       /* an upload could not be taken, and is tried again then; steady */
+	uint64_t retry_key;      /* where it was in the order of what is due; who was behind waits */
 	uint64_t pause_ms;       /* what arrived beside a scan is looked at again then; steady */
 	bool uploads_missed;          /* there was no room for more of them */
 	bool refused_missed;          /* more can never be a job than is listed: said once */
