@@ -12,16 +12,25 @@
 
 enum { ROOM_FIRST = 1024 };
 
+static int make_room(struct writing *w, size_t wanted)
+{
+	size_t room = w->room == 0 ? ROOM_FIRST : w->room * 2;
+	if (wanted <= w->room)
+		return 0;
+	if (room < wanted)
+		room = wanted;
+	char *more = realloc(w->data, room);
+	if (more == NULL)
+		return -ENOMEM;
+	w->data = more;
+	w->room = room;
+	return 0;
+}
+
 static void put(struct writing *w, const char *bytes, size_t n)
 {
-	if (w->error == 0 && w->n + n > w->room) {
-		size_t room = w->room == 0 ? ROOM_FIRST : w->room * 2;
-		room = room < w->n + n ? w->n + n : room;
-		char *more = realloc(w->data, room);
-		w->error = more == NULL ? -ENOMEM : 0;
-		w->data = more == NULL ? w->data : more;
-		w->room = more == NULL ? w->room : room;
-	}
+	if (w->error == 0)
+		w->error = make_room(w, w->n + n);
 	if (w->error != 0)
 		return;
 	memcpy(w->data + w->n, bytes, n);
