@@ -69,6 +69,7 @@ struct config {
 	char *root, *index, *socket;
 	enum watch_mode watch;
 	uint64_t poll_ms;
+	uint64_t mount_answer_ms; /* so long a network mount has to answer */
 	enum durability durability;
 	uint64_t interval_ms;     /* the safety rescan */
 	uint32_t max_jobs;        /* as configured; for decisions see max_concurrent */

@@ -1,6 +1,8 @@
 /* Settings that contradict each other, and paths that cannot be. */
 #include "io/config_private.h"
 
+#include "base/mountinfo.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -52,6 +54,9 @@ static bool same_directory(const char *a, const char *b)
 	struct stat x, y;
 	if (strcmp(a, b) == 0)
 		return true;
+	/* A network mount may not answer; and none of these can be there but the root. */
+	if (mountinfo_is_network(a) || mountinfo_is_network(b))
+		return false;
 	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 

@@ -106,6 +106,12 @@ const struct config_setting config_settings[] = {
 	 .help = "How often a polled directory is looked at. Network mounts cache listings for "
 		 "seconds, so that less brings little. What is found on one must be the same at two "
 		 "looks, and settle after that."},
+	{SECTION_SPOOL, "mount_answer_seconds", SECONDS, .min = 0.1, .max = 30,
+	 CONFIG_FIELD(mount_answer_ms), .preset = "2",
+	 .help = "How long a network mount has to answer before it is used. One that does not is left "
+		 "alone, with the jobs of those whose directories are on it, until it does. All others "
+		 "wait that long, too, if it stops answering in the middle of work: less is better for "
+		 "them, more for slow servers."},
 	{SECTION_SPOOL, "durability", CHOICE(durability_choices), CONFIG_FIELD(durability),
 	 .preset = "\"full\"", .fixed = true,
 	 .help = "\"full\": a job that is shown as pending, and every result, survives a power "

@@ -91,6 +91,21 @@ int tree_open(const char *root, struct tree **ret)
 	return 0;
 }
 
+void tree_set_guard(struct tree *t, struct tree_guard guard)
+{
+	t->guard = guard;
+}
+
+struct tree_guard tree_get_guard(const struct tree *t)
+{
+	return t->guard;
+}
+
+int tree_answers(const struct tree *t, const char *user, bool wait)
+{
+	return t->guard.ask == NULL ? 0 : t->guard.ask(t->guard.ctx, t->root, user, wait);
+}
+
 void tree_close(struct tree *t)
 {
 	if (t == NULL)
@@ -191,8 +206,9 @@ int tree_mounted(struct tree *t)
 {
 	struct stat st;
 	uint64_t id = 0;
+	int answers = tree_answers(t, NULL, true);
 	/* By the path: the descriptor we hold would go on showing what was there. */
-	int fd = open_root(t->root);
+	int fd = answers < 0 ? answers : open_root(t->root);
 	int r = fd < 0 ? fd : fstat(fd, &st) < 0 ? -errno : 0;
 	if (r == 0)
 		r = st.st_dev == t->dev ? read_marker(fd, &id) : -ENODEV;
@@ -266,10 +282,11 @@ bool tree_is_network(struct tree *t, const char *user)
 
 /* An OFD lock: it belongs to the open file, so it is passed on and inherited
  * with the descriptor, and lives until the last copy is closed. */
-static int lock_file(int rootfd, const char *path)
+static int lock_file(int rootfd, const char *path, bool make)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = fd_open_beneath(rootfd, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600);
+	int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | (make ? O_CREAT : 0);
+	int fd = fd_open_beneath(rootfd, path, flags, make ? 0600 : 0);
 	if (fd < 0)
 		return fd;
 	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
@@ -282,16 +299,25 @@ static int lock_file(int rootfd, const char *path)
 
 int tree_lock_daemon(struct tree *t)
 {
-	return lock_file(t->rootfd, DAEMON_LOCK);
+	return lock_file(t->rootfd, DAEMON_LOCK, true);
 }
 
+/* A mount that hangs keeps whoever closes a file on it, and so whoever ends with one
+ * open; beside the note of a mount the lock is on our side of it. */
 int tree_lock_user(struct tree *t, const char *user)
 {
 	char path[300];
-	int n = snprintf(path, sizeof path, "%s/.lock", user);
+	int n = snprintf(path, sizeof path, TREE_MOUNTS "/%s", user);
 	if (n < 0 || (size_t)n >= sizeof path)
 		return -ENAMETOOLONG;
-	return lock_file(t->rootfd, path);
+	int r = tree_answers(t, user, true);
+	if (r < 0)
+		return r;
+	r = lock_file(t->rootfd, path, false);
+	if (r != -ENOENT)
+		return r;
+	snprintf(path, sizeof path, "%s/.lock", user);
+	return lock_file(t->rootfd, path, true);
 }
 
 int tree_user_space(struct tree *t, const char *user, uint64_t *ret_bytes)

@@ -26,6 +26,19 @@ void tree_close(struct tree *t);
  * left alone. */
 int tree_init(const char *root, bool *ret_existed);
 
+/* Is asked before anything of `user` (or of the root, NULL) is looked at: 0, or an
+ * error, which the call then ends with (functions that cannot: as where nothing is
+ * there, or it cannot be told). -ETIMEDOUT: what it lies on does not answer. With
+ * `wait` false -EAGAIN: that is being found out. */
+struct tree_guard {
+	int (*ask)(void *ctx, const char *root, const char *user, bool wait);
+	void *ctx;
+};
+void tree_set_guard(struct tree *t, struct tree_guard guard);
+struct tree_guard tree_get_guard(const struct tree *t);
+/* What it says. */
+int tree_answers(const struct tree *t, const char *user, bool wait);
+
 /* A turn ends: what was opened in it is closed. From the first call on the
  * directories of users are opened once a turn and not for every step; what is
  * put in their place meanwhile is seen in the next one. Never called, each step
@@ -270,7 +283,8 @@ int64_t tree_scan_began_ns(const struct tree_scan *s);
 /* Which user, place and path below it does a file name of the outside world
  * mean ("spool/alice/incoming/x.csv", relative names from the working
  * directory)? The file need not exist. -EXDEV: not below this spool; -EINVAL:
- * below it, but in none of the four directories. Strings are to be freed; in
+ * below it, but in none of the four directories. Where its mount does not answer, the
+ * name is taken as it is written. Strings are to be freed; in
  * processing *ret_path is "<id>/<name>". */
 int tree_locate(struct tree *t, const char *outside, char **ret_user, enum place *ret_place,
                 char **ret_path);

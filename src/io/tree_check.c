@@ -250,7 +250,13 @@ int tree_check_user(struct tree *t, const char *user,
 		found(&c, true, "", NULL, "the name %s; rename the directory", problem);
 		return c.found;
 	}
-	if (tree_user_mounted(t, user) == -ENODEV) {
+	int mounted = tree_user_mounted(t, user);
+	if (mounted == -ETIMEDOUT) {
+		tell(&c, true, NULL, "what its directory lies on, a network mount, does not answer: see to its "
+		     "server, or unmount it (umount -l)");
+		return c.found;
+	}
+	if (mounted == -ENODEV) {
 		tell_unmounted(&c);
 		return c.found;
 	}

@@ -36,7 +36,8 @@ int tree_open_place(struct tree *t, const char *user, enum place place)
 	int n = snprintf(path, sizeof path, "%s/%s", user, tree_place_dir(place));
 	if (n < 0 || (size_t)n >= sizeof path)
 		return -ENAMETOOLONG;
-	return fd_open_beneath(t->rootfd, path, O_RDONLY | O_DIRECTORY, 0);
+	int answers = tree_answers(t, user, true);
+	return answers < 0 ? answers : fd_open_beneath(t->rootfd, path, O_RDONLY | O_DIRECTORY, 0);
 }
 
 int tree_open_private(struct tree *t, const char *user, uint64_t id)
@@ -142,16 +143,22 @@ static void read_stat(const struct stat *st, struct file_ident *ident, enum entr
 }
 
 /* FUSE gives a file another number after a remount, or when it had forgotten it:
- * there it is known by its size and its time of change alone. */
-static void settle_number(int fd, struct file_ident *ident)
+ * there it is known by its size and its time of change alone. Where the server has
+ * just gone, attributes still come from a cache but this does not: then nothing is
+ * known, or the file would look like another one. */
+static int settle_number(int fd, struct file_ident *ident)
 {
 	struct statfs fs;
-	if (major(ident->dev) != 0 || fstatfs(fd, &fs) < 0 ||
-	    ((unsigned long)fs.f_type & 0xffffffffUL) != FUSE_SUPER_MAGIC)
-		return;
+	if (major(ident->dev) != 0)
+		return 0;
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	if (((unsigned long)fs.f_type & 0xffffffffUL) != FUSE_SUPER_MAGIC)
+		return 0;
 	uint64_t hash = (UINT64_C(14695981039346656037) ^ ident->size) * UINT64_C(1099511628211);
 	hash = (hash ^ (uint64_t)ident->mtime_ns) * UINT64_C(1099511628211);
 	ident->ino = hash | TREE_INO_MADE_UP;
+	return 0;
 }
 
 int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
@@ -162,9 +169,12 @@ int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
 		return -EINVAL;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	read_stat(&st, ret_ident, ret_kind);
-	settle_number(dirfd, ret_ident);
-	return 0;
+	struct file_ident ident;
+	read_stat(&st, &ident, ret_kind);
+	int r = settle_number(dirfd, &ident);
+	if (r == 0)
+		*ret_ident = ident;
+	return r;
 }
 
 int tree_ident_fd(int fd, struct file_ident *ret_ident, enum entry_kind *ret_kind)
@@ -172,9 +182,12 @@ int tree_ident_fd(int fd, struct file_ident *ret_ident, enum entry_kind *ret_kin
 	struct stat st;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	read_stat(&st, ret_ident, ret_kind);
-	settle_number(fd, ret_ident);
-	return 0;
+	struct file_ident ident;
+	read_stat(&st, &ident, ret_kind);
+	int r = settle_number(fd, &ident);
+	if (r == 0)
+		*ret_ident = ident;
+	return r;
 }
 
 /* Was this rename begun by link_and_unlink() and cut in two? Then both names

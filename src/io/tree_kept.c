@@ -127,6 +127,9 @@ int tree_borrow_place(struct tree *t, const char *user, enum place place)
 		return tree_open_place(t, user, place);
 	if (strcmp(slot->user, user) != 0)
 		take_slot(k, slot, user);
+	int answers = slot->fds[place] < 0 ? 0 : tree_answers(t, user, true);
+	if (answers < 0)
+		return answers;
 	if (slot->fds[place] < 0) {
 		int fd = tree_open_place(t, user, place);
 		if (fd < 0)

@@ -11,12 +11,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MOUNTS ".spoold/mounts"
 #define LOCK ".lock"
 
 static bool note_path(const char *user, char *out, size_t size)
 {
-	int n = snprintf(out, size, "%s/%s", MOUNTS, user);
+	int n = snprintf(out, size, "%s/%s", TREE_MOUNTS, user);
 	return n > 0 && (size_t)n < size;
 }
 
@@ -43,9 +42,9 @@ int tree_note_mount(struct tree *t, const char *user)
 	fd_close(lock);
 	if (lock < 0)
 		return lock;
-	if (mkdirat(t->rootfd, MOUNTS, 0755) < 0 && errno != EEXIST)
+	if (mkdirat(t->rootfd, TREE_MOUNTS, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	int fd = fd_open_beneath(t->rootfd, MOUNTS, O_RDONLY | O_DIRECTORY, 0);
+	int fd = fd_open_beneath(t->rootfd, TREE_MOUNTS, O_RDONLY | O_DIRECTORY, 0);
 	int r = fd < 0 ? fd : fd_write_file(fd, user, text, sizeof text - 1, 0644);
 	fd_close(fd);
 	return r;
@@ -63,6 +62,9 @@ static int judge_mount(int userfd)
 int tree_user_mounted(struct tree *t, const char *user)
 {
 	struct stat root, st;
+	int answers = tree_answers(t, user, true);
+	if (answers < 0)
+		return answers;
 	int noted = is_noted(t, user);
 	int userfd = fd_open_beneath(t->rootfd, user, O_RDONLY | O_DIRECTORY, 0);
 	/* A whole directory that is gone was no mount. */

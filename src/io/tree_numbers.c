@@ -27,14 +27,18 @@ static int parse(const char *text, uint64_t *ret_below)
 int tree_read_numbers(struct tree *t, uint64_t *ret_below)
 {
 	char text[256];
-	int r = tree_read_text(t->rootfd, NUMBERS, text, sizeof text);
+	int r = tree_answers(t, NULL, true);
+	if (r == 0)
+		r = tree_read_text(t->rootfd, NUMBERS, text, sizeof text);
 	return r < 0 ? r : parse(text, ret_below);
 }
 
 int tree_write_numbers(struct tree *t, uint64_t below)
 {
 	char text[256];
-	int dirfd = fd_open_beneath(t->rootfd, ".spoold", O_RDONLY | O_DIRECTORY, 0);
+	int answers = tree_answers(t, NULL, true);
+	int dirfd = answers < 0 ? answers
+	                        : fd_open_beneath(t->rootfd, ".spoold", O_RDONLY | O_DIRECTORY, 0);
 	if (dirfd < 0)
 		return dirfd;
 	int n = snprintf(text, sizeof text,

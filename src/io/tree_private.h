@@ -3,11 +3,15 @@
 
 #include "io/tree.h"
 
+/* One file for each user whose directory is a mount of its own. */
+#define TREE_MOUNTS ".spoold/mounts"
+
 struct tree {
 	int rootfd;      /* O_RDONLY | O_DIRECTORY */
 	char *root;      /* absolute */
 	uint64_t id;     /* of the marker */
 	uint64_t dev;    /* st_dev of the root when it was opened */
+	struct tree_guard guard; /* ask NULL: none */
 	struct tree_kept *kept; /* NULL: nothing is kept open */
 	struct tree_spare *spares; /* NULL: none yet */
 };

@@ -22,6 +22,9 @@ static bool is_directory(int dirfd, const struct dirent *e)
 int tree_each_user(struct tree *t, int (*each)(void *ctx, const char *user, const char *problem),
                    void *ctx)
 {
+	int answers = tree_answers(t, NULL, true);
+	if (answers < 0)
+		return answers;
 	int copy = openat(t->rootfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	int r = 0;
@@ -183,6 +186,6 @@ int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsig
 bool tree_has_user(struct tree *t, const char *user)
 {
 	struct stat st;
-	return name_user_problem(user) == NULL &&
+	return name_user_problem(user) == NULL && tree_answers(t, user, true) == 0 &&
 	       fstatat(t->rootfd, user, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }

@@ -32,7 +32,9 @@ int ctl_connect(struct ctl *ctl)
 	int code = ctl_load(ctl);
 	if (code != CTL_OK)
 		return code;
-	int r = client_open(ctl->socket, &ctl->client);
+	int r = ctl->config == NULL ? 0 : mounts_ask(ctl_mounts(ctl), ctl->socket, NULL, true);
+	if (r == 0)
+		r = client_open(ctl->socket, &ctl->client);
 	if (r == 0)
 		return CTL_OK;
 	if (r == -ENOENT || r == -ECONNREFUSED || r == -ENOTDIR || r == -ENOTSOCK)

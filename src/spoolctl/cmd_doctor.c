@@ -110,7 +110,9 @@ static bool examine_config(struct doctor *d)
 static void find_daemon(struct doctor *d)
 {
 	json_t *answer = NULL, *request;
-	int r = client_open(d->ctl->socket, &d->ctl->client);
+	int r = mounts_ask(ctl_mounts(d->ctl), d->ctl->socket, NULL, true);
+	if (r == 0)
+		r = client_open(d->ctl->socket, &d->ctl->client);
 	if (r < 0)
 		return;
 	request = ctl_request("status");

@@ -252,7 +252,8 @@ static int check_one(void *ctx, const char *user, const char *problem)
 		int r = tree_check_user(c->tree, user, found, c);
 		if (r < 0)
 			found(c, true, strerror(-r), NULL);
-		may_check_uploader(c->ctl->config->root, user, found, c);
+		if (tree_answers(c->tree, user, true) == 0)
+			may_check_uploader(c->ctl->config->root, user, found, c);
 	} else {
 		ctl_need(asprintf(&why, "the directory is no user: its name %s", problem) < 0 ? NULL : why);
 		found(c, false, why, NULL);

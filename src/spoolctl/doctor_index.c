@@ -200,6 +200,11 @@ static uint64_t compare_user(struct doctor *d, const char *user, uint32_t number
 {
 	char *escaped = ctl_escape(user);
 	struct private_check check = {.d = d, .user = escaped};
+	/* Said where its directories are looked at. */
+	if (tree_answers(d->tree, user, true) < 0) {
+		free(escaped);
+		return 0;
+	}
 	uint64_t n = check_live_jobs(d, user, number);
 	int r = tree_each_processing(d->tree, user, check_private, &check);
 	if (r < 0 && r != -ENOENT)
@@ -235,10 +240,15 @@ static void compare(struct doctor *d)
 void doctor_index(struct doctor *d)
 {
 	const char *type = "";
+	if (mounts_ask(ctl_mounts(d->ctl), d->ctl->config->index, NULL, true) < 0) {
+		doctor_say(d, FINDING_ERROR, "set spool.index to a directory on a local disk",
+		           "the index is on a network mount, which does not answer");
+		return;
+	}
 	if (tree_path_is_network(d->ctl->config->index, &type))
 		doctor_say(d, FINDING_ERROR, "set spool.index to a directory on a local disk",
 		           "the index is on a network file system (%s)", type);
-	if (is_apart(d->ctl->config->index, d->ctl->config->root))
+	if (d->tree != NULL && is_apart(d->ctl->config->index, d->ctl->config->root))
 		doctor_space(d, d->ctl->config->index);
 	open_index(d);
 	if (d->index == NULL)

@@ -19,8 +19,11 @@ enum { INODES_ERROR = 1000, INODES_WARNING = 10000 };
 static void open_spool(struct doctor *d)
 {
 	char *root = ctl_escape(d->ctl->config->root);
-	int r = tree_open(d->ctl->config->root, &d->tree);
-	if (r == -ENOENT)
+	int r = ctl_open_root(d->ctl, &d->tree);
+	if (r == -ETIMEDOUT)
+		doctor_say(d, FINDING_ERROR, "see to its server, or unmount it (umount -l) and mount it again",
+		           "the mount that holds the spool %s does not answer", root);
+	else if (r == -ENOENT)
 		doctor_say(d, FINDING_ERROR, "make it with: spoold --init",
 		           "there is no spool at %s", root);
 	else if (r == -ENODEV)
@@ -108,7 +111,8 @@ static int check_user(void *ctx, const char *user, const char *problem)
 		if (r < 0)
 			doctor_say(d, FINDING_ERROR, NULL, "user %s: its directories cannot be checked: %s",
 			           escaped, strerror(-r));
-		may_check_uploader(d->ctl->config->root, user, found, &check);
+		if (tree_answers(d->tree, user, true) == 0)
+			may_check_uploader(d->ctl->config->root, user, found, &check);
 		check_wanted_space(d, user, escaped);
 	}
 	free(escaped);

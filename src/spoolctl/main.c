@@ -278,6 +278,7 @@ int main(int argc, char **argv)
 	ctl_measure(&ctl);
 	int code = run(&ctl, argc, argv);
 	client_free(ctl.client);
+	mounts_free(ctl.mounts);
 	config_free(ctl.config);
 	free(ctl.config_path);
 	free(ctl.root);

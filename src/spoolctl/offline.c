@@ -104,7 +104,7 @@ static int add_directory(void *ctx, const char *user, const char *problem)
 static int add_directories(struct ctl *ctl, json_t *users)
 {
 	struct tree *tree = NULL;
-	int r = tree_open(ctl->config->root, &tree);
+	int r = ctl_open_root(ctl, &tree);
 	if (r == 0)
 		r = tree_each_user(tree, add_directory, users);
 	tree_close(tree);

@@ -130,16 +130,36 @@ int ctl_load_all(struct ctl *ctl)
 	return load_once(ctl, true);
 }
 
+/* Without them nothing is asked. */
+struct mounts *ctl_mounts(struct ctl *ctl)
+{
+	if (ctl->mounts == NULL)
+		mounts_new(ctl->config->mount_answer_ms, &ctl->mounts);
+	return ctl->mounts;
+}
+
+int ctl_open_root(struct ctl *ctl, struct tree **ret)
+{
+	int r = mounts_ask(ctl_mounts(ctl), ctl->config->root, NULL, true);
+	if (r == 0)
+		r = tree_open(ctl->config->root, ret);
+	if (r == 0)
+		tree_set_guard(*ret, (struct tree_guard){mounts_ask, ctl->mounts});
+	return r;
+}
+
 int ctl_open_tree(struct ctl *ctl, struct tree **ret)
 {
 	int code = ctl_load_all(ctl);
 	if (code != CTL_OK)
 		return code;
-	int r = tree_open(ctl->config->root, ret);
+	int r = ctl_open_root(ctl, ret);
 	if (r == 0)
 		return CTL_OK;
 	char *root = ctl_escape(ctl->config->root);
-	if (r == -ENOENT)
+	if (r == -ETIMEDOUT)
+		ctl_error(ctl, "the mount that holds the spool %s does not answer", root);
+	else if (r == -ENOENT)
 		ctl_error(ctl, "there is no spool at %s; spoold --init makes one", root);
 	else if (r == -ENODEV)
 		ctl_error(ctl, "%s has no marker of a spool: is it mounted? A new spool is made by "

@@ -7,6 +7,7 @@
 
 #include "base/table.h"
 #include "io/config.h"
+#include "io/mounts.h"
 #include "io/tree.h"
 #include <argp.h>
 #include <jansson.h>
@@ -38,6 +39,7 @@ struct ctl {
 	struct config *config;      /* NULL where the file has mistakes */
 	char *config_path, *root, *socket; /* escaped nowhere; root NULL = unknown */
 	struct client *client;
+	struct mounts *mounts;      /* see ctl_mounts() */
 };
 
 struct cmd {
@@ -83,6 +85,12 @@ char *ctl_escape(const char *name);
 int ctl_load(struct ctl *ctl);
 /* The same where the command needs the settings themselves. */
 int ctl_load_all(struct ctl *ctl);
+/* What tells whether network mounts answer: for whoever looks at files that may lie
+ * on one. May be NULL. */
+struct mounts *ctl_mounts(struct ctl *ctl);
+/* As tree_open(), for the root of the configuration. -ETIMEDOUT: its mount does not
+ * answer. */
+int ctl_open_root(struct ctl *ctl, struct tree **ret);
 /* Opens the spool's directories, or says why not and returns an exit code. */
 int ctl_open_tree(struct ctl *ctl, struct tree **ret);
 /* Prints what a configuration file has for mistakes. */

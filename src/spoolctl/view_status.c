@@ -71,6 +71,9 @@ static void add_remarks(const struct look *look, struct entry *e)
 	if (view_true(u, "held"))
 		add_line(look, e, TINT_YELLOW, "line held%s%s (spoolctl release --user %s)",
 		         *reason == '\0' ? "" : ": ", reason, view_text(u, "user"));
+	else if (view_has(u, "answers") && !view_true(u, "answers"))
+		add_line(look, e, TINT_YELLOW, "the mount of its directory does not answer: nothing of it is "
+		         "touched until it does");
 	else if (away)
 		add_line(look, e, TINT_YELLOW, "its directory, a mount of its own, is not there: nothing is "
 		         "taken in until it is back");

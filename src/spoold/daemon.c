@@ -60,9 +60,10 @@ int daemon_start(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 static void spool_is_back(struct daemon *d, struct tree *again)
 {
 	log_notice("the spool is back; looking at all of it");
+	tree_set_guard(again, tree_get_guard(d->tree));
 	tree_close(d->tree);
 	d->tree = again;
-	d->unmounted = false;
+	d->unmounted = d->silent = false;
 	if (d->watch != NULL && users_watch_root(d) < 0)
 		log_warning("the spool's root cannot be watched: new users are found by the rescan");
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
@@ -81,7 +82,11 @@ bool daemon_mounted(struct daemon *d)
 		return true;
 	}
 	if (!d->unmounted) {
-		if (r == -ENODEV)
+		d->silent = r == -ETIMEDOUT;
+		if (d->silent)
+			log_error("the mount that holds the spool at %s does not answer: no job starts until it "
+			          "does", tree_root(d->tree));
+		else if (r == -ENODEV)
 			log_error("the spool at %s is not mounted (its marker is gone): nothing is "
 			          "concluded from that, no job starts until it is back",
 			          tree_root(d->tree));
@@ -103,7 +108,12 @@ static void look_for_mount(struct daemon *d)
 	if (!d->unmounted || d->steady_ms < d->mount_check_ms)
 		return;
 	d->mount_check_ms = d->steady_ms + MOUNT_CHECK_MS;
-	if (tree_open(tree_root(d->tree), &again) < 0)
+	int answers = tree_answers(d->tree, NULL, false);
+	if (answers == -EAGAIN)
+		d->mount_check_ms = d->steady_ms + USER_ANSWER_MS;
+	if (answers == -ETIMEDOUT || answers == 0)
+		d->silent = answers < 0;
+	if (answers < 0 || tree_open(tree_root(d->tree), &again) < 0)
 		return;
 	if (tree_id(again) != tree_id(d->tree)) {
 		tree_close(again);
@@ -130,6 +140,28 @@ static void end_of_start(struct daemon *d)
 	log_info("looked at %u user%s", users, users == 1 ? "" : "s");
 }
 
+/* Is what is left to be done all of users whose directories are not to be had? */
+static bool only_away_are_left(const struct daemon *d)
+{
+	bool away = false;
+	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
+		switch (sched_explain(d->sched, u->number, d->wall_ms)) {
+		case SCHED_READY:
+		case SCHED_BACKOFF:
+		case SCHED_LIMIT: return false;
+		case SCHED_BLOCKED:
+			if (!u->away)
+				return false;
+			away = true;
+			break;
+		case SCHED_EMPTY:
+		case SCHED_HELD:
+		case SCHED_STOPPED: break;
+		}
+	}
+	return away;
+}
+
 /* What keeps --mode once from ending although nothing runs any more, or NULL. */
 static const char *obstacle(const struct daemon *d)
 {
@@ -141,6 +173,8 @@ static const char *obstacle(const struct daemon *d)
 		return "the index cannot be written";
 	if (d->dispatch.unmoved != NULL)
 		return "files of jobs that ended cannot be moved to done or failed";
+	if (only_away_are_left(d))
+		return "the mounts that hold the rest are not there, or do not answer";
 	return NULL;
 }
 
@@ -286,6 +320,9 @@ int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fix
 	config_free(d->config);
 	d->config = config;
 	sched_set_limit(d->sched, config->max_concurrent);
+	d->dispatch.silent = 0;
+	if (d->mounts != NULL)
+		mounts_set_patience(d->mounts, config->mount_answer_ms);
 	pool_set_max(d->pool, config->max_concurrent);
 	pool_set_idle(d->pool, config->idle_handlers);
 	pool_outdate(d->pool);

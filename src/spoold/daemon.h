@@ -11,6 +11,7 @@
 #include "io/control.h"
 #include "io/digest.h"
 #include "io/index.h"
+#include "io/mounts.h"
 #include "io/pool.h"
 #include "io/sync.h"
 #include "io/tree.h"
@@ -33,6 +34,7 @@
 
 struct daemon {
 	struct config *config;
+	struct mounts *mounts; /* NULL: whether network mounts answer is not asked */
 	struct tree *tree;
 	struct index *index;
 	struct watch *watch;   /* NULL: everything is polled */
@@ -71,6 +73,7 @@ struct daemon {
 	bool stop_forced;
 	bool damaged;          /* the index is: spoold ends, with status 1 */
 	bool unmounted;        /* the spool's marker is gone: nothing is concluded from that */
+	bool silent;           /* and that is because its mount does not answer */
 	uint64_t mount_check_ms; /* steady; when to look again */
 	uint64_t mount_seen_ms;  /* steady; when the marker was last seen */
 	uint64_t rescan_ms;    /* steady; the safety rescan */

@@ -261,8 +261,23 @@ static void wake_overdue(struct daemon *d)
 	}
 }
 
+/* A handler whose mount does not answer cannot go on, nor be ended: its place is
+ * another one's meanwhile. */
+static void make_up_for_silent(struct daemon *d)
+{
+	uint32_t n = 0;
+	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
+		n += r->user->silent && !r->ahead;
+	if (n == d->dispatch.silent)
+		return;
+	d->dispatch.silent = n;
+	sched_set_limit(d->sched, d->config->max_concurrent + n);
+	pool_set_max(d->pool, d->config->max_concurrent + n);
+}
+
 void dispatch_tick(struct daemon *d)
 {
+	make_up_for_silent(d);
 	if (d->stopping && !d->stop_forced && d->steady_ms >= d->stop_by_ms) {
 		d->stop_forced = true;
 		if (d->dispatch.running != NULL)

@@ -49,6 +49,7 @@ struct dispatch {
 	struct running *running;
 	struct unmoved *unmoved;
 	struct heap unmoved_due;
+	uint32_t silent;         /* run where nothing answers, and take no place */
 	uint32_t claims;        /* of this turn, not yet handed to a worker of its own */
 	uint32_t freeing;       /* results of this turn: their workers are free when they act */
 };

@@ -104,7 +104,7 @@ static int begin_join(struct daemon *d, const char *name)
 	join->change = (struct change){.apply = join_apply, .finish = join_finish, .keep = true};
 	join->user = u;
 	int r = tree_each_processing(d->tree, name, note_id, join);
-	if (r < 0 && r != -ENOENT)
+	if (r < 0 && r != -ENOENT && r != -ETIMEDOUT)
 		log_warning("user %s: processing cannot be read: %s", name, strerror(-r));
 	numbers_met(d, join->last_id);
 	turn_add(d, &join->change);
@@ -115,8 +115,8 @@ static int make_directories(struct daemon *d, const char *name, unsigned *ret_ma
 {
 	unsigned made = 0;
 	int r = tree_make_user(d->tree, name, (uid_t)-1, (gid_t)-1, &made);
-	/* That a mount is not there is said where its user is looked at. */
-	if (r < 0 && r != -ENODEV)
+	/* That a mount is not there, or does not answer, is said where its user is looked at. */
+	if (r < 0 && r != -ENODEV && r != -ETIMEDOUT)
 		log_warning("user %s: its directories cannot be made (%s); try 'spoolctl user check %s'",
 		            name, strerror(-r), name);
 	else if (r == 0 && made > 0)

@@ -101,8 +101,12 @@ static void explain_head(struct daemon *d, const struct user *u, struct explanat
 		user_row_clear(&row);
 		break;
 	case SCHED_BLOCKED:
-		if (d->unmounted)
+		if (d->silent)
+			why_say(e->because, "the mount that holds the spool does not answer");
+		else if (d->unmounted)
 			why_say(e->because, "the spool is not mounted");
+		else if (u->silent)
+			why_say(e->because, "the mount that is the directory of %s does not answer", u->name);
 		else if (u->away)
 			why_say(e->because, "the directory of %s, a mount of its own, is not there", u->name);
 		else
@@ -208,7 +212,11 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 	enum entry_kind kind;
 	const struct upload_entry *entry = upload_find(u, path);
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
-	if (r < 0) {
+	if (r == -ETIMEDOUT) {
+		why_say(e.because, "the mount it lies on does not answer");
+		why_say(e.next, "it is looked at when that does");
+		answer_file(d, a, outside, "unknown", &e);
+	} else if (r < 0) {
 		why_say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
 		        strerror(-r));
 		answer_file(d, a, outside, "unknown", &e);

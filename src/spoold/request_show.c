@@ -34,8 +34,10 @@ static json_t *daemon_status(const struct daemon *d)
 		                                 human_remedy(d->turn.error), d->config->index));
 	else if (object != NULL && d->unmounted)
 		json_object_set_new(object, "problem",
-		                    json_string("the spool is not mounted: nothing is taken in "
-		                                "until it is back"));
+		                    json_string(d->silent ? "the mount that holds the spool does not answer: "
+		                                            "nothing is taken in until it does"
+		                                          : "the spool is not mounted: nothing is taken in "
+		                                            "until it is back"));
 	return object;
 }
 
@@ -63,9 +65,11 @@ static const char *waits_for(const struct daemon *d, const struct user *u)
 	case SCHED_EMPTY: return NULL;
 	case SCHED_READY: return "a free worker";
 	case SCHED_HELD: return "release of the line";
-	case SCHED_BLOCKED: return d->unmounted ? "the spool to be mounted"
-	                           : u->away    ? "its directory to be mounted"
-	                                        : "a worker of an earlier spoold";
+	case SCHED_BLOCKED: return d->silent    ? "the mount of the spool to answer"
+	                           : d->unmounted ? "the spool to be mounted"
+	                           : u->silent    ? "the mount of its directory to answer"
+	                           : u->away      ? "its directory to be mounted"
+	                                          : "a worker of an earlier spoold";
 	case SCHED_LIMIT: return "its running job";
 	case SCHED_BACKOFF: return "the time of its retry";
 	case SCHED_STOPPED: return "spoolctl start";
@@ -113,6 +117,7 @@ static json_t *user_status(struct daemon *d, const struct user *u)
 		json_object_set_new(object, "refused", json_integer(u->uploads_refused));
 		add_over(u, object);
 		json_object_set_new(object, "mounted", json_boolean(!u->away && !d->unmounted));
+		json_object_set_new(object, "answers", json_boolean(!u->silent && !d->silent));
 		const char *waits = row.count[JOB_PENDING] > 0 ? waits_for(d, u) : NULL;
 		json_object_set_new(object, "waits_for",
 		                    waits == NULL ? json_null() : json_string(waits));

@@ -117,7 +117,7 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 		w->phase = SCAN_WALK;
 		return;
 	}
-	if (r != -ENOENT)
+	if (r != -ENOENT && r != -ETIMEDOUT)
 		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
 		            u->name, strerror(-r), u->name);
 	if (r == -ENOENT && user_there(d, u)) {
@@ -206,7 +206,13 @@ static int walk_slice(struct daemon *d, struct scan_work *w, int budget)
 	struct file_ident ident;
 	enum entry_kind kind;
 	for (int n = 0; n < budget; n++) {
-		int r = tree_scan_next(w->walk, &path, &ident, &kind);
+		int r = tree_answers(d->tree, w->user->name, true);
+		if (r < 0) {
+			give_up(d, w);
+			user_scan_in(d, w->user, d->config->poll_ms);
+			return n + 1;
+		}
+		r = tree_scan_next(w->walk, &path, &ident, &kind);
 		if (r == -ENOENT) {
 			after_walk(d, w);
 			return n + 1;

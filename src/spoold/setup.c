@@ -98,11 +98,26 @@ static bool be_patient(uint64_t until_ms)
 	return true;
 }
 
+static void open_mounts(struct daemon *d)
+{
+	int r = mounts_new(d->config->mount_answer_ms, &d->mounts);
+	if (r < 0)
+		log_warning("whether network mounts answer cannot be asked: %s; one that hangs holds up "
+		            "everybody", strerror(-r));
+}
+
 static int open_tree(struct daemon *d)
 {
 	const char *root = d->config->root;
-	int r = tree_open(root, &d->tree);
-	if (r == -ENOENT)
+	int r = mounts_ask(d->mounts, root, NULL, true);
+	if (r == 0)
+		r = tree_open(root, &d->tree);
+	if (r == 0)
+		tree_set_guard(d->tree, (struct tree_guard){mounts_ask, d->mounts});
+	if (r == -ETIMEDOUT)
+		log_error("the mount that holds the spool %s does not answer: see to its server, or unmount "
+		          "it (umount -l) and mount it again", root);
+	else if (r == -ENOENT)
 		log_error("the spool %s does not exist (spool.root in %s): is what holds it mounted? A new "
 		          "one is made by 'spoold --init'", root, d->config->path);
 	else if (r == -ENODEV)
@@ -286,6 +301,7 @@ int setup_daemon(const struct setup *setup, struct daemon *d)
 	d->interval_ms = (uint64_t)(setup->interval_minutes * 60000);
 	raise_file_limit();
 	fault_explain(config->index);
+	open_mounts(d);
 	int r = open_tree(d);
 	if (r == 0)
 		r = open_index(d);
@@ -331,5 +347,6 @@ void setup_clear(struct daemon *d)
 	d->lock_fd = fd_close(d->lock_fd);
 	if (d->tree != NULL)
 		tree_close(d->tree);
+	mounts_free(d->mounts);
 	config_free(d->config);
 }

@@ -259,15 +259,20 @@ void user_poll(struct daemon *d, struct user *u, int error)
 
 static void note_away(struct daemon *d, struct user *u, int error)
 {
-	if (!u->away && error == -ENODEV)
+	bool silent = error == -ETIMEDOUT;
+	if (silent && !(u->away && u->silent))
+		log_error("user %s: the mount that is its directory does not answer: nothing of it is touched, "
+		          "none of its jobs starts until it does", u->name);
+	else if (!u->away && error == -ENODEV)
 		log_error("user %s: its directory was a mount of its own, which is not there: nothing is "
 		          "concluded from that, none of its jobs starts until it is back", u->name);
-	else if (!u->away)
+	else if (!u->away && !silent)
 		log_error("user %s: whether its directory is there cannot be told: %s; none of its jobs "
 		          "starts until it can", u->name, strerror(-error));
 	if (!u->away)
 		user_touch(d, u);
 	u->away = true;
+	u->silent = silent;
 	user_scan_in(d, u, d->config->poll_ms);
 }
 
@@ -277,7 +282,7 @@ static void note_back(struct daemon *d, struct user *u)
 	/* A lock on the mount that went is none on this one. */
 	if (is_idle(d, u))
 		u->lock_fd = fd_close(u->lock_fd);
-	u->away = u->reconciled = false;
+	u->away = u->silent = u->reconciled = false;
 	user_touch(d, u);
 	user_watch(d, u);
 	recover_user(d, u);
@@ -372,12 +377,22 @@ static struct heap_node *take_due(const struct daemon *d, struct heap *heap)
 	return node;
 }
 
+/* A scan that is due waits for the answer of its mount here, where that holds up
+ * nobody. */
+static bool is_being_asked(struct daemon *d, struct user *u)
+{
+	return tree_answers(d->tree, u->name, false) == -EAGAIN &&
+	       heap_put(&d->users.polls, &u->poll, d->steady_ms + USER_ANSWER_MS) == 0;
+}
+
 void users_tick(struct daemon *d)
 {
 	struct heap_node *node;
 	meet_tick(d);
 	for (int n = 0; n < USER_SLICE && (node = take_due(d, &d->users.polls)) != NULL; n++) {
 		struct user *u = HEAP_ENTRY(node, struct user, poll);
+		if (is_being_asked(d, u))
+			continue;
 		user_watch(d, u);
 		scan_want(d, u);
 	}

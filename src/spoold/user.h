@@ -52,6 +52,7 @@ struct user {
 	bool refreshing;         /* in users.touched */
 	bool own_mount;          /* its directory is one */
 	bool away;               /* and that is not there: nothing is concluded about its files */
+	bool silent;             /* because it does not answer */
 	bool far;                /* on a network mount: ages and caches there are not to be trusted */
 	bool polled;             /* not watched: scanned every poll_seconds */
 	bool scan_wanted, scan_running;
@@ -115,6 +116,8 @@ enum { USER_UNLOCK_MS = 2000 };
 enum { USER_UNLOCK_MAX = 256 };
 /* Met, or reconciled, in one tick: each is some fifty system calls. */
 enum { USER_SLICE = 64 };
+/* A mount that was asked is listened to so often. */
+enum { USER_ANSWER_MS = 20 };
 
 struct user *user_find(const struct daemon *d, const char *name);
 struct user *user_by_number(const struct daemon *d, uint32_t number);

@@ -85,15 +85,18 @@ class Server:
     def sessions(self):
         return descendants(self.process.pid)
 
-    def kill_sessions(self):
-        """As a crash of the server would: no handler, no clean-up, all at once."""
+    def signal_sessions(self, *numbers):
         pids = self.sessions()
-        for number in (signal.SIGSTOP, signal.SIGKILL):
+        for number in numbers:
             for pid in pids:
                 try:
                     os.kill(pid, number)
                 except ProcessLookupError:
                     pass
+
+    def kill_sessions(self):
+        """As a crash of the server would: no handler, no clean-up, all at once."""
+        self.signal_sessions(signal.SIGSTOP, signal.SIGKILL)
 
     def end(self):
         pids = [self.process.pid, *self.sessions()]
@@ -116,6 +119,7 @@ mount --make-rprivate /
 mkdir {dir}/etc
 cp -a /etc/. {dir}/etc
 for file in passwd group shadow; do cat {dir}/$file >{dir}/etc/$file; done
+[ -L {dir}/etc/mtab -o -e {dir}/etc/mtab ] || ln -s /proc/self/mounts {dir}/etc/mtab
 mount --bind {dir}/etc /etc
 exec "$@"
 """

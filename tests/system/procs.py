@@ -39,6 +39,22 @@ def alive(pid):
     return stat is not None and stat[0] not in "ZX"
 
 
+def state(pid):
+    """A letter: "S", "D" ...; "" for one that is gone."""
+    stat = _stat(pid)
+    return stat[0] if stat else ""
+
+
+def system_call(pid):
+    """The number of the one it is in, of a process that waits or is stopped; or -1."""
+    fields = _read(pid, "syscall").split()
+    return int(fields[0]) if fields and fields[0].isdigit() else -1
+
+
+def name(pid):
+    return _read(pid, "comm").decode(errors="backslashreplace").strip()
+
+
 def parent(pid):
     stat = _stat(pid)
     return stat[1] if stat else 0

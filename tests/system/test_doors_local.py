@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from doors import RATE, Client, Matrix, content
+from doors import ALL, RATE, Client, Matrix, content
 from harness import SystemTest
 
 COPY = """
@@ -42,6 +42,57 @@ class Copy(Matrix, SystemTest):
         if not slow:
             return Client(self, ["cp", path, target])
         return Client(self, [sys.executable, "-c", COPY, path, target, str(RATE)])
+
+
+MAPPED = """
+import mmap, sys, time
+path, to, rate = sys.argv[1:]
+with open(path, "rb") as source, open(to, "w+b") as target:
+    size = 0
+    while piece := source.read(32768):
+        target.truncate(size + len(piece))
+        with mmap.mmap(target.fileno(), len(piece), offset=size) as memory:
+            memory[:] = piece
+        size += len(piece)
+        time.sleep(len(piece) / int(rate) if int(rate) else 0)
+"""
+
+
+class Mapped(Copy):
+    """A program that writes through a mapping: its stores make no event."""
+
+    def put(self, door, user, path, name, slow=False):
+        return Client(self, [sys.executable, "-c", MAPPED, path,
+                             os.path.join(door.spool.path(user), name), str(RATE if slow else 0)])
+
+    if not ALL:
+        test_one_upload_one_job = None
+
+
+TAR = """
+import sys, tarfile, time
+path, name, rate = sys.argv[1:]
+class Slow:
+    def write(self, data):
+        for at in range(0, len(data), 32768):
+            sys.stdout.buffer.write(data[at:at + 32768])
+            sys.stdout.buffer.flush()
+            time.sleep(32768 / int(rate) if int(rate) else 0)
+with tarfile.open(fileobj=Slow(), mode="w|") as archive:
+    archive.add(path, name)
+"""
+
+
+class Tar(Copy):
+    """tar x, out of a pipe"""
+
+    def put(self, door, user, path, name, slow=False):
+        return Client(self, ["sh", "-c", '"$1" -c "$2" "$3" "$4" "$5" | tar x -C "$6"', "sh",
+                             sys.executable, TAR, path, name, str(RATE if slow else 0),
+                             door.spool.path(user)])
+
+    if not ALL:
+        test_one_upload_one_job = None
 
 
 class Others(SystemTest):
@@ -115,13 +166,25 @@ class Others(SystemTest):
 
     def test_o_tmpfile(self):
         """Written without a name, linked when it is whole: no event but the name."""
-        spool = self.spool()
+        self.link_whole(self.spool())
+
+    def link_whole(self, spool):
         data = content("alice", "x.csv", 300_000)
         fd = os.open(spool.path("alice"), os.O_TMPFILE | os.O_WRONLY, 0o644)
         os.write(fd, data)
         self.give_name(fd, spool.path("alice"))
         os.close(fd)
         self.one(spool, "x.csv", data)
+
+    def test_o_tmpfile_killed(self):
+        """It never had a name: nothing is there, and the next try is the only one."""
+        spool = self.spool()
+        code = ("import os, sys, time; fd = os.open(sys.argv[1], os.O_TMPFILE | os.O_WRONLY); "
+                "os.write(fd, b'half'); print('begun', flush=True); time.sleep(600)")
+        client = Client(self, [sys.executable, "-c", code, spool.path("alice")])
+        self.assertEqual(client.process.stdout.readline(), b"begun\n")
+        client.kill()
+        self.link_whole(spool)
 
     def test_o_tmpfile_still_open(self):
         """Linked before it is whole: it waits for its writer."""

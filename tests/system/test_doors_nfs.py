@@ -7,7 +7,7 @@ import sys
 import unittest
 
 from doors import RATE, RULES, Client, Matrix, Server, content, example, free_port, program, \
-    sha256_line
+    sha256_line, with_accounts
 from harness import SystemTest, limit, root_only
 
 SEND = """
@@ -61,7 +61,9 @@ class Ganesha:
         config = os.path.join(spool.base, "ganesha.conf")
         with open(config, "w") as file:
             file.write(text)
-        self.server = Server(test, spool, [program("ganesha.nfsd"), "-F", "-f", config, "-L",
+        # It reads the mounts there; containers and bare installations have none.
+        before = [] if os.path.exists("/etc/mtab") else with_accounts(spool, ())
+        self.server = Server(test, spool, [*before, program("ganesha.nfsd"), "-F", "-f", config, "-L",
                                            "/dev/stderr", "-p", os.path.join(state, "pid")], port)
         # It has no processes for its sessions.
         self.server.kill_sessions = self.server.process.kill

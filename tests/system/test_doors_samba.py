@@ -1,8 +1,9 @@
 """Through Samba, with smbclient and the share of packaging/examples/smb.conf."""
 
 import os
+import time
 
-from doors import Matrix, Smbd
+from doors import ALL, Matrix, Smbd
 from harness import SystemTest
 
 
@@ -27,3 +28,17 @@ class Smb(Matrix, SystemTest):
         for name in names:
             spool.wait_state(name, "done")
         self.assertEqual(len(spool.jobs("alice")), 3)
+
+
+class SmbMput(Smb):
+    """mput, which names what it finds"""
+
+    def put(self, door, user, path, name, slow=False):
+        directory = os.path.join(door.spool.base, f"mput-{time.monotonic_ns()}")
+        os.mkdir(directory)
+        os.link(path, os.path.join(directory, name))
+        return door.client(user, f'lcd "{directory}"; prompt off; mput *', slow)
+
+    if not ALL:
+        test_one_upload_one_job = None
+    test_mput_and_directories = None

@@ -2,7 +2,7 @@
 
 import os
 
-from doors import ALL, BYTES, RATE, Client, Matrix, Sshd, content, example, may_unshare, \
+from doors import ALL, BEGUN, BYTES, RATE, Client, Matrix, Sshd, content, example, may_unshare, \
     with_accounts
 from harness import SystemTest, root_only
 
@@ -44,6 +44,16 @@ class NewScp(Scp, SystemTest):
         test_one_upload_one_job = None
 
 
+class ScpP(NewScp):
+    """-p: the times are those of the original"""
+
+    flags = ("-p",)
+
+
+class OldScpP(NewScp):
+    flags = ("-O", "-p")
+
+
 class Variants(SystemTest):
     def tree(self, spool):
         top = os.path.join(spool.base, "staging", "tree")
@@ -59,6 +69,50 @@ class Variants(SystemTest):
         for name in names:
             spool.wait_state(name, "done")
         self.assertEqual(sorted(j["name"] for j in spool.jobs("alice")), sorted(names))
+
+    def broken_off(self, client_of):
+        """Its last file is half there: that one is taken as it is (completion "auto"), the
+        others whole, and the next try brings all of it."""
+        spool = self.spool()
+        door = Sshd(self, spool)
+        top = os.path.join(spool.base, "staging", "tree")
+        whole = content("alice", "big.csv")
+        os.makedirs(os.path.join(top, "deep"))
+        for name, data in (("a.csv", b"a"), ("deep/big.csv", whole)):
+            with open(os.path.join(top, name), "wb") as file:
+                file.write(data)
+        big = spool.path("alice", "incoming", "tree/deep/big.csv")
+        client = client_of(door, top, spool.path("alice"), LIMIT)
+        spool.wait_for(lambda: os.path.exists(big) and os.path.getsize(big) > BEGUN,
+                       what="half of the last to arrive")
+        client.kill()
+        self.assertIsNotNone(spool.wait_state("tree/deep/big.csv", "done"))
+        spool.wait_state("tree/a.csv", "done")
+        with open(spool.path("alice", "done", "tree/deep/big.csv"), "rb") as file:
+            half = file.read()
+        self.assertLess(len(half), len(whole))
+        self.assertTrue(whole.startswith(half.rstrip(b"\0")))
+        client_of(door, top, spool.path("alice"), []).wait()
+        spool.wait_for(lambda: sorted((j["name"], j["state"]) for j in spool.jobs("alice")) ==
+                       [("tree/a.csv", "done")] * 2 + [("tree/deep/big.csv", "done")] * 2,
+                       what="all of it, once more")
+        found = []
+        with os.scandir(spool.path("alice", "done", "tree/deep")) as entries:
+            for entry in entries:
+                with open(entry.path, "rb") as file:
+                    found.append(file.read())
+        self.assertEqual(sorted(found, key=len), [half, whole])
+
+    def test_sftp_put_r_broken_off(self):
+        self.broken_off(lambda door, top, to, limit: door.sftp([f"cd {to}", f"put -r {top}"], *limit))
+
+    def test_scp_r_broken_off(self):
+        self.broken_off(lambda door, top, to, limit:
+                        door.scp("-r", *limit, top, f"{door.host()}:{to}"))
+
+    def test_old_scp_r_broken_off(self):
+        self.broken_off(lambda door, top, to, limit:
+                        door.scp("-O", "-r", *limit, top, f"{door.host()}:{to}"))
 
     def test_sftp_put_r(self):
         spool = self.spool()

@@ -224,8 +224,9 @@ class Output(SystemTest):
         for name in ("a.csv", "b.csv"):
             spool.wait_for(lambda: (spool.job(name) or {}).get("state") in ("done", "failed"),
                            what="its end")
-        spool.wait_for(lambda: not os.listdir(spool.path("alice", "processing")),
-                       what="its directories to be gone")
+        # They stay until the index knows that there is no file, one commit later.
+        spool.wait_for(lambda: os.listdir(spool.path("alice", "processing")) == [],
+                       what="the private directories to go")
 
 
 TREE = """echo $$ >>$BASE/staging/pids

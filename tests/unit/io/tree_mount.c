@@ -66,3 +66,23 @@ Test(tree_mount, told_to_be_none_any_more)
 	cr_assert_eq(unlink(note), 0);
 	cr_assert_eq(tree_user_mounted(t, "alice"), 0);
 }
+
+Test(tree_mount, what_only_a_cache_knows_is_no_other_file)
+{
+	struct file_ident ident = {0};
+	enum entry_kind kind;
+	unsigned made;
+	own_mounts();
+	cr_assert(mount_empty());
+	cr_assert_eq(tree_note_mount(t, "alice"), 0);
+	cr_assert_eq(tree_make_user(t, "alice", (uid_t)-1, (gid_t)-1, &made), 0);
+	put("incoming/x.csv", "x");
+	cr_assert_eq(tree_look(t, "alice", "x.csv", &ident, &kind), 0);
+	int fd = tree_open_upload(t, "alice", "x.csv");
+	cr_assert_geq(fd, 0);
+	/* So it is for a second after the server of sshfs was killed. */
+	cr_assert(world_without(SYS_fstatfs, ENOTCONN));
+	cr_assert_eq(tree_look(t, "alice", "x.csv", &ident, &kind), -ENOTCONN);
+	cr_assert_eq(tree_ident_fd(fd, &ident, &kind), -ENOTCONN);
+	fd_close(fd);
+}

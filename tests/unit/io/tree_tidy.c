@@ -184,6 +184,40 @@ Test(tree_tidy, what_comes_while_it_removes_stays)
 	cr_assert_eq(descriptors_below(at("incoming")), 0);
 }
 
+static bool is_younger(const char *path, const char *than)
+{
+	struct stat a, b;
+	cr_assert_eq(stat(at(path), &a), 0);
+	cr_assert_eq(stat(at(than), &b), 0);
+	return a.st_ctim.tv_sec > b.st_ctim.tv_sec ||
+	       (a.st_ctim.tv_sec == b.st_ctim.tv_sec && a.st_ctim.tv_nsec > b.st_ctim.tv_nsec);
+}
+
+/* Its uploader is at work in it again. */
+Test(tree_tidy, what_changes_after_it_was_judged_stays)
+{
+	char first[64], second[64], inner[96];
+	const char *path;
+	make_emptied("incoming/a");
+	make_emptied("incoming/a/b");
+	make_emptied("incoming/a/c");
+	struct tree_scan *scan = begin(&at_once);
+	cr_assert_eq(step(scan, &path), 0);
+	cr_assert_eq(step(scan, &path), 0);
+	snprintf(first, sizeof first, "incoming/%s", path);
+	/* The first one was left, and judged, when the second one is met. */
+	cr_assert_eq(step(scan, &path), 0);
+	snprintf(second, sizeof second, "incoming/%s", path);
+	snprintf(inner, sizeof inner, "%s/x", first);
+	do {
+		put(inner, "x");
+		cr_assert_eq(unlink(at(inner)), 0);
+	} while (!is_younger(first, second));
+	cr_assert_eq(rest(scan), 0);
+	cr_assert(there(first));
+	cr_assert_eq(descriptors_below(at("incoming")), 0);
+}
+
 Test(tree_tidy, swapped_for_a_link_it_touches_nothing_outside)
 {
 	char outside[64], inner[96];

@@ -124,19 +124,24 @@ static inline struct file_ident ident_of(const char *path)
 	return ident;
 }
 
-/* This process alone finds a kernel without RENAME_NOREPLACE, as network file
- * systems are: renameat2() gives EINVAL. */
-static inline bool world_without_renameat2(void)
+/* From here on this system call gives this error to this process. */
+static inline bool world_without(unsigned call, int error)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_renameat2, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
 	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* A kernel without RENAME_NOREPLACE, as network file systems are. */
+static inline bool world_without_renameat2(void)
+{
+	return world_without(SYS_renameat2, EINVAL);
 }
 
 /* Mounts made from here on are this process's own. */
