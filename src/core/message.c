@@ -137,13 +137,12 @@ void message_clear(struct message *message)
 	*message = (struct message){0};
 }
 
-static int end(struct writing *w, char **ret_data, size_t *ret_size)
+static int dump(json_t *object, char **ret_data, size_t *ret_size)
 {
-	char *data;
-	size_t size;
-	int r = write_end(w, &data, &size);
-	if (r < 0)
-		return r;
+	char *data = json_dumps(object, JSON_COMPACT);
+	if (data == NULL)
+		return -ENOMEM;
+	size_t size = strlen(data);
 	if (size > MESSAGE_MAX) {
 		free(data);
 		return -EMSGSIZE;
@@ -153,33 +152,39 @@ static int end(struct writing *w, char **ret_data, size_t *ret_size)
 	return 0;
 }
 
+/* A name and a number, then what the table says. */
+static int encode(const char *key, json_t *value, const struct field *fields, size_t n,
+                  const void *base, char **ret_data, size_t *ret_size)
+{
+	json_t *object = json_object();
+	int r = json_object_set_new(object, key, value) < 0 ? -ENOMEM : 0;
+	if (r == 0)
+		r = fields_encode(object, fields, n, base);
+	if (r == 0)
+		r = dump(object, ret_data, ret_size);
+	json_decref(object);
+	return r;
+}
+
 int message_encode(const struct message *message, char **ret_data, size_t *ret_size)
 {
 	const struct shape *shape = &shapes[message->type];
-	struct writing w;
-	write_begin(&w);
-	write_word(&w, "type", shape->name);
-	write_fields(&w, shape->fields, shape->n, (const char *)message + shape->base);
-	return end(&w, ret_data, ret_size);
+	return encode("type", json_string(shape->name), shape->fields, shape->n,
+	              (const char *)message + shape->base, ret_data, ret_size);
 }
 
 int run_result_encode(const struct run_result *result, char **ret_data, size_t *ret_size)
 {
-	struct writing w;
-	write_begin(&w);
-	write_number(&w, "version", RESULT_VERSION);
-	write_fields(&w, TABLE(result_fields), result);
-	return end(&w, ret_data, ret_size);
+	return encode("version", json_integer(RESULT_VERSION), TABLE(result_fields), result,
+	              ret_data, ret_size);
 }
 
 char *run_order_handler(const struct run_order *order)
 {
-	struct writing w;
-	char *key;
+	char *key = NULL;
 	size_t size;
-	write_begin(&w);
-	write_fields(&w, TABLE(handler_fields), order);
-	return end(&w, &key, &size) < 0 ? NULL : key;
+	return encode("type", json_string("handler"), TABLE(handler_fields), order, &key, &size) < 0
+	               ? NULL : key;
 }
 
 static int parse(const char *data, size_t size, json_t **ret)

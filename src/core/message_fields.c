@@ -3,7 +3,9 @@
 #include "base/escape.h"
 #include "core/job.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +13,15 @@
 #include <string.h>
 
 /* JSON integers end at INT64_MAX; larger numbers travel as digits. */
+static json_t *number_to_json(uint64_t value)
+{
+	if (value <= INT64_MAX)
+		return json_integer((json_int_t)value);
+	char digits[24];
+	snprintf(digits, sizeof digits, "%" PRIu64, value);
+	return json_string(digits);
+}
+
 static int number_from_json(const json_t *json, uint64_t max, uint64_t *ret)
 {
 	uint64_t value = 0;
@@ -36,6 +47,14 @@ static int number_from_json(const json_t *json, uint64_t max, uint64_t *ret)
 	return 0;
 }
 
+static json_t *bytes_to_json(const char *bytes)
+{
+	char *escaped = escape_str(bytes);
+	json_t *json = escaped == NULL ? NULL : json_string(escaped);
+	free(escaped);
+	return json;
+}
+
 static int bytes_from_json(const json_t *json, char **ret)
 {
 	if (!json_is_string(json))
@@ -45,6 +64,18 @@ static int bytes_from_json(const json_t *json, char **ret)
 		return errno == ENOMEM ? -ENOMEM : -EBADMSG;
 	*ret = bytes;
 	return 0;
+}
+
+static json_t *list_to_json(char *const *list)
+{
+	json_t *array = json_array();
+	for (; array != NULL && *list != NULL; list++) {
+		if (json_array_append_new(array, bytes_to_json(*list)) < 0) {
+			json_decref(array);
+			array = NULL;
+		}
+	}
+	return array;
 }
 
 static int list_from_json(const json_t *json, char ***ret)
@@ -64,6 +95,18 @@ static int list_from_json(const json_t *json, char ***ret)
 	return 0;
 }
 
+static json_t *numbers_to_json(const uint64_t *numbers)
+{
+	json_t *array = json_array();
+	for (; array != NULL && *numbers != 0; numbers++) {
+		if (json_array_append_new(array, number_to_json(*numbers)) < 0) {
+			json_decref(array);
+			array = NULL;
+		}
+	}
+	return array;
+}
+
 static int numbers_from_json(const json_t *json, uint64_t **ret)
 {
 	size_t n = json_array_size(json);
@@ -79,6 +122,70 @@ static int numbers_from_json(const json_t *json, uint64_t **ret)
 			return r;
 		if (numbers[i] == 0)
 			return -EBADMSG;
+	}
+	return 0;
+}
+
+static json_t *field_to_json(enum field_kind kind, const void *at)
+{
+	switch (kind) {
+	case FIELD_U64:
+	case FIELD_COUNT:
+	case FIELD_RECORDS:
+		return number_to_json(*(const uint64_t *)at);
+	case FIELD_U32:
+		return json_integer(*(const uint32_t *)at);
+	case FIELD_BOOL:
+	case FIELD_FLAG:
+		return json_boolean(*(const bool *)at);
+	case FIELD_EXIT_CODE:
+		return json_integer(*(const int32_t *)at);
+	case FIELD_OUTCOME:
+		return json_string(outcome_name(*(const enum outcome *)at));
+	case FIELD_FRACTION:
+		return json_real(*(const double *)at);
+	case FIELD_STRING:
+	case FIELD_TEXT:
+		return bytes_to_json(*(char *const *)at);
+	case FIELD_LIST:
+		return list_to_json(*(char **const *)at);
+	case FIELD_NUMBERS:
+		return numbers_to_json(*(uint64_t *const *)at);
+	}
+	return NULL;
+}
+
+static bool is_absent(enum field_kind kind, const void *at)
+{
+	if (kind == FIELD_RECORDS)
+		return *(const uint64_t *)at == RECORDS_NONE;
+	if (kind == FIELD_FRACTION)
+		return !(*(const double *)at >= 0);
+	if (kind == FIELD_FLAG)
+		return !*(const bool *)at;
+	if (kind == FIELD_COUNT)
+		return *(const uint64_t *)at == 0;
+	return kind == FIELD_TEXT && *(char *const *)at == NULL;
+}
+
+static bool is_missing(enum field_kind kind, const void *at)
+{
+	return (kind == FIELD_STRING && *(char *const *)at == NULL) ||
+	       (kind == FIELD_LIST && *(char **const *)at == NULL) ||
+	       (kind == FIELD_NUMBERS && (*(uint64_t *const *)at == NULL || **(uint64_t *const *)at == 0)) ||
+	       (kind == FIELD_FRACTION && *(const double *)at > 1);
+}
+
+int fields_encode(json_t *object, const struct field *fields, size_t n, const void *base)
+{
+	for (size_t i = 0; i < n; i++) {
+		const void *at = (const char *)base + fields[i].offset;
+		if (is_absent(fields[i].kind, at))
+			continue;
+		if (is_missing(fields[i].kind, at))
+			return -EINVAL;
+		if (json_object_set_new(object, fields[i].key, field_to_json(fields[i].kind, at)) < 0)
+			return -ENOMEM;
 	}
 	return 0;
 }

@@ -1,10 +1,9 @@
 /* Tables that say which fields of a struct travel under which key, and the
- * two directions of reading such a table: message_write.c, message_fields.c. */
+ * two directions of reading such a table. */
 #pragma once
 
 #include <jansson.h>
 #include <stddef.h>
-#include <stdint.h>
 
 enum field_kind {
 	FIELD_U64,
@@ -28,19 +27,7 @@ struct field {
 	size_t offset;
 };
 
-/* One object, member by member. The first error counts: -ENOMEM; -EINVAL where a value
- * is none that could travel. */
-struct writing {
-	char *data;
-	size_t n, room;
-	int error;
-};
-void write_begin(struct writing *w);
-void write_word(struct writing *w, const char *key, const char *word);
-void write_number(struct writing *w, const char *key, uint64_t value);
-void write_fields(struct writing *w, const struct field *fields, size_t n, const void *base);
-/* A new NUL-terminated string of *ret_size bytes, or the error. */
-int write_end(struct writing *w, char **ret_data, size_t *ret_size);
-
+/* -ENOMEM; -EINVAL where a value is none that could travel. */
+int fields_encode(json_t *object, const struct field *fields, size_t n, const void *base);
 /* -EBADMSG, -ENOMEM. What was set until then is for the caller to free. */
 int fields_decode(const json_t *object, const struct field *fields, size_t n, void *base);
