@@ -80,7 +80,7 @@ static const struct field cancel_fields[] = {
 };
 
 static const struct field ack_fields[] = {
-	{"job", FIELD_U64, offsetof(struct message, job)},
+	{"jobs", FIELD_NUMBERS, offsetof(struct message, jobs)},
 };
 
 static const struct field started_fields[] = {
@@ -136,6 +136,7 @@ void message_clear(struct message *message)
 	run_order_clear(&message->order);
 	run_result_clear(&message->result);
 	free(message->progress.message);
+	free(message->jobs);
 	*message = (struct message){0};
 }
 
@@ -235,6 +236,7 @@ static bool message_is_sound(const struct message *message)
 		return message->progress.job > 0;
 	case MESSAGE_RESULT:
 		return result_is_sound(&message->result);
+	case MESSAGE_ACK:
 	case MESSAGE_RECALL:
 	case MESSAGE_QUIT:
 		return true;

@@ -24,7 +24,7 @@ enum message_type {
 	MESSAGE_RUN,
 	MESSAGE_CANCEL,   /* end the handler; the result says canceled or interrupted */
 	MESSAGE_RECALL,   /* give back what is not begun */
-	MESSAGE_ACK,      /* the result is in the index */
+	MESSAGE_ACK,      /* these results are in the index */
 	MESSAGE_QUIT,     /* no more jobs */
 	MESSAGE_STARTED,
 	MESSAGE_PROGRESS,
@@ -96,7 +96,8 @@ struct run_result {
 
 struct message {
 	enum message_type type;
-	uint64_t job;          /* CANCEL, ACK, STARTED */
+	uint64_t job;          /* CANCEL, STARTED */
+	uint64_t *jobs;        /* ACK: at least one, ended by 0 */
 	bool interrupt;        /* CANCEL: because of shutdown, so the outcome is INTERRUPTED */
 	uint64_t started_ms;   /* STARTED */
 	struct run_order order;       /* RUN */

@@ -95,6 +95,37 @@ static int list_from_json(const json_t *json, char ***ret)
 	return 0;
 }
 
+static json_t *numbers_to_json(const uint64_t *numbers)
+{
+	json_t *array = json_array();
+	for (; array != NULL && *numbers != 0; numbers++) {
+		if (json_array_append_new(array, number_to_json(*numbers)) < 0) {
+			json_decref(array);
+			array = NULL;
+		}
+	}
+	return array;
+}
+
+static int numbers_from_json(const json_t *json, uint64_t **ret)
+{
+	size_t n = json_array_size(json);
+	if (n == 0)
+		return -EBADMSG;
+	uint64_t *numbers = calloc(n + 1, sizeof *numbers);
+	if (numbers == NULL)
+		return -ENOMEM;
+	*ret = numbers;
+	for (size_t i = 0; i < n; i++) {
+		int r = number_from_json(json_array_get(json, i), UINT64_MAX, &numbers[i]);
+		if (r < 0)
+			return r;
+		if (numbers[i] == 0)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
 static json_t *field_to_json(enum field_kind kind, const void *at)
 {
 	switch (kind) {
@@ -118,6 +149,8 @@ static json_t *field_to_json(enum field_kind kind, const void *at)
 		return bytes_to_json(*(char *const *)at);
 	case FIELD_LIST:
 		return list_to_json(*(char **const *)at);
+	case FIELD_NUMBERS:
+		return numbers_to_json(*(uint64_t *const *)at);
 	}
 	return NULL;
 }
@@ -139,6 +172,7 @@ static bool is_missing(enum field_kind kind, const void *at)
 {
 	return (kind == FIELD_STRING && *(char *const *)at == NULL) ||
 	       (kind == FIELD_LIST && *(char **const *)at == NULL) ||
+	       (kind == FIELD_NUMBERS && (*(uint64_t *const *)at == NULL || **(uint64_t *const *)at == 0)) ||
 	       (kind == FIELD_FRACTION && *(const double *)at > 1);
 }
 
@@ -241,6 +275,8 @@ static int field_from_json(enum field_kind kind, const json_t *json, void *at)
 		return bytes_from_json(json, at);
 	case FIELD_LIST:
 		return list_from_json(json, at);
+	case FIELD_NUMBERS:
+		return numbers_from_json(json, at);
 	}
 	return -EBADMSG;
 }

@@ -18,6 +18,7 @@ enum field_kind {
 	FIELD_STRING,    /* char *, always there */
 	FIELD_TEXT,      /* char *; absent: NULL */
 	FIELD_LIST,      /* NULL-terminated char **, at least one element */
+	FIELD_NUMBERS,   /* uint64_t *, at least one, ended by 0 */
 };
 
 struct field {

@@ -197,7 +197,8 @@ uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms,
 	if (u == NULL || ran_ms > SCHED_SHORT_MS || !s->running || u->view.held || u->view.blocked || u->view.limit != 1 ||
 	    u->view.active != 1 || s->active > s->max_active || somebody_waits(s, now_wall_ms))
 		return 0;
-	return most;
+	uint64_t in_time = SCHED_AHEAD_MS / (ran_ms > 0 ? ran_ms : 1);
+	return in_time < most ? (uint32_t)in_time : most;
 }
 
 bool sched_pick_ahead(struct sched *s, uint32_t user, uint64_t now_wall_ms, uint32_t waiting,

@@ -62,10 +62,13 @@ size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *pick
 
 /* A job that took longer gains nothing by a next one that is at hand; its uploader
  * loses: what is handed over can be neither withdrawn nor replaced any more. */
-enum { SCHED_SHORT_MS = 20 };
+enum {
+	SCHED_SHORT_MS = 20,
+	SCHED_AHEAD_MS = 160, /* what waits there takes about that long, at most */
+};
 
 /* How many jobs of a user may wait in the hands of the worker that runs one for
- * it: `most`; or 0, also for what waits there already, where its last job, which
+ * it: `most`, or less where that takes longer than SCHED_AHEAD_MS; or 0, also for what waits there already, where its last job, which
  * took `ran_ms`, was not short, or where that could pass somebody: a user of
  * several workers, one whose line does not move, and whoever waits for a place. */
 uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms, uint64_t ran_ms,

@@ -222,12 +222,12 @@ const struct config_setting config_settings[] = {
 		 "the jobs that run. Beyond it, the one that has waited longest makes room. Each "
 		 "takes a worker process and its own."},
 	{SECTION_SCHEDULER, "prefetch_jobs_per_worker", WHOLE, .max = 64, .zero = "none",
-	 USER_FIELD(prefetch), .preset = "8", .per_user = true,
+	 USER_FIELD(prefetch), .preset = "32", .per_user = true,
 	 .help = "How many further jobs of a user are handed to the worker that runs one for it, so "
 		 "that the next starts without waiting for the daemon. They are queued: run one at a "
 		 "time, in order, and back in the line as they were when one before does not "
-		 "succeed, when somebody else needs the place, or the line is held. Only where jobs "
-		 "take no longer than 20 ms, and only new uploads for the same handler, of users of "
+		 "succeed, when somebody else needs the place, or the line is held. Fewer where they "
+		 "take longer than 5 ms each, none beyond 20 ms; and only new uploads for the same handler, of users of "
 		 "one job at a time whose on_crash is \"retry\"."},
 	{SECTION_SCHEDULER, "job_timeout_minutes", MINUTES, .max = 525600, .zero = "no limit",
 	 USER_FIELD(timeout_ms), .preset = "30", .per_user = true,

@@ -242,15 +242,12 @@ static int run_now(struct pool *p, const struct message *message, const char *ha
 }
 
 /* One that died meanwhile: what it said before is still to be read. */
-static int run_after(struct pool *p, const struct message *message, const char *handler,
-                     const int *fds, size_t n)
+static int run_after(struct pool *p, const struct message *message, const int *fds, size_t n)
 {
 	struct worker *w = find_job(p, message->order.after, false);
 	if (w == NULL || pool_task_last(w)->job != message->order.after)
 		return -ESRCH;
 	int r = hand_over(p, w, message, fds, n);
-	if (r == 0)
-		r = note_handler(w, &message->order, handler);
 	return r == -EPIPE || r == -ECONNRESET ? -ESRCH : r;
 }
 
@@ -258,13 +255,14 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 {
 	const struct message message = {.type = MESSAGE_RUN, .order = *order};
 	const int fds[] = {lock_fd, job_dirfd};
-	if (order->after == 0 && pool_free_places(p) == 0)
+	if (order->after != 0)
+		return run_after(p, &message, fds, sizeof fds / sizeof *fds);
+	if (pool_free_places(p) == 0)
 		return -EAGAIN;
 	char *handler = order->stream ? run_order_handler(order) : NULL;
 	if (order->stream && handler == NULL)
 		return -ENOMEM;
-	int r = order->after == 0 ? run_now(p, &message, handler, fds, sizeof fds / sizeof *fds)
-	                          : run_after(p, &message, handler, fds, sizeof fds / sizeof *fds);
+	int r = run_now(p, &message, handler, fds, sizeof fds / sizeof *fds);
 	free(handler);
 	return r;
 }
@@ -305,11 +303,32 @@ bool pool_frees(const struct pool *p, uint64_t job)
 
 void pool_ack(struct pool *p, uint64_t job)
 {
-	struct message ack = {.type = MESSAGE_ACK, .job = job};
 	struct worker *w = find_job(p, job, true);
-	if (w == NULL)
+	struct pool_task *t = w == NULL ? NULL : pool_task_find(w, job);
+	if (t == NULL || t->acked)
 		return;
+	t->acked = true;
+	w->acked_n++;
+}
+
+static int send_acks(struct worker *w)
+{
+	struct message ack = {.type = MESSAGE_ACK};
+	size_t n = 0;
+	ack.jobs = calloc(w->acked_n + 1, sizeof *ack.jobs);
+	if (ack.jobs == NULL)
+		return -ENOMEM;
+	for (const struct pool_task *t = w->tasks; t != NULL; t = t->next)
+		if (t->acked)
+			ack.jobs[n++] = t->job;
 	int r = pool_worker_send(w, &ack, NULL, 0);
+	free(ack.jobs);
+	return r;
+}
+
+static void flush(struct pool *p, struct worker *w)
+{
+	int r = send_acks(w);
 	if (r < 0 && w->state == WORKER_TOLD) {
 		pool_worker_kill(p, w);
 		return;
@@ -317,9 +336,26 @@ void pool_ack(struct pool *p, uint64_t job)
 	/* What it said of its other jobs is still to be read. */
 	if (r < 0 && !w->reaped)
 		kill(w->pid, SIGKILL);
-	pool_task_remove(w, job);
+	for (struct pool_task *t = w->tasks, *next; t != NULL; t = next) {
+		next = t->next;
+		if (t->acked)
+			pool_task_remove(w, t->job);
+	}
+	w->acked_n = 0;
 	pool_task_set_state(w);
-	shrink(p);
+}
+
+void pool_flush(struct pool *p)
+{
+	bool any = false;
+	for (struct worker *w = p->workers; w != NULL; w = w->next) {
+		if (w->acked_n == 0 || (w->state != WORKER_BUSY && w->state != WORKER_TOLD))
+			continue;
+		flush(p, w);
+		any = true;
+	}
+	if (any)
+		shrink(p);
 }
 
 /* The job that a message is about; NULL where its worker cannot say that. */

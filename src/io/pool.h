@@ -50,7 +50,8 @@ uint32_t pool_busy(const struct pool *p);
 
 /* Hands over a job. The descriptors stay the caller's. -EAGAIN: no place;
  * -errno where no worker could be started. Where order->after is set, to the
- * worker that has that job last; -ESRCH where there is none any more. */
+ * worker that has that job last, and for the same handler; -ESRCH where there is none any
+ * more. */
 int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd);
 /* Asks the worker that has this job for what it has not begun. */
 void pool_recall(struct pool *p, uint64_t job);
@@ -62,8 +63,12 @@ bool pool_frees(const struct pool *p, uint64_t job);
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt);
 /* Lets a worker that was stopped (SIGSTOP) go on; no other notices. */
 void pool_wake(struct pool *p, uint64_t job);
-/* The result is in the index: the worker may forget it. */
+/* The result is in the index: the worker may forget it, as soon as pool_flush()
+ * tells it so. */
 void pool_ack(struct pool *p, uint64_t job);
+/* Tells the workers of all that were acknowledged, each in one message. Before a
+ * private directory is another job's: what a worker keeps it leaves there. */
+void pool_flush(struct pool *p);
 
 /* The next thing that happened: 1, or 0 when there is nothing more now. */
 int pool_next(struct pool *p, struct pool_event *ret);

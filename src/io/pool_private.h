@@ -17,6 +17,7 @@ enum worker_state {
 struct pool_task {
 	uint64_t job;
 	bool told;     /* its result */
+	bool acked;    /* and that is committed: gone with the next flush */
 	struct pool_task *next;
 };
 
@@ -32,6 +33,7 @@ struct worker {
 	uint64_t turn; /* when it got its last job: counts jobs of the pool */
 	bool garbled;  /* what it said last could not be understood */
 	bool owes;     /* the end of a job was not told */
+	unsigned acked_n; /* of its tasks */
 	unsigned gone_n; /* jobs it was told to be gone with */
 	bool reaped;
 };

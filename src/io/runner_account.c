@@ -85,14 +85,23 @@ static char *file_problem(const char *name, const char *problem)
 	return error;
 }
 
-/* Opens nothing but the name, so that no FIFO or device is touched. */
+/* Looks at the file; where `ret_fd` is given (for its owner to be changed), opens nothing
+ * but the name, so that no FIFO or device is touched. */
+static int look(int job_dirfd, const char *name, int *ret_fd, struct stat *ret)
+{
+	if (ret_fd == NULL)
+		return fstatat(job_dirfd, name, ret, AT_SYMLINK_NOFOLLOW);
+	*ret_fd = openat(job_dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return *ret_fd < 0 ? -1 : fstat(*ret_fd, ret);
+}
+
+/* *ret_fd is for the caller to close, also on failure. */
 static int check_file(int job_dirfd, const struct run_order *order, int *ret_fd, char **ret_error)
 {
 	struct stat st;
 	const char *problem = NULL;
 	int r = -ESTALE;
-	int fd = openat(job_dirfd, order->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0) {
+	if (look(job_dirfd, order->name, ret_fd, &st) < 0) {
 		r = -errno;
 		problem = errno == ENOENT ? "is gone from the job's directory" : strerror(errno);
 	} else if (order->directory ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode)) {
@@ -102,28 +111,35 @@ static int check_file(int job_dirfd, const struct run_order *order, int *ret_fd,
 	} else if (order->ident_ino != 0 && st.st_ino != order->ident_ino) {
 		problem = "is not the one that was accepted";
 	}
-	if (problem == NULL) {
-		*ret_fd = fd;
+	if (problem == NULL)
 		return 0;
-	}
-	fd_close(fd);
 	*ret_error = file_problem(order->name, problem);
 	return r;
 }
 
-static int open_output(int job_dirfd, const struct run_order *order, int *ret_fd, char **ret_error)
+/* Mostly it is there. */
+static int make_output(int job_dirfd, const char *name)
+{
+	struct stat st;
+	if (fstatat(job_dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return !S_ISDIR(st.st_mode)               ? -ENOTDIR
+		       : (st.st_mode & S_IRWXU) == S_IRWXU ? 0
+		                                           : fd_permit_at(job_dirfd, name);
+	return errno != ENOENT || mkdirat(job_dirfd, name, 0750) < 0 ? -errno : 0;
+}
+
+/* `ret_fd`: as in look(). */
+static int prepare_output(int job_dirfd, const struct run_order *order, int *ret_fd,
+                          char **ret_error)
 {
 	const char *name = name_output(order->name);
-	fd_permit_at(job_dirfd, name);
-	if (mkdirat(job_dirfd, name, 0750) < 0 && errno != EEXIST)
-		goto fail;
-	int fd = openat(job_dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		goto fail;
-	*ret_fd = fd;
-	return 0;
-fail:;
-	int r = -errno;
+	int r = make_output(job_dirfd, name);
+	if (r == 0 && ret_fd != NULL) {
+		*ret_fd = openat(job_dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		r = *ret_fd < 0 ? -errno : 0;
+	}
+	if (r == 0)
+		return 0;
 	*ret_error = runner_text("the output directory \"%s\" cannot be made: %s", name, strerror(-r));
 	return r;
 }
@@ -134,9 +150,9 @@ int runner_account_prepare(const struct runner_account *account, const struct ru
 	int file = -1, output = -1;
 	/* An earlier attempt may have closed its own way in. */
 	fd_permit(job_dirfd);
-	int r = check_file(job_dirfd, order, &file, ret_error);
+	int r = check_file(job_dirfd, order, account->change ? &file : NULL, ret_error);
 	if (r == 0)
-		r = open_output(job_dirfd, order, &output, ret_error);
+		r = prepare_output(job_dirfd, order, account->change ? &output : NULL, ret_error);
 	if (r == 0 && account->change &&
 	    (fchown(job_dirfd, account->uid, account->gid) < 0 ||
 	     fchown(output, account->uid, account->gid) < 0 ||

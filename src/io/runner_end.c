@@ -167,7 +167,7 @@ static void make_durable(struct runner *r)
 	struct run_result *result = &r->result;
 	if (result->outcome != OUTCOME_SUCCEEDED || !r->order->sync)
 		return;
-	int e = runner_sync(r->job_dirfd, r->order->name, result->started_ms);
+	int e = runner_sync(r->job_dirfd, r->order, result->started_ms);
 	if (e == 0)
 		return;
 	result->outcome = OUTCOME_FAILED;

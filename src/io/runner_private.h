@@ -113,9 +113,9 @@ char **runner_command_environment(const struct run_order *order, const char *hom
 void runner_command_free(char **list);
 
 /* runner_sync.c: makes durable what was written since then (wall clock) in the
- * private directory of the upload `name`. The handler
+ * private directory of the order's upload. The handler
  * has ended, or said that it is done. */
-int runner_sync(int job_dirfd, const char *name, uint64_t since_ms);
+int runner_sync(int job_dirfd, const struct run_order *order, uint64_t since_ms);
 
 /* Of the process. */
 enum phase {

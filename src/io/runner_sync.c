@@ -19,6 +19,7 @@ enum {
 
 struct syncing {
 	const char *name;   /* of the upload */
+	bool fresh;         /* nothing was in its output directory then */
 	uint64_t since_ms;
 	dev_t dev;
 };
@@ -47,6 +48,10 @@ static int sync_entry(const struct syncing *s, int dirfd, const char *name, int 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	bool dir = S_ISDIR(st.st_mode);
+	/* What is made in a directory changes it, too. */
+	if (dir && depth == 0 && s->fresh && strcmp(name, name_output(s->name)) == 0 &&
+	    !is_since(s, &st.st_ctim))
+		return 0;
 	if (!dir && !is_written(s, name, &st, depth))
 		return 0;
 	if (st.st_dev != s->dev || (!dir && !S_ISREG(st.st_mode)))
@@ -96,7 +101,7 @@ static int sync_directory(const struct syncing *s, int dirfd, int depth)
 	return r > 0 && fsync(dirfd) < 0 ? -errno : r;
 }
 
-int runner_sync(int job_dirfd, const char *name, uint64_t since_ms)
+int runner_sync(int job_dirfd, const struct run_order *order, uint64_t since_ms)
 {
 	struct stat st;
 	/* Its handler may have closed it to its account, which may be ours. */
@@ -105,7 +110,7 @@ int runner_sync(int job_dirfd, const char *name, uint64_t since_ms)
 		r = -errno;
 	if (r != 0)
 		return r;
-	const struct syncing s = {.name = name, .since_ms = since_ms, .dev = st.st_dev};
+	const struct syncing s = {.name = order->name, .fresh = order->fresh, .since_ms = since_ms, .dev = st.st_dev};
 	r = sync_directory(&s, job_dirfd, 0);
 	return r < 0 ? r : 0;
 }

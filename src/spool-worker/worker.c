@@ -309,10 +309,18 @@ static void cancel(struct worker *w, uint64_t job, bool interrupt)
 		task_give_back(t, OUTCOME_CANCELED, "it was canceled before it began");
 }
 
+static void forget_acknowledged(struct worker *w, const uint64_t *jobs)
+{
+	for (; *jobs != 0; jobs++) {
+		struct task *t = find_task(w, *jobs);
+		if (t != NULL && t->told)
+			forget_task(w, t);
+	}
+}
+
 /* False where the daemon says what no daemon of ours would say. */
 static bool obey(struct worker *w, struct message *m, int *fds)
 {
-	struct task *t;
 	switch (m->type) {
 	case MESSAGE_RUN:
 		return take_order(w, &m->order, fds);
@@ -323,9 +331,7 @@ static bool obey(struct worker *w, struct message *m, int *fds)
 		give_back(w);
 		return true;
 	case MESSAGE_ACK:
-		t = find_task(w, m->job);
-		if (t != NULL && t->told)
-			forget_task(w, t);
+		forget_acknowledged(w, m->jobs);
 		return true;
 	case MESSAGE_QUIT:
 		w->quit = true;

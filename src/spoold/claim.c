@@ -151,11 +151,11 @@ static void not_taken(struct daemon *d, struct user *u, const struct job *job, i
 	result_unclaim(d, u, job, error, PLACE_INCOMING);
 }
 
-/* Who was to go before it does not any more, or no more fit into the socket: it
- * goes back into the line, as it was. */
+/* Who was to go before it does not any more, or no more fit into the socket, or too many
+ * descriptors are on their way: it goes back into the line, as it was. */
 static bool is_too_late(const struct claim *claim, int error)
 {
-	return claim->after != 0 && (error == -ESRCH || error == -EAGAIN);
+	return claim->after != 0 && (error == -ESRCH || error == -EAGAIN || error == -ETOOMANYREFS);
 }
 
 /* With many files in line the rescan is often enough. */

@@ -11,6 +11,9 @@
 
 /* How often a spool that is not mounted is looked for. */
 enum { MOUNT_CHECK_MS = 2000 };
+/* How long what is kept for the next jobs lies about when nothing runs any more: making it
+ * anew costs an idle disk more than all the rest of a small job. */
+enum { SPARES_IDLE_MS = 200 };
 /* Who runs us once wants an end: so long is tried again what fails. */
 enum { ONCE_PATIENCE_MS = 20000 };
 
@@ -210,15 +213,30 @@ static void do_what_is_due(struct daemon *d, bool *ret_more)
 	lose_patience(d);
 }
 
+static void drop_spares(struct daemon *d)
+{
+	if (d->dispatch.running != NULL || d->dispatch.claims > 0) {
+		d->spares_ms = d->steady_ms + SPARES_IDLE_MS;
+	} else if (d->spares_ms != 0 && d->steady_ms >= d->spares_ms) {
+		tree_drop_spares(d->tree);
+		d->spares_ms = 0;
+	}
+}
+
+/* While something runs its end comes first. */
+static uint64_t spares_next(const struct daemon *d)
+{
+	bool idle = d->dispatch.running == NULL && d->dispatch.claims == 0;
+	return idle && d->spares_ms != 0 ? d->spares_ms : UINT64_MAX;
+}
+
 uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 {
 	bool more;
 	d->wall_ms = wall_ms;
 	d->steady_ms = steady_ms;
 	do_what_is_due(d, &more);
-	/* Nothing is left lying about while nothing runs. */
-	if (d->dispatch.running == NULL && d->dispatch.claims == 0)
-		tree_drop_spares(d->tree);
+	drop_spares(d);
 	/* While nothing is done no directory is held: it may be moved, or unmounted. */
 	tree_turn(d->tree);
 	bool again = d->turn.changes != NULL || dispatch_ready(d);
@@ -228,7 +246,7 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));
 	next = due_min(next, scan_next(d));
 	next = due_min(next, due_min(request_next(d), due_min(notice_next(d), d->rescan_ms)));
-	next = due_min(next, numbers_next(d));
+	next = due_min(next, due_min(numbers_next(d), spares_next(d)));
 	if (d->stuck_ms != 0)
 		next = due_min(next, d->stuck_ms + ONCE_PATIENCE_MS);
 	return d->unmounted ? due_min(next, d->mount_check_ms) : next;

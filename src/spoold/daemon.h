@@ -66,6 +66,8 @@ struct daemon {
 	struct heap notices;   /* users whose notice is to be renewed, by steady ms */
 	struct requests requests;
 
+	uint64_t spares_ms;    /* steady; when the directories kept for the next jobs go, 0: there are none */
+
 	bool once;             /* --mode once: work off what is there and end */
 	uint64_t stuck_ms;     /* with `once`: steady, since when only what cannot be done is left; or 0 */
 	bool gave_up;          /* with `once`: that took too long */

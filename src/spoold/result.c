@@ -247,6 +247,11 @@ static void log_result(const struct user *u, const struct job *job, uint64_t ran
 	free(shown);
 }
 
+static void settlement_committed(struct daemon *d, const struct change *c)
+{
+	pool_ack(d->pool, ((const struct settlement *)c)->result.job);
+}
+
 static void settlement_finish(struct daemon *d, struct change *c, int error)
 {
 	struct settlement *s = (struct settlement *)c;
@@ -262,7 +267,6 @@ static void settlement_finish(struct daemon *d, struct change *c, int error)
 		if (s->hold != NULL)
 			request_held(d, s->hold_client, id, s->back);
 		dispatch_forget(d, id);
-		pool_ack(d->pool, id);
 		user_unlock_idle(d, s->user);
 	}
 	run_result_clear(&s->result);
@@ -314,8 +318,8 @@ static void add_settlement(struct daemon *d, struct user *u, const struct run_re
 		return;
 	}
 	struct running *r = dispatch_find(d, result->job);
-	s->change = (struct change){
-		.apply = settlement_apply, .finish = settlement_finish, .keep = true};
+	s->change = (struct change){.apply = settlement_apply, .committed = settlement_committed,
+	                            .finish = settlement_finish, .keep = true};
 	s->user = u;
 	s->recovered = recovered;
 	s->place = place;

@@ -77,6 +77,17 @@ static int commit_once(struct daemon *d, struct change *turn, struct change **re
 	return r;
 }
 
+/* Workers are told first, each once: what one of them keeps it would leave in the
+ * private directory of its job when we die, and that may be the next one's as soon as
+ * files move. */
+static void tell_workers(struct daemon *d, const struct change *turn)
+{
+	for (const struct change *c = turn; c != NULL; c = c->next)
+		if (c->committed != NULL)
+			c->committed(d, c);
+	pool_flush(d->pool);
+}
+
 static void finish_all(struct daemon *d, struct change *turn, int error)
 {
 	struct change *kept = NULL;
@@ -187,6 +198,8 @@ void turn_run(struct daemon *d)
 	dispatch_begin(d);
 	note_outcome(d, r);
 	users_turn_ended(d, r < 0);
+	if (r == 0)
+		tell_workers(d, turn);
 	finish_all(d, turn, r);
 	if (r == 0 && index_reopened(d->index)) {
 		log_notice("the index was opened again after an error; comparing it with the directories");

@@ -20,6 +20,8 @@ struct change {
 	 * the turn is taken back; a change that finds that it no longer applies
 	 * changes nothing and returns 0. May be called again after a failed turn. */
 	int (*apply)(struct daemon *d, struct change *c);
+	/* After the commit, before anybody acts on files; or NULL. */
+	void (*committed)(struct daemon *d, const struct change *c);
 	/* After the commit (error 0), or when the change is given up. Frees `c`. */
 	void (*finish)(struct daemon *d, struct change *c, int error);
 	bool keep;

@@ -350,6 +350,8 @@ void workers_lose_daemon(void)
 		struct sim_worker *w = &world->workers[i];
 		w->told_n = 0;
 		w->orphan = true;
+		for (int k = 0; k < w->kept_n; k++)
+			w->kept[k].acked = false;
 		if (w->phase == WORKER_SWEPT || w->phase == WORKER_BURIED || w->dead)
 			become_stray(w);
 		if (w->phase == WORKER_NONE)
@@ -610,13 +612,36 @@ void pool_ack(struct pool *p, uint64_t job)
 	(void)p;
 	struct sim_worker *w = find_job(job);
 	struct sim_kept *k = w == NULL ? NULL : find_kept(w, job);
-	io_step("acknowledge a result");
-	if (k == NULL || !k->heard)
-		return;
-	/* What never began leaves no attempt; it may be claimed again by now. */
-	if (!run_result_never_began(&k->result))
-		check_ack(k->job, k->attempt);
-	acknowledge(w, k);
+	if (k != NULL)
+		k->acked = k->heard;
+}
+
+static struct sim_kept *next_acked(struct sim_worker *w)
+{
+	for (int i = 0; i < w->kept_n; i++)
+		if (w->kept[i].acked)
+			return &w->kept[i];
+	return NULL;
+}
+
+static void flush(struct sim_worker *w)
+{
+	struct sim_kept *k;
+	if (next_acked(w) != NULL)
+		io_step("acknowledge results");
+	while ((k = next_acked(w)) != NULL) {
+		/* What never began leaves no attempt; it may be claimed again by now. */
+		if (!run_result_never_began(&k->result))
+			check_ack(k->job, k->attempt);
+		acknowledge(w, k);
+	}
+}
+
+void pool_flush(struct pool *p)
+{
+	(void)p;
+	for (int i = 0; i < WORKERS_MAX; i++)
+		flush(&world->workers[i]);
 }
 
 bool pool_ready(void)

@@ -95,20 +95,45 @@ static int take(int user, uint64_t id, const char *path, const struct file_ident
 	return 0;
 }
 
+static void forget_spare(struct tree *t, int user, int i)
+{
+	uint64_t *spares = t->spares[user];
+	memmove(spares + i, spares + i + 1, (size_t)(SPARES_MAX - 1 - i) * sizeof *spares);
+	spares[SPARES_MAX - 1] = 0;
+}
+
 /* The directory of this job is its own again, or goes another way. */
 static void unspare(struct tree *t, int user, uint64_t id)
 {
-	if (t->spare[user] == id && !broken("spare-not-forgotten"))
-		t->spare[user] = 0;
+	for (int i = 0; i < SPARES_MAX; i++)
+		while (t->spares[user][i] == id && id != 0 && !broken("spare-not-forgotten"))
+			forget_spare(t, user, i);
 }
 
-/* The directory of the user's last job, or a new one. */
+static void drop_spare(struct tree *t, int user)
+{
+	io_step("remove the directory for the next job");
+	fs_remove_dir(user, t->spares[user][0]);
+	forget_spare(t, user, 0);
+}
+
+static void add_spare(struct tree *t, int user, uint64_t id)
+{
+	int n = 0;
+	if (t->spares[user][SPARES_MAX - 1] != 0)
+		drop_spare(t, user);
+	while (t->spares[user][n] != 0)
+		n++;
+	t->spares[user][n] = id;
+}
+
+/* The directory of an earlier job, or a new one. */
 static void make_private(struct tree *t, int user, uint64_t id)
 {
 	char name[NAME_ROOM];
 	unspare(t, user, id);
-	uint64_t spare = t->spare[user];
-	t->spare[user] = 0;
+	uint64_t spare = t->spares[user][0];
+	forget_spare(t, user, 0);
 	if (spare == 0 || fs_dir_exists(user, id)) {
 		fs_make_dir(user, id);
 		return;
@@ -127,17 +152,14 @@ static void make_private(struct tree *t, int user, uint64_t id)
 void tree_drop_spare(struct tree *t, const char *user)
 {
 	int u = user_index(user);
-	io_step("remove the directory for the next job");
-	if (t->spare[u] != 0)
-		fs_remove_dir(u, t->spare[u]);
-	t->spare[u] = 0;
+	while (t->spares[u][0] != 0)
+		drop_spare(t, u);
 }
 
 void tree_drop_spares(struct tree *t)
 {
 	for (int u = 0; u < USERS_MAX; u++)
-		if (t->spare[u] != 0)
-			tree_drop_spare(t, user_name(u));
+		tree_drop_spare(t, user_name(u));
 }
 
 int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
@@ -214,9 +236,7 @@ static void end_private(struct finish *e, const char *final)
 	if (known != NULL && (final == NULL || strcmp(final, known) != 0))
 		return;
 	if (e->f->hand_on) {
-		if (e->t->spare[e->user] != 0)
-			fs_remove_dir(e->user, e->t->spare[e->user]);
-		e->t->spare[e->user] = id;
+		add_spare(e->t, e->user, id);
 		return;
 	}
 	io_step("remove a private directory");

@@ -69,9 +69,12 @@ struct slot {
 	char name[NAME_ROOM];
 };
 
-/* A daemon's own: the private directory kept for the next job of each user. */
+enum { SPARES_MAX = 6 };
+
+/* A daemon's own: the private directories kept for the next jobs of each user, the
+ * oldest first. */
 struct tree {
-	uint64_t spare[USERS_MAX]; /* 0: none */
+	uint64_t spares[USERS_MAX][SPARES_MAX]; /* 0: none */
 };
 
 struct undo {
@@ -183,6 +186,7 @@ struct sim_kept {
 	uint32_t attempt;
 	int upload;
 	bool heard;             /* the daemon has read it */
+	bool acked;             /* and will acknowledge it with the next flush */
 	struct run_result result;
 };
 

@@ -94,7 +94,8 @@ class Attacks(SystemTest):
                          "a descriptor of ours leaked into a handler")
         self.assertEqual(self.canaries.touched(allowed), [])
         for user, names in self.line.items():
-            self.assertEqual(os.listdir(spool.path(user, "processing")), [], user)
+            spool.wait_for(lambda user=user: not os.listdir(spool.path(user, "processing")),
+                           what=f"processing of {user} to be empty")
             order = [n.removesuffix(".x") for n in spool.journal.order(user)]
             self.assertEqual(order, names + ["last"], "first in, first out")
             logs = [spool.path(user, place, n) for place in ("done", "failed")

@@ -59,7 +59,8 @@ class MainStory(SystemTest):
         self.assertEqual(spool.files("alice", "done"), ["File1", "File2"])
         self.assertEqual(spool.files("bob", "done"), ["File3"])
         for user in ("alice", "bob"):
-            self.assertEqual(os.listdir(spool.path(user, "processing")), [])
+            spool.wait_for(lambda user=user: not os.listdir(spool.path(user, "processing")),
+                           what=f"processing of {user} to be empty")
             self.assertEqual(os.listdir(spool.path(user, "incoming")), [])
             self.assertEqual(spool.user(user)["pending"], 0)
         self.assertEqual(spool.user("alice")["done"], 2)

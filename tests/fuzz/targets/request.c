@@ -110,6 +110,7 @@ static struct {
 int __wrap_pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd);
 int __wrap_pool_cancel(struct pool *p, uint64_t job, bool interrupt);
 void __wrap_pool_ack(struct pool *p, uint64_t job);
+void __wrap_pool_flush(struct pool *p);
 void __wrap_pool_set_max(struct pool *p, uint32_t max);
 void __wrap_pool_set_idle(struct pool *p, uint32_t handlers);
 void __wrap_pool_outdate(struct pool *p);
@@ -148,6 +149,11 @@ void __wrap_pool_ack(struct pool *p, uint64_t job)
 {
 	(void)p;
 	(void)job;
+}
+
+void __wrap_pool_flush(struct pool *p)
+{
+	(void)p;
 }
 
 void __wrap_pool_set_max(struct pool *p, uint32_t max)

@@ -26,9 +26,11 @@ static char *command[] = {command_0, command_1, NULL};
 static char user[] = "alice", name[] = "odd\x1b.csv", dir[] = "/s/alice/processing/1";
 static char account[] = "bob", cookie[] = "c0ffee", text[] = "exit code 3\n", path[] = "2026/a.csv";
 
+static uint64_t jobs[] = {7, 8, 0};
+
 static struct message message_of(enum message_type type)
 {
-	struct message m = {.type = type, .job = 7, .started_ms = 5};
+	struct message m = {.type = type, .job = 7, .jobs = jobs, .started_ms = 5};
 	m.order = (struct run_order){
 		.job = 7, .attempt = 1, .user = user, .name = name, .dir = dir, .command = command,
 		.run_as = account, .timeout_ms = UINT64_MAX, .cookie = cookie};

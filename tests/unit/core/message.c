@@ -138,9 +138,11 @@ Test(message, small_ones_travel)
 	struct message m = {.type = MESSAGE_CANCEL, .job = 5, .interrupt = true};
 	struct message got = travel(&m);
 	cr_assert(got.job == 5 && got.interrupt);
-	m = (struct message){.type = MESSAGE_ACK, .job = 6};
+	uint64_t jobs[] = {6, UINT64_MAX, 0};
+	m = (struct message){.type = MESSAGE_ACK, .jobs = jobs};
 	got = travel(&m);
-	cr_assert_eq(got.job, 6u);
+	cr_assert(got.jobs[0] == 6 && got.jobs[1] == UINT64_MAX && got.jobs[2] == 0);
+	message_clear(&got);
 	m = (struct message){.type = MESSAGE_STARTED, .job = 6, .started_ms = 77};
 	got = travel(&m);
 	cr_assert_eq(got.started_ms, 77u);
@@ -198,17 +200,26 @@ Test(message, a_progress_that_is_no_number_is_not_sent)
 	char *data = NULL;
 	size_t size = 0;
 	cr_assert_eq(message_encode(&m, &data, &size), -EINVAL);
+	m = (struct message){.type = MESSAGE_ACK};
+	cr_assert_eq(message_encode(&m, &data, &size), -EINVAL, "of nothing");
 }
 
 Test(message, garbage_is_refused)
 {
 	static const char *const texts[] = {
 		"", "x", "[]", "null", "{}", "{\"type\":\"\"}", "{\"type\":7}", "{\"type\":\"fly\"}",
-		"{\"type\":\"ack\"}", "{\"type\":\"ack\",\"job\":0}", "{\"type\":\"ack\",\"job\":-1}",
-		"{\"type\":\"ack\",\"job\":1.5}", "{\"type\":\"ack\",\"job\":\"18446744073709551616\"}",
-		"{\"type\":\"ack\",\"job\":\"\"}", "{\"type\":\"ack\",\"job\":\"-1\"}",
-		"{\"type\":\"ack\",\"job\":\"1x\"}", "{\"type\":\"ack\",\"job\":1,\"job\":2}",
-		"{\"type\":\"ack\",\"job\":1}x", "{\"type\":\"cancel\",\"job\":1,\"interrupt\":1}",
+		"{\"type\":\"ack\"}", "{\"type\":\"ack\",\"jobs\":[]}", "{\"type\":\"ack\",\"jobs\":7}",
+		"{\"type\":\"ack\",\"jobs\":[1,0]}", "{\"type\":\"ack\",\"jobs\":[\"x\"]}",
+		"{\"type\":\"ack\",\"jobs\":[1]}x",
+		"{\"type\":\"recall\",\"job\":1,\"job\":2}",
+		"{\"type\":\"cancel\",\"job\":0,\"interrupt\":true}",
+		"{\"type\":\"cancel\",\"job\":-1,\"interrupt\":true}",
+		"{\"type\":\"cancel\",\"job\":1.5,\"interrupt\":true}",
+		"{\"type\":\"cancel\",\"job\":\"18446744073709551616\",\"interrupt\":true}",
+		"{\"type\":\"cancel\",\"job\":\"\",\"interrupt\":true}",
+		"{\"type\":\"cancel\",\"job\":\"-1\",\"interrupt\":true}",
+		"{\"type\":\"cancel\",\"job\":\"1x\",\"interrupt\":true}",
+		"{\"type\":\"cancel\",\"job\":1,\"interrupt\":1}",
 		"{\"type\":\"progress\",\"job\":1,\"progress\":1.5}",
 		"{\"type\":\"progress\",\"job\":1,\"progress\":-0.5}",
 		"{\"type\":\"progress\",\"job\":1,\"progress\":\"0.5\"}",

@@ -356,6 +356,17 @@ Test(sched, a_running_users_next_job_may_go_ahead_of_its_turn)
 	sched_free(s);
 }
 
+Test(sched, what_goes_ahead_is_worked_off_in_time)
+{
+	struct sched *s = sched_with_limit(2);
+	set(s, ANNA, running(7));
+	cr_expect_eq(sched_ahead(s, ANNA, 0, 0, 64), 64);
+	cr_expect_eq(sched_ahead(s, ANNA, 0, 5, 64), 32);
+	cr_expect_eq(sched_ahead(s, ANNA, 0, SCHED_SHORT_MS, 64), 8);
+	cr_expect_eq(sched_ahead(s, ANNA, 0, SCHED_SHORT_MS, 4), 4);
+	sched_free(s);
+}
+
 Test(sched, nothing_goes_ahead_where_it_does_no_good_or_could_pass_somebody)
 {
 	struct sched *s = sched_with_limit(1);

@@ -204,6 +204,12 @@ static struct run_result left_result(void)
 	return result;
 }
 
+static void acknowledge(uint64_t job)
+{
+	pool_ack(p, job);
+	pool_flush(p);
+}
+
 Test(pool, a_job_is_started_reported_and_acknowledged)
 {
 	script(&w, "echo progress=0.5 >&3; echo records=7 >&3; echo message=half >&3; echo out; sleep 0.3");
@@ -222,7 +228,7 @@ Test(pool, a_job_is_started_reported_and_acknowledged)
 	cr_assert_str_eq(result.message, "half");
 	run_result_clear(&result);
 	cr_assert_eq(pool_busy(p), 1u, "the result is not acknowledged yet");
-	pool_ack(p, 42);
+	acknowledge(42);
 	cr_assert_eq(pool_busy(p), 0u);
 	struct pool_event none;
 	cr_assert_eq(pool_next(p, &none), 0);
@@ -244,7 +250,7 @@ Test(pool, a_worker_is_kept_for_the_next_job)
 		expect_started();
 		struct run_result result = expect_result();
 		run_result_clear(&result);
-		pool_ack(p, w.order.job);
+		acknowledge(w.order.job);
 		cr_assert_eq(worker_pid(), first);
 	}
 }
@@ -264,7 +270,7 @@ Test(pool, no_place_beyond_the_limit_and_idle_ones_leave_when_it_is_lowered)
 		if (ev.kind != POOL_RESULT)
 			continue;
 		results++;
-		pool_ack(p, ev.job);
+		acknowledge(ev.job);
 	}
 	cr_assert_eq(pool_free_places(p), 1u);
 	uint64_t until = clock_steady_ms() + PATIENCE_MS;
@@ -292,7 +298,7 @@ Test(pool, a_job_can_be_canceled_and_interrupted)
 	cr_assert_eq(result.outcome, OUTCOME_CANCELED);
 	run_result_clear(&result);
 	cr_assert_eq(pool_cancel(p, 42, false), -ESRCH);
-	pool_ack(p, 42);
+	acknowledge(42);
 	w.order.job = 43;
 	run_job();
 	expect_started();
@@ -389,7 +395,7 @@ Test(pool, a_result_that_was_told_counts_though_its_worker_dies)
 	struct run_result result = expect_result();
 	cr_assert_eq(result.outcome, OUTCOME_SUCCEEDED);
 	run_result_clear(&result);
-	pool_ack(p, 42);
+	acknowledge(42);
 	struct pool_event ev;
 	for (int i = 0; i < 20; i++) {
 		cr_assert_eq(pool_next(p, &ev), 0);
@@ -448,7 +454,7 @@ Test(pool, an_idle_worker_that_died_is_replaced)
 	expect_started();
 	struct run_result result = expect_result();
 	run_result_clear(&result);
-	pool_ack(p, 42);
+	acknowledge(42);
 	pid_t idle = worker_pid();
 	kill(idle, SIGKILL);
 	siginfo_t info;
@@ -471,7 +477,7 @@ Test(pool, sigterm_makes_a_worker_interrupt_its_job_and_leave)
 	struct run_result result = expect_result();
 	cr_assert_eq(result.outcome, OUTCOME_INTERRUPTED);
 	run_result_clear(&result);
-	pool_ack(p, 42);
+	acknowledge(42);
 	uint64_t until = clock_steady_ms() + PATIENCE_MS;
 	struct pool_event ev;
 	while (kill(pid, 0) == 0) {
@@ -498,7 +504,7 @@ Test(pool, a_job_given_to_a_worker_that_leaves_was_never_begun)
 		cr_assert_eq(ev.message.result.outcome, began ? OUTCOME_SUCCEEDED : OUTCOME_INTERRUPTED);
 		cr_assert_eq(ev.message.result.started_ms > 0, began);
 		refused += !began;
-		pool_ack(p, job);
+		acknowledge(job);
 		for (size_t n = children(workers, 4); n > 0; n--)
 			kill(workers[n - 1], SIGTERM);
 	}
@@ -661,7 +667,7 @@ Test(pool, a_worker_that_talks_nonsense_is_killed)
 	log_set_level((enum log_level)0);
 	strange_worker("echo nonsense >&3; (exec -a $0 sleep 63)");
 	strange_worker("printf '{\"type\":\"started\",\"job\":99,\"started_ms\":1}' >&3; (exec -a $0 sleep 63)");
-	strange_worker("printf '{\"type\":\"ack\",\"job\":42}' >&3; (exec -a $0 sleep 63)");
+	strange_worker("printf '{\"type\":\"ack\",\"jobs\":[42]}' >&3; (exec -a $0 sleep 63)");
 	strange_worker("head -c 70000 /dev/zero >&3 2>/dev/null; (exec -a $0 sleep 63)");
 	strange_worker("exit 0");
 }
@@ -684,7 +690,7 @@ Test(pool, many_jobs_through_few_workers)
 		result = ev.message.result;
 		cr_assert_eq(result.outcome, OUTCOME_SUCCEEDED, "%s", result.error);
 		ended++;
-		pool_ack(p, ev.job);
+		acknowledge(ev.job);
 	}
 }
 
@@ -708,7 +714,7 @@ static uint64_t served_by(const char *user)
 	cr_assert_eq(result.outcome, OUTCOME_SUCCEEDED, "%s", result.error);
 	uint64_t pid = result.records;
 	run_result_clear(&result);
-	pool_ack(p, w.order.job);
+	acknowledge(w.order.job);
 	return pid;
 }
 

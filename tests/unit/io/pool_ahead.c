@@ -148,6 +148,12 @@ static struct run_result left_result(int i)
 	return result;
 }
 
+static void acknowledge(uint64_t job)
+{
+	pool_ack(p, job);
+	pool_flush(p);
+}
+
 Test(pool_ahead, promise_3_one_after_the_other_without_an_acknowledgement)
 {
 	order(0, 3);
@@ -162,9 +168,27 @@ Test(pool_ahead, promise_3_one_after_the_other_without_an_acknowledgement)
 		cr_assert_not(pool_frees(p, FIRST + (uint64_t)i));
 	for (int i = 0; i < JOBS; i++) {
 		cr_assert_eq(pool_busy(p), 1u);
-		pool_ack(p, FIRST + (uint64_t)i);
+		acknowledge(FIRST + (uint64_t)i);
 	}
 	cr_assert_eq(pool_busy(p), 0u);
+}
+
+Test(pool_ahead, all_are_acknowledged_at_once)
+{
+	order(0, 3);
+	for (int i = 0; i < JOBS; i++)
+		expect(i, OUTCOME_SUCCEEDED, true);
+	for (int i = 0; i < JOBS; i++) {
+		pool_ack(p, FIRST + (uint64_t)i);
+		pool_ack(p, FIRST + (uint64_t)i);
+		cr_assert_eq(pool_busy(p), 1u, "it was not told yet");
+	}
+	pool_flush(p);
+	cr_assert_eq(pool_busy(p), 0u);
+	pool_flush(p);
+	/* It has forgotten them all: else it would not take another one. */
+	order(0, 0);
+	expect(0, OUTCOME_SUCCEEDED, true);
 }
 
 Test(pool_ahead, promise_3_what_is_no_success_gives_the_others_back_in_order)
@@ -201,13 +225,13 @@ Test(pool_ahead, promise_5_what_is_asked_back_comes_before_the_running_one_ends)
 	pool_recall(p, FIRST + 1);
 	expect(1, OUTCOME_INTERRUPTED, false);
 	expect(2, OUTCOME_INTERRUPTED, false);
-	pool_ack(p, FIRST + 1);
-	pool_ack(p, FIRST + 2);
+	acknowledge(FIRST + 1);
+	acknowledge(FIRST + 2);
 	char go[100];
 	snprintf(go, sizeof go, "%s/go", ws[0].dir);
 	put_file(go, "", 0600);
 	expect(0, OUTCOME_SUCCEEDED, true);
-	pool_ack(p, FIRST);
+	acknowledge(FIRST);
 	cr_assert_eq(pool_busy(p), 0u);
 	expect_notes("0");
 }
@@ -263,7 +287,7 @@ Test(pool_ahead, an_acknowledgement_that_is_not_heard_loses_no_word)
 	siginfo_t info;
 	cr_assert_eq(waitid(P_PID, (id_t)worker_pid(), &info, WEXITED | WNOWAIT), 0);
 	expect(0, OUTCOME_SUCCEEDED, true);
-	pool_ack(p, FIRST);
+	acknowledge(FIRST);
 	expect(1, OUTCOME_SUCCEEDED, true);
 	for (int i = 2; i < JOBS; i++) {
 		struct pool_event ev = next_end();

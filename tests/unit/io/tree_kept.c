@@ -160,6 +160,62 @@ Test(tree_kept, the_next_job_gets_the_directory)
 	cr_expect_str_eq(content("done/a.csv"), "a.csv");
 }
 
+/* Where several wait in a worker each has one. */
+Test(tree_kept, so_do_the_next_ones)
+{
+	struct file_ident ident = {0};
+	ino_t was[3];
+	static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+	for (uint64_t id = 1; id <= 3; id++) {
+		claim(id, names[id - 1]);
+		fd_close(tree_open_job(t, "alice", id, names[id - 1], &ident));
+	}
+	for (uint64_t id = 1; id <= 3; id++) {
+		char private[32];
+		snprintf(private, sizeof private, "processing/%d", (int)id);
+		was[id - 1] = inode(private);
+		end(id, names[id - 1]);
+	}
+	for (uint64_t id = 4; id <= 6; id++) {
+		char private[32];
+		claim(id, names[id - 1]);
+		snprintf(private, sizeof private, "processing/%d", (int)id);
+		cr_expect_eq(inode(private), was[id - 4], "the oldest serves first");
+		cr_expect(!there("processing/1") || id < 4);
+	}
+	for (uint64_t id = 4; id <= 6; id++)
+		fd_close(tree_open_job(t, "alice", id, names[id - 1], &ident));
+	end(5, "e");
+	end(4, "d");
+	tree_unspare(t, "alice", 5);
+	tree_drop_spare(t, "alice");
+	cr_expect(there("processing/5"), "it went another way");
+	cr_expect(there("processing/6/f"), "it is in use");
+	cr_expect(!there("processing/4"));
+}
+
+Test(tree_kept, of_one_user_only_so_many_are_kept)
+{
+	struct file_ident ident = {0};
+	enum { MANY = 80 };
+	char names[MANY + 1][8], private[32];
+	int n = 0;
+	for (int id = 1; id <= MANY; id++) {
+		snprintf(names[id], sizeof names[id], "f%d", id);
+		claim((uint64_t)id, names[id]);
+		fd_close(tree_open_job(t, "alice", (uint64_t)id, names[id], &ident));
+	}
+	for (int id = 1; id <= MANY; id++)
+		end((uint64_t)id, names[id]);
+	for (int id = 1; id <= MANY; id++) {
+		snprintf(private, sizeof private, "processing/%d", id);
+		n += there(private);
+	}
+	cr_expect_eq(n, 68);
+	tree_drop_spares(t);
+	cr_expect(!there("processing/79") && !there("processing/80"));
+}
+
 static bool is_bare(uint64_t id, char *path)
 {
 	struct file_ident ident = {0};
