@@ -230,6 +230,20 @@ static uint64_t spares_next(const struct daemon *d)
 	return idle && d->spares_ms != 0 ? d->spares_ms : UINT64_MAX;
 }
 
+static uint64_t next_without_spool(const struct daemon *d)
+{
+	return due_min(due_min(turn_next(d), dispatch_next(d)), request_next(d));
+}
+
+/* What waits, however long it is due, while the spool is not mounted. */
+static uint64_t next_of_spool(const struct daemon *d)
+{
+	uint64_t next = due_min(due_min(users_next(d), intake_next(d)), scan_next(d));
+	next = due_min(next, due_min(retention_next(d), notice_next(d)));
+	next = due_min(next, due_min(numbers_next(d), spares_next(d)));
+	return due_min(next, d->rescan_ms);
+}
+
 uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 {
 	bool more;
@@ -242,14 +256,9 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	bool again = d->turn.changes != NULL || dispatch_ready(d);
 	if (more || (again && !turn_stalled(d)))
 		return 0;
-	uint64_t next = due_min(users_next(d), due_min(intake_next(d), turn_next(d)));
-	next = due_min(next, due_min(dispatch_next(d), retention_next(d)));
-	next = due_min(next, scan_next(d));
-	next = due_min(next, due_min(request_next(d), due_min(notice_next(d), d->rescan_ms)));
-	next = due_min(next, due_min(numbers_next(d), spares_next(d)));
-	if (d->stuck_ms != 0)
-		next = due_min(next, d->stuck_ms + ONCE_PATIENCE_MS);
-	return d->unmounted ? due_min(next, d->mount_check_ms) : next;
+	uint64_t next = due_min(next_without_spool(d), d->unmounted ? d->mount_check_ms
+	                                                            : next_of_spool(d));
+	return d->stuck_ms == 0 ? next : due_min(next, d->stuck_ms + ONCE_PATIENCE_MS);
 }
 
 void daemon_stop(struct daemon *d)

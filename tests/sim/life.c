@@ -161,6 +161,7 @@ bool daemon_start_life(void)
 	world->lives++;
 	world->life_began_ms = world->now_ms;
 	world->daemon_due_ms = world->now_ms;
+	world->spins = 0;
 	synced_ms = synced_commits = 0;
 	say("the daemon starts (life %u)", world->lives);
 	return live(begin);
@@ -180,9 +181,20 @@ static uint64_t sync_relaxed(uint64_t next)
 	return next;
 }
 
+/* More ticks in a row that want the next one at once than any work here takes. */
+enum { SPINS_MAX = 500 };
+
+static void check_spins(uint64_t next)
+{
+	world->spins = next <= world->now_ms ? world->spins + 1 : 0;
+	if (world->spins == SPINS_MAX)
+		violation("the daemon was never idle for %d ticks", SPINS_MAX);
+}
+
 static void tick(void)
 {
 	uint64_t next = daemon_tick(&d, wall_ms(), world->now_ms);
+	check_spins(next);
 	world->daemon_due_ms = sync_relaxed(next);
 }
 

@@ -329,6 +329,7 @@ struct world {
 	/* The daemon's life. */
 	bool daemon_up, in_daemon;
 	unsigned lives;
+	unsigned spins;        /* ticks of the daemon in a row without a pause */
 	uint64_t daemon_due_ms;
 	jmp_buf *out;
 	struct sim_fd fds[FDS_MAX];
