@@ -77,6 +77,7 @@ class Trial:
         self.s = FaultSpool(base, scenario.config, users=scenario.users)
         self.known_done = set()
         self.unsafe = set()    # paths of uploads that are said to be so
+        self.restarted = False
 
     # --- the run ----------------------------------------------------------
 
@@ -89,7 +90,7 @@ class Trial:
             outcome.fired = s.cut.has_fired() or ""
             if self.n == 0:
                 outcome.calls = tuple(s.cut.calls(os.path.join(s.base, "calls")))
-            outcome.restarted = self.come_back()
+            outcome.restarted = self.restarted = self.come_back()
             self.work_off()
             self.judge()
         except Exception as error:  # whatever goes wrong is a finding
@@ -159,16 +160,17 @@ class Trial:
             elif not s.ended():
                 self.check_said("does not come right by itself")
                 s.stop()
-        self.after_the_end(fired)
+        self.after_the_end()
         s.start(init=False)
         return True
 
-    def after_the_end(self, fired):
+    def after_the_end(self):
         """The daemon is gone: how, and what is left at this instant."""
         s = self.s
         code = None if s.daemon is None else s.daemon.wait()
         s.daemon = None
-        if code is not None and not (self.mode.kills and fired) and code not in (0, 1):
+        killed = self.mode.kills and s.cut.has_fired()
+        if code is not None and not killed and code not in (0, 1):
             self.problems.append(f"spoold ended with {code}")
         if code == 1 and not self.mode.kills:
             self.check_said("ended")
@@ -214,8 +216,10 @@ class Trial:
         whichever daemon looks at it."""
         s, fired = self.s, self.s.cut.has_fired() or ""
         failed = re.fullmatch(r"\d+ sync fsync (.*/incoming/.*\.csv)", fired)
+        # A disk that went on failing until spoold ended took no mark for the next one.
+        forgotten = self.mode.action == "lasting" and self.restarted
         if not self.mode.kills and self.mode.error in ("EIO", "EIO(sync)", "ENOSPC") and failed \
-                and os.fsencode(failed[1]) not in self.unsafe:
+                and not forgotten and os.fsencode(failed[1]) not in self.unsafe:
             self.problems.append(f"the sync of {failed[1]} failed, and it was taken all the same")
         if self.unsafe:
             s.stop()

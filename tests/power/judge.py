@@ -223,8 +223,14 @@ class Judge:
             if row["state"] == "held":
                 client.ask(command="release", job=row["job"])
         self.spool.wait_for(lambda: self._idle(client), WORK_OFF_S, "all to be worked off")
-        self.spool.wait_for(lambda: not any(os.listdir(self.spool.path(user, "processing"))
-                                            for user in USERS), 30, "all to be in its last place")
+        try:
+            self.spool.wait_for(lambda: not any(os.listdir(self.spool.path(user, "processing"))
+                                                for user in USERS), 30, "all to be in its last place")
+        except AssertionError:
+            for user in USERS:
+                for path, _, names in os.walk(self.spool.path(user, "processing")):
+                    self.say("rule", f"left in {os.fsdecode(path)}: {names}")
+            raise
 
     def _look_at_the_end(self, client):
         self._look_at_files("in the end", start=False)
