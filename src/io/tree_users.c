@@ -77,6 +77,13 @@ static int settle_directory(int fd, const struct tree_wanted *w, uid_t uid, gid_
 	return fchmod(fd, w->mode) < 0 ? -errno : 0;
 }
 
+/* No permission to read it is for tree_check_user() to report. */
+static bool is_unreadable(int userfd, const char *name, int error)
+{
+	struct stat st;
+	return error == -EACCES && fstatat(userfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* 1 = made, 0 = was there. Made aside, so that one that is there is never half
  * made, whenever we are killed. */
 static int make_directory(int userfd, const struct tree_wanted *w, uid_t uid, gid_t gid)
@@ -86,9 +93,10 @@ static int make_directory(int userfd, const struct tree_wanted *w, uid_t uid, gi
 	int fd = fd_open_beneath(userfd, name, O_RDONLY | O_DIRECTORY, 0);
 	if (fd >= 0)
 		fd_close(fd);
+	if (fd >= 0 || is_unreadable(userfd, name, fd))
+		return 0;
 	if (fd != -ENOENT)
-		/* No permission to read it is for tree_check_user() to report. */
-		return fd >= 0 || fd == -EACCES ? 0 : fd;
+		return fd;
 	snprintf(aside, sizeof aside, ".%s.new", name);
 	unlinkat(userfd, aside, AT_REMOVEDIR);
 	if (mkdirat(userfd, aside, MODE_UNSETTLED) < 0)
