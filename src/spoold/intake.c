@@ -6,7 +6,7 @@
 #include "spoold/accept.h"
 #include "spoold/arrival.h"
 #include "spoold/daemon.h"
-#include "spoold/mend.h"
+#include "spoold/known.h"
 #include "spoold/notice.h"
 #include "spoold/voucher.h"
 
@@ -17,98 +17,6 @@
 void intake_init(struct daemon *d)
 {
 	d->intake.ready_end = &d->intake.ready;
-}
-
-enum known { KNOWN_NOT, KNOWN_SAME, KNOWN_ERROR };
-
-/* How many jobs of a path are asked for a file there. */
-enum { SAME_PATH_MAX = 16 };
-
-/* Did this job end, and a power cut undid its moves? What its uploader took away
- * is an upload again. */
-static bool is_undone(const struct job *job, const struct file_ident *ident)
-{
-	bool withdrawn = job->state == JOB_CANCELED && job->place == PLACE_NOWHERE;
-	return !withdrawn && file_ident_same(&job->ident, ident) &&
-	       job->ident.ctime_ns == ident->ctime_ns;
-}
-
-/* Redoes the moves of a job that is over, where this is its file; others may
- * have had the path since, or wait under it. */
-static bool redo_ended(struct daemon *d, struct user *u, const char *path,
-                       const struct file_ident *ident)
-{
-	struct job job = {0};
-	uint64_t before_id = UINT64_MAX;
-	bool undone = false;
-	for (int n = 0; n < SAME_PATH_MAX && !undone &&
-	                index_prev_ended(d->index, u->number, path, before_id, &job) == 0;
-	     n++) {
-		before_id = job.id;
-		undone = is_undone(&job, ident);
-		/* While an earlier worker has the lock, its moves are not redone. */
-		if (undone && (recover_job(d, u, &job) < 0 || !u->reconciled))
-			scan_unclear(d, u);
-		job_clear(&job);
-	}
-	return undone;
-}
-
-/* A power cut undid the rename of its claim, and its uploader wrote into the file since:
- * it would take what the new job does with it for its own. */
-static void cancel_if_overwritten(struct daemon *d, struct user *u, const struct job *job,
-                                  const struct file_ident *ident)
-{
-	bool waits = job_next_state(job->state, JOB_EV_GONE) >= 0;
-	if (waits && job->place == PLACE_PROCESSING && file_ident_same_inode(&job->ident, ident))
-		mend_job(d, u, job, REMEDY_JUDGE_AGAIN, NULL);
-}
-
-/* Earlier jobs of this path may wait for their end, too: a power cut undid the
- * rename of a claim, and this is its file. */
-static bool is_of_earlier(struct daemon *d, struct user *u, const char *path,
-                          uint64_t before_id, const struct file_ident *ident)
-{
-	struct job job = {0};
-	bool same = false;
-	for (int n = 0; n < SAME_PATH_MAX && !same &&
-	                index_prev_live(d->index, u->number, path, before_id, &job) == 0;
-	     n++) {
-		before_id = job.id;
-		same = file_ident_same(&job.ident, ident);
-		if (!same)
-			cancel_if_overwritten(d, u, &job, ident);
-		job_clear(&job);
-	}
-	return same;
-}
-
-/* Is this file a job already? A job of this name with another content is
- * canceled: what is there now is a new upload. */
-static enum known known_to_index(struct daemon *d, struct user *u, const char *path,
-                                 const struct file_ident *ident)
-{
-	struct job job = {0};
-	int r = index_find_path(d->index, u->number, path, &job);
-	if (r == -ENOENT)
-		return KNOWN_NOT;
-	if (r < 0) {
-		/* Nothing else would look at it again. */
-		d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + INTAKE_RELOOK_MS);
-		return KNOWN_ERROR;
-	}
-	bool live = !job_state_is_final(job.state);
-	enum known known = KNOWN_NOT;
-	if ((live && (file_ident_same(&job.ident, ident) ||
-	              is_of_earlier(d, u, path, job.id, ident))) ||
-	    redo_ended(d, u, path, ident))
-		known = KNOWN_SAME;
-	else if (live && job.place == PLACE_INCOMING)
-		accept_gone(d, u, &job, "replaced by a newer upload of the same name");
-	else if (live)
-		cancel_if_overwritten(d, u, &job, ident);
-	job_clear(&job);
-	return known;
 }
 
 /* Names of our own are never jobs, whatever the patterns say. */
@@ -142,7 +50,7 @@ static bool is_forgotten(const struct daemon *d, const struct user *u, const cha
 static bool is_whole_job(struct daemon *d, struct user *u, const char *path,
                          const struct file_ident *ident, bool no_jobs)
 {
-	return !no_jobs && strchr(path, '/') == NULL && whole_is_job(d, u, path, ident);
+	return !no_jobs && strchr(path, '/') == NULL && known_job(d, u, path, ident, ENTRY_DIRECTORY) != KNOWN_NOT;
 }
 
 /* What lies in a directory that is to be one job goes with that; but it may have become
@@ -153,7 +61,7 @@ static bool see_inner(struct daemon *d, struct user *u, const char *path,
 	struct upload_entry *e = upload_find(u, path);
 	if (e != NULL && e->state != UPLOAD_SYNCING && e->state != UPLOAD_ACCEPTING)
 		upload_drop(d, e);
-	bool known = kind == ENTRY_FILE && !no_jobs && known_to_index(d, u, path, ident) == KNOWN_SAME;
+	bool known = kind == ENTRY_FILE && !no_jobs && known_job(d, u, path, ident, ENTRY_FILE) == KNOWN_SAME;
 	u->inner_seen = u->inner_seen || known || e != NULL;
 	return known;
 }
@@ -189,7 +97,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		arrival_track(d, u, path, ident, kind, WATCH_CHANGED, true);
 		return false;
 	}
-	switch (no_jobs ? KNOWN_NOT : known_to_index(d, u, path, ident)) {
+	switch (no_jobs ? KNOWN_NOT : known_job(d, u, path, ident, ENTRY_FILE)) {
 	case KNOWN_SAME: return true;
 	case KNOWN_ERROR: return false;
 	case KNOWN_NOT: break;
@@ -277,12 +185,12 @@ void intake_take(struct daemon *d, struct user *u, const char *path)
 	if ((listed != NULL && listed->whole == NULL) ||
 	    tree_look(d->tree, u->name, path, &look.ident, &kind) < 0)
 		return;
-	if (kind == ENTRY_DIRECTORY && whole_is(u, path) && !whole_is_job(d, u, path, &look.ident))
+	if (kind == ENTRY_DIRECTORY && whole_is(u, path) && known_job(d, u, path, &look.ident, ENTRY_DIRECTORY) == KNOWN_NOT)
 		whole_track(d, u, path, &look.ident, false, true);
 	if (listed != NULL || kind != ENTRY_FILE)
 		return;
 	/* Since the walk an event may have made it a job. */
-	if (known_to_index(d, u, path, &look.ident) != KNOWN_NOT)
+	if (known_job(d, u, path, &look.ident, ENTRY_FILE) != KNOWN_NOT)
 		return;
 	struct voucher voucher;
 	voucher_find(d, u, path, NULL, &look, &voucher);
@@ -382,7 +290,7 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 		return;
 	}
 	if (kind == ENTRY_FILE) {
-		enum known known = known_to_index(d, u, path, &ident);
+		enum known known = known_job(d, u, path, &ident, ENTRY_FILE);
 		if (known == KNOWN_SAME)
 			forget_known(d, u, path);
 		if (known != KNOWN_NOT || voucher_is(d, u, path))
@@ -479,7 +387,8 @@ void intake_tick(struct daemon *d)
 
 bool intake_idle(const struct daemon *d)
 {
-	return accept_idle(d) && d->checks.n == 0 && d->wholes_looks.n == 0 && uploads_only_wait_for_writers(d);
+	return accept_idle(d) && d->checks.n == 0 && d->wholes_looks.n == 0 &&
+	       uploads_only_wait_for_writers(d);
 }
 
 uint64_t intake_next(const struct daemon *d)

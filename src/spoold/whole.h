@@ -47,10 +47,6 @@ enum {
 bool whole_is(const struct user *u, const char *path);
 /* Is this something in such a directory? */
 bool whole_is_inner(const struct user *u, const char *path);
-/* Is this directory a job already, whatever the setting is by now? What has changed of
- * one that waits makes it none, and the job is canceled. */
-bool whole_is_job(struct daemon *d, struct user *u, const char *path,
-                  const struct file_ident *ident);
 /* Takes note of one: a new entry, or one that is to be looked at. */
 void whole_track(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, bool moved_in, bool by_scan);

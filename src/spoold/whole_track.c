@@ -1,10 +1,8 @@
-/* Which directory is to be one job, which is one already, and what is noted of the rest
- * when a look or an event tells of it. */
+/* Which directory is to be one job, and what is noted of it when a look or an event
+ * tells of it. */
 #include "spoold/whole.h"
 
-#include "spoold/accept.h"
 #include "spoold/daemon.h"
-#include "spoold/mend.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,81 +16,6 @@ bool whole_is(const struct user *u, const char *path)
 bool whole_is_inner(const struct user *u, const char *path)
 {
 	return u->settings->directories == DIRECTORIES_JOB && strchr(path, '/') != NULL;
-}
-
-/* How many jobs of a path are asked for a directory there. */
-enum { SAME_PATH_MAX = 16 };
-
-/* A power cut undid the moves of a job that is over: they are redone. */
-static bool redo_ended(struct daemon *d, struct user *u, const char *path,
-                       const struct file_ident *ident)
-{
-	struct job job = {0};
-	uint64_t before_id = UINT64_MAX;
-	bool undone = false;
-	for (int n = 0; n < SAME_PATH_MAX && !undone &&
-	                index_prev_ended(d->index, u->number, path, before_id, &job) == 0;
-	     n++) {
-		before_id = job.id;
-		bool withdrawn = job.state == JOB_CANCELED && job.place == PLACE_NOWHERE;
-		undone = !withdrawn && file_ident_same_top(&job.ident, ident) &&
-		         job.ident.ctime_ns == ident->ctime_ns;
-		if (undone && (recover_job(d, u, &job) < 0 || !u->reconciled))
-			scan_unclear(d, u);
-		job_clear(&job);
-	}
-	return undone;
-}
-
-/* A power cut undid the rename of a claim: this is its directory, or, where its uploader
- * wrote into it since, no more. */
-static bool is_undone_claim(struct daemon *d, struct user *u, const struct job *job,
-                            const struct file_ident *ident)
-{
-	if (file_ident_same_top(&job->ident, ident))
-		return true;
-	if (job->ident.whole != 0 && job->place == PLACE_PROCESSING &&
-	    job_next_state(job->state, JOB_EV_GONE) >= 0 && file_ident_same_inode(&job->ident, ident))
-		mend_job(d, u, job, REMEDY_JUDGE_AGAIN, NULL);
-	return false;
-}
-
-/* Earlier jobs of this path may wait for their end. */
-static bool is_of_earlier(struct daemon *d, struct user *u, const char *path, uint64_t before_id,
-                          const struct file_ident *ident)
-{
-	struct job job = {0};
-	bool same = false;
-	for (int n = 0; n < SAME_PATH_MAX && !same &&
-	                index_prev_live(d->index, u->number, path, before_id, &job) == 0;
-	     n++) {
-		before_id = job.id;
-		same = is_undone_claim(d, u, &job, ident);
-		job_clear(&job);
-	}
-	return same;
-}
-
-bool whole_is_job(struct daemon *d, struct user *u, const char *path,
-                  const struct file_ident *ident)
-{
-	struct job job = {0};
-	int r = index_find_path(d->index, u->number, path, &job);
-	if (r == -ENOENT)
-		return false;
-	if (r < 0) {
-		/* Nothing else would look at it again. */
-		d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + INTAKE_RELOOK_MS);
-		return true;
-	}
-	bool live = !job_state_is_final(job.state);
-	bool known = (live && (is_undone_claim(d, u, &job, ident) ||
-	                       is_of_earlier(d, u, path, job.id, ident))) ||
-	             redo_ended(d, u, path, ident);
-	if (!known && live && job.place == PLACE_INCOMING)
-		accept_gone(d, u, &job, "replaced by a newer upload of the same name");
-	job_clear(&job);
-	return known;
 }
 
 static struct upload_entry *new_entry(struct daemon *d, struct user *u, const char *path,
