@@ -215,8 +215,11 @@ class Judge:
         for promise in self.moment.promises:
             line = promise.user in held_lines and not promise.final
             if promise.job in started and (promise.state == "held" or line):
+                since_ns = promise.since_ns
+                if promise.state != "held":
+                    since_ns = max(since_ns, self.moment.lines_ns[promise.user])
                 self.say_of(promise, f"{promise} started although "
-                                     f"{'its line' if line else 'it'} was held", promise.since_ns)
+                                     f"{'its line' if line else 'it'} was held", since_ns)
         for user in USERS:
             client.ask(command="release", user=user)
         for row in self._jobs(client).values():

@@ -82,6 +82,7 @@ class Reports:
         self.unsettled = {}   # job -> the last request to steer it, once answered; or None
         self.steered = set()  # jobs of which anything was ever asked
         self.lines = {}       # user -> is its line held? None: it was asked for
+        self.lines_ns = {}    # user -> since when that is known
         self.slowest_s = 0.0  # answer
 
     def begin_upload(self, user, name):
@@ -145,6 +146,7 @@ class Reports:
         with self.lock:
             if answer is not None and answer["ok"]:
                 self.lines[user] = command == "hold"
+                self.lines_ns[user] = time.time_ns()
 
 
 class Promise:
@@ -175,6 +177,7 @@ class Moment:
             self.known = dict(reports.known)
             self.unsettled = set(reports.unsettled)
             self.lines = dict(reports.lines)
+            self.lines_ns = dict(reports.lines_ns)
         self.ns = time.time_ns()
 
     def over(self):
