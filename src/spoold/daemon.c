@@ -217,7 +217,8 @@ static void drop_spares(struct daemon *d)
 {
 	if (d->dispatch.running != NULL || d->dispatch.claims > 0) {
 		d->spares_ms = d->steady_ms + SPARES_IDLE_MS;
-	} else if (d->spares_ms != 0 && d->steady_ms >= d->spares_ms) {
+	} else if (d->steady_ms >= d->spares_ms) {
+		/* Also what a last move left that was redone while nothing ran. */
 		tree_drop_spares(d->tree);
 		d->spares_ms = 0;
 	}
