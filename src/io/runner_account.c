@@ -121,11 +121,17 @@ static int check_file(int job_dirfd, const struct run_order *order, int *ret_fd,
 static int make_output(int job_dirfd, const char *name)
 {
 	struct stat st;
-	if (fstatat(job_dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return !S_ISDIR(st.st_mode)               ? -ENOTDIR
-		       : (st.st_mode & S_IRWXU) == S_IRWXU ? 0
-		                                           : fd_permit_at(job_dirfd, name);
-	return errno != ENOENT || mkdirat(job_dirfd, name, 0750) < 0 ? -errno : 0;
+	if (fstatat(job_dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno != ENOENT)
+			return -errno;
+		if (mkdirat(job_dirfd, name, 0750) == 0)
+			return 0;
+		if (errno != EEXIST || fstatat(job_dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+	}
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	return (st.st_mode & S_IRWXU) == S_IRWXU ? 0 : fd_permit_at(job_dirfd, name);
 }
 
 /* `ret_fd`: as in look(). */
