@@ -1,13 +1,17 @@
 /* Memory that runs out at every place in turn: nothing is half done, nothing
  * leaks, and what is returned says so. */
 #include "core/message.h"
+#include "core/name.h"
+#include "core/notice.h"
 #include "core/record.h"
 #include "core/shape.h"
+#include "core/sums.h"
 
 #include "memory_out.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,4 +206,62 @@ Test(memory, a_path_that_cannot_be_told_is_no_missing_file)
 	char *told = shape_job_path(&job, user, &error);
 	memory_is_back();
 	cr_assert(told == NULL && error == -ENOMEM);
+}
+
+/* As many as make it say how many more there are. */
+static bool make_notice(long memory, char **ret_text)
+{
+	bool good = false;
+	memory_out_after(memory);
+	struct notice_text *n = notice_begin();
+	for (int i = 0; n != NULL && i < 60; i++)
+		notice_add(n, "a.csv", "it waits", "it goes on");
+	if (n != NULL)
+		good = notice_end(n, ret_text);
+	memory_is_back();
+	return good;
+}
+
+Test(memory, a_notice_is_whole_or_none)
+{
+	char *told = NULL;
+	long n = 0;
+	while (n < ENOUGH && !make_notice(n, &told)) {
+		cr_assert_null(told);
+		n++;
+	}
+	cr_assert(n > 100 && n < ENOUGH);
+	cr_assert_not_null(strstr(told, "and 10 more"));
+	free(told);
+}
+
+Test(memory, a_list_of_checksums_is_read_whole_or_not_at_all)
+{
+	char list[2048] = "", why[SUMS_WHY_MAX], digits[65];
+	struct sums sums = {0};
+	int r = -ENOMEM;
+	memset(digits, 'a', 64);
+	digits[64] = '\0';
+	for (int i = 0; i < 9; i++)
+		sprintf(list + strlen(list), "%s  %d.csv\n", digits, i);
+	for (long n = 0; n < ENOUGH && r != 0; n++) {
+		memory_out_after(n);
+		r = sums_parse(list, strlen(list), &sums, why);
+		memory_is_back();
+		cr_assert(r == 0 || (r == -ENOMEM && sums.n == 0));
+	}
+	cr_assert_eq(sums.n, 9);
+	sums_clear(&sums);
+}
+
+Test(memory, a_name_is_made_whole_or_not_at_all)
+{
+	char *made = NULL;
+	for (long n = 0; n < ENOUGH && made == NULL; n++) {
+		memory_out_after(n);
+		made = name_candidate(path, 42, 2);
+		memory_is_back();
+	}
+	cr_assert_str_eq(made, "2026/a.42.2.csv");
+	free(made);
 }

@@ -153,4 +153,9 @@ Test(name, what_lies_in_an_ignored_directory_is_ignored)
 	cr_assert_not(name_path_matches("a/b/x.csv", patterns));
 	cr_assert_not(name_path_matches("a.b/x.csv", patterns));
 	cr_assert_not(name_path_matches(".x", NULL));
+	/* Longer than a name can be: nothing, whatever the pattern. */
+	char path[NAME_FILE_MAX + 16] = ".";
+	memset(path + 1, 'x', NAME_FILE_MAX);
+	strcpy(path + 1 + NAME_FILE_MAX, "/x.csv");
+	cr_assert_not(name_path_matches(path, patterns));
 }

@@ -8,6 +8,8 @@
 
 #include "core/record.h"
 
+#include "core/name.h"
+
 enum { ROUNDS = 400 };
 
 static uint64_t next_random(uint64_t *seed)
@@ -201,7 +203,9 @@ Test(record, the_largest_job_fits)
 Test(record, refuses_to_write_what_it_would_not_read)
 {
 	unsigned char bytes[512];
-	char path[] = "a", nothing[] = "";
+	char path[] = "a", nothing[] = "", long_suffix[NAME_FILE_MAX + 2];
+	memset(long_suffix, 's', sizeof long_suffix - 1);
+	long_suffix[sizeof long_suffix - 1] = '\0';
 	struct job good = {.id = 1, .user = 1, .path = path};
 	cr_assert_gt(record_put_job(&good, bytes, sizeof bytes), 0);
 	struct job bad[] = {
@@ -210,6 +214,8 @@ Test(record, refuses_to_write_what_it_would_not_read)
 		{.id = 1, .user = 1, .path = NULL},
 		{.id = 1, .user = 1, .path = nothing},
 		{.id = 1, .user = 1, .path = path, .final_name = nothing},
+		{.id = 1, .user = 1, .path = path, .voucher_suffix = nothing},
+		{.id = 1, .user = 1, .path = path, .voucher_suffix = long_suffix},
 		{.id = 1, .user = 1, .path = path, .state = JOB_STATES},
 		{.id = 1, .user = 1, .path = path, .place = PLACES},
 	};

@@ -370,7 +370,9 @@ Test(sched, what_goes_ahead_is_worked_off_in_time)
 Test(sched, nothing_goes_ahead_where_it_does_no_good_or_could_pass_somebody)
 {
 	struct sched *s = sched_with_limit(1);
+	struct sched_pick none;
 	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 0, "nobody knows her");
+	cr_assert_not(sched_pick_ahead(s, ANNA, 0, 0, 8, &none));
 	set(s, ANNA, ready(1));
 	cr_assert_eq(sched_ahead(s, ANNA, 0, 0, 8), 0, "it has a turn of its own");
 	set(s, ANNA, running(1));

@@ -135,6 +135,8 @@ Test(whole, names_of_transfers_that_are_not_over)
 		{"._a.tif", false}, {".a.tif.Xy12Zz", true}, {".x.abcdef", true}, {".abcdef", false},
 		{".a.tif.Xy12Z", false}, {".a.tif.Xy1-Zz", false}, {".rsync-partial", true},
 		{".~tmp~", true}, {".", false}, {"..", false},
+		{".a.tif.Xy1{Zz", false}, {".a.tif.Xy1@Zz", false}, {".a.tif.Xy1[Zz", false},
+		{".a.tif.Xy1:Zz", false}, {".a.tif.Xy1`Zz", false},
 	};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		cr_expect_eq(whole_is_unfinished(names[i].name, ignore), names[i].unfinished, "%s",
