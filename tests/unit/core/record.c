@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/record.h"
-
 #include "core/name.h"
+#include "core/record.h"
 
 enum { ROUNDS = 400 };
 
