@@ -20,6 +20,16 @@ uint64_t clock_steady_ms(void)
 	return read_ms(CLOCK_MONOTONIC);
 }
 
+int64_t clock_stamp_ns(int64_t sec, int64_t nsec)
+{
+	const int64_t last = INT64_MAX / 1000000000 - 1;
+	if (sec > last)
+		return INT64_MAX;
+	if (sec < -last)
+		return INT64_MIN;
+	return sec * 1000000000 + nsec;
+}
+
 void clock_pause_ms(uint32_t ms)
 {
 	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);

@@ -1,5 +1,6 @@
 #include "io/tree_private.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <errno.h>
@@ -112,25 +113,14 @@ int tree_open_parent(int dirfd, const char *path, mode_t make_mode, const char *
 	return fd;
 }
 
-static int64_t to_ns(struct timespec ts)
-{
-	/* The years 1678 to 2262; beyond them order is all that is left. */
-	const int64_t last = INT64_MAX / 1000000000 - 1;
-	if (ts.tv_sec > last)
-		return INT64_MAX;
-	if (ts.tv_sec < -last)
-		return INT64_MIN;
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 static void read_stat(const struct stat *st, struct file_ident *ident, enum entry_kind *kind)
 {
 	*ident = (struct file_ident){
 		.dev = st->st_dev,
 		.ino = st->st_ino,
 		.size = (uint64_t)st->st_size,
-		.ctime_ns = to_ns(st->st_ctim),
-		.mtime_ns = to_ns(st->st_mtim),
+		.ctime_ns = clock_stamp_ns(st->st_ctim.tv_sec, st->st_ctim.tv_nsec),
+		.mtime_ns = clock_stamp_ns(st->st_mtim.tv_sec, st->st_mtim.tv_nsec),
 		.uid = st->st_uid,
 		.gid = st->st_gid,
 	};

@@ -2,6 +2,8 @@
  * see tree_scan.c. */
 #include "io/tree_private.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -9,7 +11,7 @@
 
 static int64_t to_ns(struct statx_timestamp ts)
 {
-	return ts.tv_sec * 1000000000 + ts.tv_nsec;
+	return clock_stamp_ns(ts.tv_sec, ts.tv_nsec);
 }
 
 static int look(const struct tidying *tidy, int dirfd, struct statx *ret)

@@ -2,6 +2,7 @@
  * them. */
 #include "io/wholes_private.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "core/name.h"
 
@@ -60,19 +61,14 @@ static char **copy_patterns(const char *const *list)
 	return copy;
 }
 
-static int64_t to_ns(struct timespec ts)
-{
-	return (int64_t)((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
-}
-
 static struct file_ident ident_of(const struct stat *st)
 {
 	return (struct file_ident){
 		.dev = st->st_dev,
 		.ino = st->st_ino,
 		.size = (uint64_t)st->st_size,
-		.ctime_ns = to_ns(st->st_ctim),
-		.mtime_ns = to_ns(st->st_mtim),
+		.ctime_ns = clock_stamp_ns(st->st_ctim.tv_sec, st->st_ctim.tv_nsec),
+		.mtime_ns = clock_stamp_ns(st->st_mtim.tv_sec, st->st_mtim.tv_nsec),
 		.uid = st->st_uid,
 		.gid = st->st_gid,
 	};

@@ -60,3 +60,12 @@ Test(clock, a_pause_is_not_shorter_than_asked)
 		cr_expect_geq(ns, ms * INT64_C(1000000));
 	}
 }
+
+Test(clock, a_stamp_beyond_all_years_keeps_its_order)
+{
+	cr_expect_eq(clock_stamp_ns(0, 0), 0);
+	cr_expect_eq(clock_stamp_ns(1700000000, 5), INT64_C(1700000000000000005));
+	cr_expect_eq(clock_stamp_ns(-1, 999999999), -1);
+	cr_expect_eq(clock_stamp_ns(9999999999999, 0), INT64_MAX);
+	cr_expect_eq(clock_stamp_ns(-9999999999999, 0), INT64_MIN);
+}

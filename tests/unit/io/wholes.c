@@ -2,6 +2,7 @@
  * it; a writer of any of its files is seen; many walks go on side by side. */
 #include "io/wholes.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <criterion/criterion.h>
@@ -101,6 +102,20 @@ Test(wholes, a_rename_of_it_changes_nothing)
 	struct wholes_result after = look((struct wholes_order){0});
 	cr_assert_eq(rename(moved, base), 0);
 	cr_expect(file_ident_same(&before.whole.ident, &after.whole.ident));
+}
+
+/* The same stamp as a look at it alone gives, or it would be another one each time. */
+Test(wholes, a_stamp_of_a_far_year_is_the_one_that_a_look_gives)
+{
+	const struct timespec far[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = INT64_C(12000000000)}};
+	struct stat st;
+	put("a", "1");
+	cr_assert_eq(futimens(dirfd, far), 0);
+	cr_assert_eq(fstat(dirfd, &st), 0);
+	struct wholes_result result = look((struct wholes_order){0});
+	cr_assert_eq(result.error, 0);
+	cr_expect_eq(result.whole.ident.mtime_ns,
+	             clock_stamp_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec));
 }
 
 Test(wholes, a_writer_at_any_depth_is_seen)
