@@ -54,14 +54,12 @@ extern const struct tree_wanted tree_wanted[TREE_WANTED];
 int tree_read_text(int rootfd, const char *path, char *text, size_t size);
 /* Opens (O_RDONLY | O_DIRECTORY) a user's directory of one place. */
 int tree_open_place(struct tree *t, const char *user, enum place place);
-/* The same, kept open for the rest of the turn (see tree_turn()): it goes back
+/* The same, kept open for a moment (see tree_turn()): it goes back
  * with tree_return_place(), which any fd that is not kept is closed by. One user's
  * at a time: another's may close it. */
 int tree_borrow_place(struct tree *t, const char *user, enum place place);
 void tree_return_place(struct tree *t, const char *user, int fd);
 uint32_t tree_hash(const char *user);
-/* Directories were made or replaced. */
-void tree_forget_kept(struct tree *t);
 void tree_free_kept(struct tree *t);
 /* The private directory of a job that was just claimed, for who opens it next;
  * takes `fd` over. -ENOENT: it is not kept. */
