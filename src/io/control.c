@@ -46,6 +46,28 @@ int control_new(const char *path, struct control **ret)
 	return 0;
 }
 
+int control_renew(struct control *c, uint64_t now_steady_ms)
+{
+	int before = c->listener, fd = -1;
+	int r = socket_listen(c->path, &fd, &c->made);
+	if (r < 0)
+		return r == -EADDRINUSE ? 0 : r;
+	/* Those who came before it went. */
+	accept_clients(c, now_steady_ms);
+	c->listener = fd;
+	c->paused = false;
+	r = listener_watch(c);
+	if (r < 0) {
+		socket_remove(c->path, &c->made);
+		c->listener = before;
+		fd_close(fd);
+		return r;
+	}
+	/* Closed, it leaves epoll as well. */
+	fd_close(before);
+	return 1;
+}
+
 static void forget_request(struct control *c)
 {
 	json_decref(c->body);

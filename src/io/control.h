@@ -69,6 +69,10 @@ struct control_request {
  * and it is left alone; -ENAMETOOLONG: more than 107 bytes. Not to be called
  * while another thread creates files (it needs the umask). */
 int control_new(const char *path, struct control **ret);
+/* Makes the socket anew where nobody can reach it any more: it was removed, or its file
+ * system was mounted again. Who is connected stays so. 1: made; 0: it is there; else
+ * errors of control_new(), and all is as it was. It needs the umask likewise. */
+int control_renew(struct control *c, uint64_t now_steady_ms);
 /* Drops all clients; removes the socket where it is still ours. */
 void control_free(struct control *c);
 /* Readable while control_next() has something to do. */

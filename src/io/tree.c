@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define MARKER ".spoold/marker"
-#define DAEMON_LOCK ".spoold/daemon.lock"
 
 /* The head of the marker; the rest is for people. */
 #define MARKER_HEAD "spoold spool 1\nid %016" PRIx64 "\n"
@@ -299,7 +298,7 @@ static int lock_file(int rootfd, const char *path, bool make)
 
 int tree_lock_daemon(struct tree *t)
 {
-	return lock_file(t->rootfd, DAEMON_LOCK, true);
+	return lock_file(t->rootfd, TREE_DAEMON_LOCK, true);
 }
 
 /* A mount that hangs keeps whoever closes a file on it, and so whoever ends with one

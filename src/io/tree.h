@@ -75,6 +75,16 @@ bool tree_path_is_network(const char *path, const char **ret_type);
 /* The daemon's own lock on the spool (.spoold/daemon.lock), held until closed.
  * Returns the descriptor; -EAGAIN held by another process. */
 int tree_lock_daemon(struct tree *t);
+/* Writes into that lock who holds it, for tree_find_daemon(). `once`: it ends by itself
+ * and answers nobody. */
+void tree_note_daemon(int lockfd, bool once);
+struct tree_daemon {
+	pid_t pid; /* 0 = not known */
+	bool once;
+};
+/* Does a daemon hold the lock of the spool at `root`? 1 and who, 0: nobody, or why that
+ * cannot be told (-EACCES: only root and the daemon's account may ask). */
+int tree_find_daemon(const char *root, struct tree_daemon *ret);
 /* The user's worker lock, an OFD lock: it lives as long as any copy of the
  * descriptor, in whatever process. Returns the descriptor; -EAGAIN. */
 int tree_lock_user(struct tree *t, const char *user);

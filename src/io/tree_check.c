@@ -144,6 +144,12 @@ static bool may_judge(const struct check *c)
 	return geteuid() == 0 || geteuid() == c->daemon;
 }
 
+/* What lets the daemon's account in: to own it, or, where it does, the mode. */
+static const char *let_in(const struct check *c, const struct stat *st)
+{
+	return st->st_uid == c->daemon ? "chmod u+rwx" : c->chown;
+}
+
 static void check_directory(struct check *c, int userfd, const struct tree_wanted *w)
 {
 	const char *name = tree_place_dir(w->place);
@@ -168,7 +174,8 @@ static void check_directory(struct check *c, int userfd, const struct tree_wante
 	/* Said once, of the user's directory. */
 	if (may_judge(c) && faccessat(userfd, name, R_OK | W_OK | X_OK, AT_EACCESS) < 0 &&
 	    errno != EROFS)
-		found(c, true, name, w->of_uploader ? "chmod g+rwx" : c->chown,
+		found(c, true, name,
+		      w->of_uploader && st.st_uid != c->daemon ? "chmod g+rwx" : let_in(c, &st),
 		      "%s cannot be read and written by the account that spoold runs as", name);
 	if (w->of_uploader)
 		check_incoming(c, &st, name);
@@ -200,11 +207,14 @@ static void check_user_directory(struct check *c, int userfd, const struct stat 
 		found(c, false, "", "chmod go-w",
 		      "the user's directory is writable by others: sshd refuses it as a chroot, and its "
 		      "directories could be replaced");
+	struct stat lock;
 	bool lockable = faccessat(userfd, ".lock", R_OK | W_OK, AT_EACCESS) == 0 ||
 	                (errno == ENOENT && faccessat(userfd, ".", W_OK | X_OK, AT_EACCESS) == 0);
-	if (may_judge(c) && !lockable && errno != EROFS)
-		found(c, true, "", c->chown,
-		      "the account that spoold runs as cannot make or open .lock in the user's directory");
+	if (!may_judge(c) || lockable || errno == EROFS)
+		return;
+	bool made = fstatat(userfd, ".lock", &lock, AT_SYMLINK_NOFOLLOW) == 0;
+	found(c, true, made ? ".lock" : "", let_in(c, made ? &lock : st),
+	      "the account that spoold runs as cannot make or open .lock in the user's directory");
 }
 
 static void check_open_failed(struct check *c, int error)

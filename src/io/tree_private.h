@@ -4,6 +4,7 @@
 #include "io/tree.h"
 
 /* One file for each user whose directory is a mount of its own. */
+#define TREE_DAEMON_LOCK ".spoold/daemon.lock"
 #define TREE_MOUNTS ".spoold/mounts"
 
 struct tree {

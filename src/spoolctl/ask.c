@@ -44,18 +44,12 @@ int ctl_connect(struct ctl *ctl)
 
 int ctl_say_down(struct ctl *ctl)
 {
-	char *socket = ctl_escape(ctl->socket);
-	if (ctl->root == NULL) {
-		ctl_error(ctl, "spoold is not running (no answer on %s)", socket);
-	} else {
-		char *root = ctl_escape(ctl->root);
-		char *path = ctl_escape(ctl->config_path);
-		ctl_error(ctl, "spoold is not running on %s (no answer on %s); start it with "
-		               "\"systemctl start spoold\" or \"spoold --config %s\"", root, socket, path);
-		free(root);
-		free(path);
-	}
+	char *socket = ctl_escape(ctl->socket), *why = ctl_why_down(ctl), *mend = ctl_mend_down(ctl);
+	ctl_error(ctl, "%s (no answer on %s)%s%s", why, socket, mend == NULL ? "" : "; ",
+	          mend == NULL ? "" : mend);
 	free(socket);
+	free(why);
+	free(mend);
 	return CTL_NO_DAEMON;
 }
 

@@ -93,8 +93,13 @@ static void fail(struct submission *s, const char *file, const char *error, int 
 /* Without a daemon nothing is lost: the file is there when it starts. */
 static void left_waiting(struct submission *s, const char *name)
 {
-	fail(s, name, "it is in incoming, but spoold is not running; it is taken when spoold runs",
-	     CTL_NO_DAEMON);
+	struct tree_daemon daemon = {0};
+	char *why = ctl_why_down(s->ctl), *text = NULL;
+	int n = asprintf(&text, "it is in incoming, but %s; it is taken %s", why,
+	                 ctl_lock_is_held(s->ctl, &daemon) ? "all the same" : "when spoold runs");
+	fail(s, name, ctl_need(n < 0 ? NULL : text), CTL_NO_DAEMON);
+	free(text);
+	free(why);
 }
 
 static void print_job(const struct submission *s, const json_t *job)

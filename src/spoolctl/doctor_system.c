@@ -162,12 +162,13 @@ static void check_handlers(struct doctor *d)
 static void check_daemon(struct doctor *d)
 {
 	if (d->daemon == NULL) {
-		char *path = ctl_escape(d->ctl->config_path), *mend = NULL;
-		ctl_need(asprintf(&mend, "start it with: systemctl start spoold, or spoold --config %s",
-		                  path) < 0 ? NULL : mend);
-		doctor_say(d, FINDING_WARNING, mend, "spoold is not running");
+		struct tree_daemon daemon = {0};
+		char *why = ctl_why_down(d->ctl), *mend = ctl_mend_down(d->ctl);
+		bool held = ctl_lock_is_held(d->ctl, &daemon);
+		doctor_say(d, !held ? FINDING_WARNING : daemon.once ? FINDING_OK : FINDING_ERROR, mend, "%s",
+		           why);
 		free(mend);
-		free(path);
+		free(why);
 		return;
 	}
 	doctor_say(d, FINDING_OK, NULL, "spoold %s runs (pid %lld)", view_text(d->daemon, "version"),

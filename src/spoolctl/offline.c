@@ -10,17 +10,16 @@
 
 int offline_unreadable(struct ctl *ctl, int error)
 {
-	char *path = ctl_escape(ctl->config->index);
+	char *path = ctl_escape(ctl->config->index), *why = ctl_why_down(ctl);
 	if (error == -EBADMSG)
-		ctl_error(ctl, "spoold is not running, and the index %s is damaged; spoold rebuilds it "
-		               "from the directories when it starts", path);
+		ctl_error(ctl, "%s, and the index %s is damaged; spoold rebuilds it from the directories "
+		               "when it starts", why, path);
 	else if (error == -EPROTONOSUPPORT)
-		ctl_error(ctl, "spoold is not running, and the index %s was written by a newer version",
-		          path);
+		ctl_error(ctl, "%s, and the index %s was written by a newer version", why, path);
 	else
-		ctl_error(ctl, "spoold is not running, and the index %s cannot be read: %s", path,
-		          strerror(-error));
+		ctl_error(ctl, "%s, and the index %s cannot be read: %s", why, path, strerror(-error));
 	free(path);
+	free(why);
 	return CTL_NO_DAEMON;
 }
 
@@ -36,18 +35,22 @@ int offline_open(struct ctl *ctl, struct index **ret)
 		*ret = NULL;
 	else if (r < 0)
 		return offline_unreadable(ctl, r);
-	char *root = ctl_escape(ctl->config->root);
-	ctl_note(r == 0 ? "spoold is not running on %s; this is read from its index"
-	                : "spoold is not running on %s, and has never run: there is no index yet",
-	         root);
-	free(root);
+	char *why = ctl_why_down(ctl);
+	ctl_note(r == 0 ? "%s; this is read from its index"
+	                : "%s, and has never run: there is no index yet", why);
+	free(why);
 	return CTL_OK;
 }
 
-static json_t *daemon_object(const struct ctl *ctl)
+static json_t *daemon_object(struct ctl *ctl)
 {
-	json_t *o = json_pack("{s:b,s:n,s:n,s:n,s:o,s:b}", "running", 0, "pid", "version", "since",
-	                      "root", shape_name(ctl->config->root), "starting", 0);
+	struct tree_daemon daemon = {0};
+	bool held = ctl_lock_is_held(ctl, &daemon);
+	json_t *o = json_pack("{s:b,s:n,s:n,s:n,s:o,s:b,s:b,s:b}", "running", (int)held, "pid", "version",
+	                      "since", "root", shape_name(ctl->config->root), "starting", 0, "answers",
+	                      0, "once", (int)daemon.once);
+	if (o != NULL && daemon.pid != 0)
+		ctl_put(o, "pid", json_integer(daemon.pid));
 	return ctl_need(o);
 }
 
@@ -100,15 +103,18 @@ static int add_directory(void *ctx, const char *user, const char *problem)
 	return json_array_append_new(users, shape_user(user, &row)) < 0 ? -ENOMEM : 0;
 }
 
-/* The users of a spool without index are its directories. */
+/* The users of a spool without index are its directories. 0 or an exit code. */
 static int add_directories(struct ctl *ctl, json_t *users)
 {
 	struct tree *tree = NULL;
-	int r = ctl_open_root(ctl, &tree);
-	if (r == 0)
-		r = tree_each_user(tree, add_directory, users);
+	int code = ctl_open_tree(ctl, &tree);
+	if (code != CTL_OK)
+		return CTL_NO_DAEMON;
+	int r = tree_each_user(tree, add_directory, users);
+	if (r < 0)
+		ctl_error(ctl, "the users cannot be listed: %s", strerror(-r));
 	tree_close(tree);
-	return r;
+	return r < 0 ? CTL_NO_DAEMON : CTL_OK;
 }
 
 static json_int_t take(const json_t *user, const char *key)
@@ -155,8 +161,15 @@ int offline_status(struct ctl *ctl, const char *user, int64_t idle_max, json_t *
 	json_t *users = ctl_need(json_array());
 	struct user_row row;
 	int r;
-	if (ix == NULL) {
-		r = user == NULL ? add_directories(ctl, users) : -ENOENT;
+	if (ix == NULL && user == NULL) {
+		code = add_directories(ctl, users);
+		if (code != CTL_OK) {
+			json_decref(users);
+			return code;
+		}
+		r = 0;
+	} else if (ix == NULL) {
+		r = -ENOENT;
 	} else if (user == NULL) {
 		r = add_users(ctl, ix, users);
 	} else if ((r = index_get_user(ix, user, &row)) == 0) {

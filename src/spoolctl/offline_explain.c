@@ -104,8 +104,10 @@ static json_t *explain_stranger(struct ctl *ctl, struct tree *tree, const char *
 		         entry_kind_problem(kind));
 		return file_answer(outside, "refused", text, "it is left alone");
 	}
-	return file_answer(outside, "arriving", "spoold is not running", "it is looked at when spoold "
-	                                                                 "runs");
+	char *why = ctl_why_down(ctl);
+	json_t *answer = file_answer(outside, "arriving", why, "it is looked at when spoold runs");
+	free(why);
+	return answer;
 }
 
 static int say_elsewhere(struct ctl *ctl, int error, const char *path)

@@ -102,6 +102,14 @@ void ctl_print_report(struct ctl *ctl, const char *path, int error,
 int ctl_connect(struct ctl *ctl);
 /* "spoold is not running on ..."; returns CTL_NO_DAEMON. */
 int ctl_say_down(struct ctl *ctl);
+/* Who is at work although nobody answers (down.c): true where somebody holds the lock
+ * of the spool, and then who. */
+bool ctl_lock_is_held(struct ctl *ctl, struct tree_daemon *ret);
+/* Why nobody answers, as half a sentence: "spoold is not running on /srv/spool". A new
+ * string. */
+char *ctl_why_down(struct ctl *ctl);
+/* What to do about it, or NULL: it ends by itself. A new string. */
+char *ctl_mend_down(struct ctl *ctl);
 
 enum patience { ASK_SOON, ASK_WITHOUT_LIMIT };
 /* Asks the daemon. `request` is stolen. *ret is the answer without "ok", to be

@@ -174,10 +174,16 @@ static char *headline(const json_t *daemon, const struct totals *totals, size_t 
 	char *text = NULL, up[HUMAN_SIZE];
 	size_t n;
 	FILE *out = ctl_need(open_memstream(&text, &n));
-	bool runs = view_true(daemon, "running");
+	/* One that answers does not say that it does. */
+	bool answers = !view_has(daemon, "answers") || view_true(daemon, "answers");
+	bool runs = view_true(daemon, "running") && answers;
 	uint64_t since_ms = view_time_ms(daemon, "since"), now_ms = clock_wall_ms();
 	if (runs)
 		*ret_strong = (size_t)fprintf(out, "spoold %s", view_text(daemon, "version"));
+	else if (view_true(daemon, "once"))
+		*ret_strong = (size_t)fprintf(out, "spoold --mode once is at work");
+	else if (view_true(daemon, "running"))
+		*ret_strong = (size_t)fprintf(out, "spoold is running, but its socket is gone");
 	else
 		*ret_strong = (size_t)fprintf(out, "spoold is not running");
 	fprintf(out, ": %lld running, %lld waiting", (long long)totals->running,

@@ -69,6 +69,7 @@ static void spool_is_back(struct daemon *d, struct tree *again)
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
 		if (u->number != 0)
 			user_watch(d, u);
+	request_keep_socket(d);
 	recover_all(d);
 	users_discover(d);
 	scan_want_all(d);
@@ -127,6 +128,9 @@ static void look_again(struct daemon *d)
 	if (d->steady_ms < d->rescan_ms || d->unmounted)
 		return;
 	d->rescan_ms = d->steady_ms + d->config->interval_ms;
+	/* The socket lies on it, as a rule: a mount that hangs must not be touched. */
+	if (daemon_mounted(d))
+		request_keep_socket(d);
 	users_discover(d);
 	scan_want_all(d);
 }
@@ -341,6 +345,8 @@ int daemon_reload(struct daemon *d, struct config_report *report, char **ret_fix
 	ahead_recall_all(d);
 	users_configure(d);
 	d->rescan_ms = due_min(d->rescan_ms, d->steady_ms + d->config->interval_ms);
+	if (daemon_mounted(d))
+		request_keep_socket(d);
 	log_notice("the configuration was loaded again");
 	return 0;
 }

@@ -261,6 +261,15 @@ void request_accepted(struct daemon *d, const struct user *u, const struct job *
 	}
 }
 
+void request_keep_socket(struct daemon *d)
+{
+	int r = d->control == NULL ? 0 : control_renew(d->control, d->steady_ms);
+	if (r > 0)
+		log_notice("the control socket was gone, and was made anew");
+	else if (r < 0)
+		log_warning("the control socket is gone and cannot be made anew: %s", strerror(-r));
+}
+
 void request_tick(struct daemon *d)
 {
 	struct waiter *w, *tmp;

@@ -43,6 +43,8 @@ void request_accepted(struct daemon *d, const struct user *u, const struct job *
 /* A job that was to be held while it waited in a worker came back: it is, or it
  * had begun. */
 void request_held(struct daemon *d, uint64_t client, uint64_t job, bool held);
+/* Sees to it that spoolctl finds us: somebody may have removed the socket. */
+void request_keep_socket(struct daemon *d);
 void request_tick(struct daemon *d);
 uint64_t request_next(const struct daemon *d);
 void requests_clear(struct daemon *d);

@@ -140,7 +140,10 @@ static int open_tree(struct daemon *d)
 	else if (d->lock_fd < 0)
 		log_error("cannot write in %s: %s; spoold needs to own its spool", root,
 		          strerror(-d->lock_fd));
-	return d->lock_fd < 0 ? d->lock_fd : 0;
+	if (d->lock_fd < 0)
+		return d->lock_fd;
+	tree_note_daemon(d->lock_fd, d->once);
+	return 0;
 }
 
 static int say_index(const struct daemon *d, int r)

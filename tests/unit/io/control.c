@@ -263,6 +263,32 @@ Test(control, freeing_removes_the_socket_only_where_it_is_ours)
 
 /* Requests and answers. */
 
+Test(control, a_removed_socket_is_made_anew)
+{
+	int before = client();
+	cr_expect_eq(control_renew(c, now), 0, "it is there");
+	cr_assert_eq(unlink(path), 0);
+	cr_assert_eq(control_renew(c, now), 1);
+	cr_expect_eq(control_renew(c, now), 0, "it is there again");
+	expect_served(client(), 1);
+	expect_served(before, 2);
+	/* One that nobody listens at, as after its file system was mounted again. */
+	cr_assert_eq(unlink(path), 0);
+	struct sockaddr_un a = address_of(path);
+	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(dead, (struct sockaddr *)&a, sizeof a), 0);
+	cr_assert_eq(control_renew(c, now), 1);
+	expect_served(client(), 3);
+	/* What is none is left alone, and clients are served on. */
+	cr_assert_eq(unlink(path), 0);
+	cr_assert_eq(mkdir(path, 0755), 0);
+	cr_expect_eq(control_renew(c, now), -EEXIST);
+	expect_served(before, 4);
+	cr_assert_eq(rmdir(path), 0);
+	cr_expect_eq(control_renew(c, now), 1);
+	close(dead);
+}
+
 Test(control, a_request_says_who_asks)
 {
 	int fd = client();

@@ -360,3 +360,28 @@ Test(tree, half_a_rename_is_finished_without_renameat2)
 		cr_skip_test("needs seccomp");
 	check_half_renamed();
 }
+
+Test(tree, who_holds_the_lock_of_the_spool)
+{
+	struct tree_daemon daemon = {.pid = 1};
+	char none[80];
+	snprintf(none, sizeof none, "%s/none", world);
+	cr_expect_eq(tree_find_daemon(none, &daemon), -ENOENT);
+	cr_expect_eq(tree_find_daemon(root, &daemon), -ENOENT, "no daemon ever ran");
+	int fd = tree_lock_daemon(t);
+	cr_assert_geq(fd, 0);
+	cr_expect_eq(tree_find_daemon(root, &daemon), 1);
+	cr_expect_eq(daemon.pid, 0, "it did not say who it is");
+	tree_note_daemon(fd, true);
+	cr_expect_eq(tree_find_daemon(root, &daemon), 1);
+	cr_expect_eq(daemon.pid, getpid());
+	cr_expect(daemon.once);
+	tree_note_daemon(fd, false);
+	cr_expect_eq(tree_find_daemon(root, &daemon), 1);
+	cr_expect_not(daemon.once);
+	fd_close(fd);
+	cr_expect_eq(tree_find_daemon(root, &daemon), 0);
+	/* To ask takes no lock. */
+	cr_assert_geq(fd = tree_lock_daemon(t), 0);
+	fd_close(fd);
+}

@@ -356,6 +356,45 @@ Test(tree_users, another_file_system)
 	umount(at("done"));
 }
 
+/* As a daemon that is not root sees what is its own. */
+static void as_daemon(uid_t uid, struct findings *f)
+{
+	cr_assert_eq(seteuid(uid), 0);
+	*f = check("alice");
+	cr_assert_eq(seteuid(0), 0);
+}
+
+Test(tree_users, its_own_directories_need_a_mode_not_an_owner)
+{
+	static const char *const dirs[] = {"incoming", "processing", "done", "failed"};
+	enum { DAEMON = 1001 };
+	char command[4096];
+	struct findings f;
+	if (geteuid() != 0)
+		return;
+	snprintf(command, sizeof command, "chown -R %d:%d %s", DAEMON, DAEMON, root);
+	cr_assert_eq(system(command), 0);
+	as_daemon(DAEMON, &f);
+	cr_assert_eq(f.n, 0, "%s", f.text);
+	for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
+		cr_assert_eq(chmod(at(dirs[i]), 0500), 0);
+		as_daemon(DAEMON, &f);
+		cr_assert_geq(f.n, 1, "%s", dirs[i]);
+		says(&f, "chmod u+rwx ");
+		cr_assert_null(strstr(f.text, "chown"), "%s", f.text);
+		cr_assert_eq(chmod(at(dirs[i]), strcmp(dirs[i], "processing") == 0 ? 0711 : 0750), 0);
+	}
+	/* A lock that root left. */
+	cr_assert_eq(close(open(at(".lock"), O_CREAT | O_RDWR | O_CLOEXEC, 0600)), 0);
+	as_daemon(DAEMON, &f);
+	cr_assert_eq(f.n, 1, "%s", f.text);
+	says(&f, "/alice/.lock");
+	snprintf(command, sizeof command, "%s", strstr(f.text, " | ") + 3);
+	cr_assert_eq(system(command), 0, "%s", command);
+	as_daemon(DAEMON, &f);
+	cr_assert_eq(f.n, 0, "%s", f.text);
+}
+
 Test(tree_users, commands_are_safe_to_paste)
 {
 	char other[128], canary[128];

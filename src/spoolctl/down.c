@@ -1,0 +1,74 @@
+/* Why nobody answers: the lock of the spool tells whether somebody is at work. */
+#include "spoolctl/spoolctl.h"
+
+#include "base/shell.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As tree_find_daemon(), for the spool of the configuration. */
+static int find(struct ctl *ctl, struct tree_daemon *ret)
+{
+	if (ctl->config == NULL || ctl->root == NULL)
+		return -ENOENT;
+	int r = mounts_ask(ctl_mounts(ctl), ctl->root, NULL, true);
+	return r < 0 ? r : tree_find_daemon(ctl->root, ret);
+}
+
+bool ctl_lock_is_held(struct ctl *ctl, struct tree_daemon *ret)
+{
+	return find(ctl, ret) == 1;
+}
+
+/* "process 42", or "a process". */
+static void name_process(const struct tree_daemon *daemon, char *out, size_t size)
+{
+	if (daemon->pid != 0)
+		snprintf(out, size, "process %d", (int)daemon->pid);
+	else
+		snprintf(out, size, "a process");
+}
+
+char *ctl_why_down(struct ctl *ctl)
+{
+	struct tree_daemon daemon = {0};
+	char *text = NULL, process[32];
+	int n, r = find(ctl, &daemon);
+	char *root = ctl_escape(ctl->root == NULL ? "" : ctl->root);
+	name_process(&daemon, process, sizeof process);
+	if (r == 1 && daemon.once)
+		n = asprintf(&text, "a run of \"spoold --mode once\" is at work on %s (%s), which answers "
+		                    "nobody", root, process);
+	else if (r == 1)
+		n = asprintf(&text, "spoold is running on %s (%s holds daemon.lock), but its socket is gone",
+		             root, process);
+	else if (r == -EACCES || r == -EPERM)
+		n = asprintf(&text, "spoold is not running on %s, or its socket is gone", root);
+	else
+		n = asprintf(&text, "spoold is not running%s%s", ctl->root == NULL ? "" : " on ", root);
+	free(root);
+	return ctl_need(n < 0 ? NULL : text);
+}
+
+char *ctl_mend_down(struct ctl *ctl)
+{
+	struct tree_daemon daemon = {0};
+	char *text = NULL, pid[16];
+	if (ctl->root == NULL)
+		return NULL;
+	if (!ctl_lock_is_held(ctl, &daemon)) {
+		char *command = ctl_need(shell_command("spoold --config", ctl->config_path));
+		int n = asprintf(&text, "start it with: systemctl start spoold, or %s", command);
+		free(command);
+		return ctl_need(n < 0 ? NULL : text);
+	}
+	if (daemon.once)
+		return NULL;
+	if (daemon.pid == 0)
+		return ctl_need(strdup("end that process, and start spoold again"));
+	snprintf(pid, sizeof pid, "%d", (int)daemon.pid);
+	int n = asprintf(&text, "it makes it anew when it looks around (interval_minutes), or at once: "
+	                        "kill -HUP %s", pid);
+	return ctl_need(n < 0 ? NULL : text);
+}
