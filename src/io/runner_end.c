@@ -71,13 +71,28 @@ void runner_kill_more(struct runner *r)
 	}
 }
 
-/* What the handler last said: a new string, or NULL. */
-static char *last_words(const struct runner *r)
+/* The last line it printed: a new string, or NULL. */
+static char *last_line(const struct runner *r)
 {
 	const struct last_line *last = &r->last_line;
-	if (r->report.now.message != NULL)
-		return strdup(r->report.now.message);
 	return last->line_n == 0 ? NULL : runner_printable(last->line, last->line_n);
+}
+
+/* The line it printed, since errors are printed, and the message it reported, since
+ * that may be the reason or only how far it was: a new string, or NULL. */
+static char *last_words(const struct runner *r)
+{
+	const char *message = r->report.now.message;
+	char *line = last_line(r);
+	if (message == NULL)
+		return line;
+	if (line == NULL || strcmp(line, message) == 0) {
+		free(line);
+		return strdup(message);
+	}
+	char *both = runner_text("%s (message: %s)", line, message);
+	free(line);
+	return both;
 }
 
 static char *exit_text(const struct runner *r)
@@ -156,7 +171,8 @@ static void judge_answer(struct runner *r)
 	struct run_result *result = &r->result;
 	if (result->outcome == OUTCOME_SUCCEEDED)
 		return;
-	result->error = last_words(r);
+	const char *message = r->report.now.message;
+	result->error = message != NULL ? strdup(message) : last_line(r);
 	if (result->error == NULL)
 		result->error = runner_text("the handler gave no reason");
 }

@@ -48,12 +48,21 @@ Test(runner, the_last_line_of_output_explains_a_failure)
 	run_result_clear(&result);
 }
 
-Test(runner, the_handlers_message_explains_better)
+Test(runner, a_message_explains_and_hides_no_error)
 {
-	script(&w, "echo noise; echo message=bad header >&3; exit 1");
+	script(&w, "echo message=bad header >&3; exit 1");
 	struct run_result result = run(&w);
 	cr_assert_str_eq(result.error, "exit code 1: bad header");
 	cr_assert_str_eq(result.message, "bad header");
+	run_result_clear(&result);
+	script(&w, "echo message=page 10 of 10 >&3; echo printer jammed >&2; exit 1");
+	result = run(&w);
+	cr_assert_str_eq(result.error, "exit code 1: printer jammed (message: page 10 of 10)");
+	cr_assert_str_eq(result.message, "page 10 of 10");
+	run_result_clear(&result);
+	script(&w, "echo message=bad header >&3; echo bad header >&2; exit 1");
+	result = run(&w);
+	cr_assert_str_eq(result.error, "exit code 1: bad header");
 	run_result_clear(&result);
 }
 
