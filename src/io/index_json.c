@@ -190,8 +190,8 @@ static int explain_place(struct index *ix, const struct job *job, const char *us
 static int explain_retry(const struct job *job, uint64_t now_wall_ms, struct reason *reason)
 {
 	char wait[HUMAN_SIZE];
-	/* One that could not even be started has no number. */
-	int r = job->attempt == 0 && job->error != NULL
+	/* One that could not be started has no number, or that of the attempt before. */
+	int r = job->started_ms == 0 && job->error != NULL
 	                ? say(&reason->because, "%s", job->error)
 	                : say(&reason->because, "attempt %u failed%s%s", job->attempt,
 	                      job->error == NULL ? "" : ": ", job->error == NULL ? "" : job->error);
@@ -229,8 +229,11 @@ static int explain_final(const struct job *job, struct reason *reason)
 	if (job->state == JOB_CANCELED)
 		return say(&reason->because, "it was canceled%s%s", error == NULL ? "" : ": ",
 		           error == NULL ? "" : error);
-	int r = say(&reason->because, "attempt %u failed%s%s", job->attempt,
-	            error == NULL ? "" : ": ", error == NULL ? "" : error);
+	/* One that never ran failed for a reason of its own. */
+	int r = job->started_ms == 0 && error != NULL
+	                ? say(&reason->because, "%s", error)
+	                : say(&reason->because, "attempt %u failed%s%s", job->attempt,
+	                      error == NULL ? "" : ": ", error == NULL ? "" : error);
 	return r < 0 ? r : say(&reason->next,
 	                       "nothing, unless somebody asks for: spoolctl retry %" PRIu64, job->id);
 }

@@ -1,6 +1,8 @@
 #include "spoolctl/offline.h"
 #include "spoolctl/view.h"
 
+#include "core/name.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +78,22 @@ static int explain_path(struct ctl *ctl, const char *file, json_t **ret)
 	return code;
 }
 
+/* A word that is no file here but a user of the spool: said so, false else. */
+static bool is_user(struct ctl *ctl, const char *what)
+{
+	char *path = NULL;
+	struct stat st;
+	if (name_user_problem(what) != NULL || lstat(what, &st) == 0 || ctl_load(ctl) != CTL_OK ||
+	    ctl->config == NULL || mounts_ask(ctl_mounts(ctl), ctl->root, NULL, true) < 0)
+		return false;
+	ctl_need(asprintf(&path, "%s/%s", ctl->root, what) < 0 ? NULL : path);
+	bool is = lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	free(path);
+	if (is)
+		ctl_error(ctl, "there is no file %s here; \"spoolctl status %s\" shows that user", what, what);
+	return is;
+}
+
 static int run(struct ctl *ctl, int argc, char **argv)
 {
 	const char *what = NULL;
@@ -85,6 +103,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
 	if (!ctl_parse(ctl, &argp, argc, argv, &what))
 		return CTL_USAGE;
 	bool is_job = ctl_parse_job(what, &id) && lstat(what, &st) < 0;
+	if (!is_job && is_user(ctl, what))
+		return CTL_NO;
 	int code = is_job ? explain_job(ctl, id, &answer) : explain_path(ctl, what, &answer);
 	if (answer == NULL)
 		return code;

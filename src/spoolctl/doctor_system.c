@@ -182,7 +182,9 @@ static void check_daemon(struct doctor *d)
 		doctor_say(d, FINDING_OK, "if it is often: sysctl fs.inotify.max_queued_events=65536",
 		           "more happened at once than the kernel could tell, %lld time(s); spoold looked "
 		           "everywhere again", (long long)view_number(d->daemon, "overflows"));
-	if (view_true(d->daemon, "stopped"))
+	if (view_true(d->daemon, "stopping"))
+		doctor_say(d, FINDING_OK, NULL, "spoold is stopping: no further job starts");
+	else if (view_true(d->daemon, "stopped"))
 		doctor_say(d, FINDING_WARNING, "spoolctl start lets them", "no job starts at present");
 }
 

@@ -58,20 +58,55 @@ static void add_running(const struct ctl *ctl, struct entry *e)
 		free(line);
 	}
 	if (json_array_size(list) > shown)
-		add_line(&ctl->look, e, TINT_NONE, "and %zu more running", json_array_size(list) - shown);
+		add_line(&ctl->look, e, TINT_NONE, "and %zu more running or queued",
+		         json_array_size(list) - shown);
 }
 
-static void add_remarks(const struct look *look, struct entry *e)
+/* "; the first: report.csv", or nothing. A new string. */
+static char *first_of(const json_t *user, const char *field)
+{
+	char *text = NULL;
+	const char *name = view_text(user, field);
+	int n = asprintf(&text, "%s%s", *name == '\0' ? "" : "; the first: ", name);
+	return ctl_need(n < 0 ? NULL : text);
+}
+
+static void add_uploads(const struct look *look, struct entry *e)
+{
+	const json_t *u = e->user;
+	json_int_t arriving = view_number(u, "arriving");
+	json_int_t refused = view_number(u, "refused"), over = view_number(u, "over_limit");
+	char *first = first_of(u, "arriving_first");
+	if (arriving > 0)
+		add_line(look, e, TINT_NONE, "%lld upload%s arriving%s%s%s", (long long)arriving,
+		         arriving == 1 ? "" : "s", view_has(u, "arriving_waits_for") ? ": " : "",
+		         view_text(u, "arriving_waits_for"), first);
+	free(first);
+	first = first_of(u, "over_limit_first");
+	if (over > 0)
+		add_line(look, e, TINT_YELLOW, "%lld upload%s in incoming over a limit%s%s%s", (long long)over,
+		         over == 1 ? " stays" : "s stay", *first == '\0' ? "; the first" : first, ": ",
+		         view_text(u, "over_limit_because"));
+	free(first);
+	first = first_of(u, "refused_first");
+	if (refused > 0)
+		add_line(look, e, TINT_YELLOW, "%lld file%s refused%s (spoolctl explain FILE tells why)",
+		         (long long)refused, refused == 1 ? "" : "s", first);
+	free(first);
+}
+
+static void add_remarks(const struct look *look, struct entry *e, bool spool_away)
 {
 	const json_t *u = e->user;
 	const char *reason = view_text(u, "held_reason");
-	json_int_t arriving = view_number(u, "arriving"), held = view_number(u, "held_jobs");
-	json_int_t refused = view_number(u, "refused"), over = view_number(u, "over_limit");
-	bool away = view_has(u, "mounted") && !view_true(u, "mounted");
+	json_int_t held = view_number(u, "held_jobs");
+	/* Of the spool itself the head of the status tells. */
+	bool away = !spool_away && view_has(u, "mounted") && !view_true(u, "mounted");
+	bool silent = !spool_away && view_has(u, "answers") && !view_true(u, "answers");
 	if (view_true(u, "held"))
 		add_line(look, e, TINT_YELLOW, "line held%s%s (spoolctl release --user %s)",
 		         *reason == '\0' ? "" : ": ", reason, view_text(u, "user"));
-	else if (view_has(u, "answers") && !view_true(u, "answers"))
+	else if (silent)
 		add_line(look, e, TINT_YELLOW, "the mount of its directory does not answer: nothing of it is "
 		         "touched until it does");
 	else if (away)
@@ -83,24 +118,18 @@ static void add_remarks(const struct look *look, struct entry *e)
 	if (held > 0)
 		add_line(look, e, TINT_YELLOW, "%lld job%s held (spoolctl list %s --state held)",
 		         (long long)held, held == 1 ? "" : "s", view_text(u, "user"));
-	if (arriving > 0)
-		add_line(look, e, TINT_NONE, "%lld upload%s arriving%s%s", (long long)arriving,
-		         arriving == 1 ? "" : "s", view_has(u, "arriving_waits_for") ? ": " : "",
-		         view_text(u, "arriving_waits_for"));
-	if (over > 0)
-		add_line(look, e, TINT_YELLOW, "%lld upload%s in incoming over a limit; the first: %s",
-		         (long long)over, over == 1 ? " stays" : "s stay",
-		         view_text(u, "over_limit_because"));
-	if (refused > 0)
-		add_line(look, e, TINT_YELLOW, "%lld file%s refused (spoolctl explain FILE tells why)",
-		         (long long)refused, refused == 1 ? "" : "s");
+	if (view_has(u, "problem"))
+		add_line(look, e, TINT_RED, "%s (spoolctl user check %s)", view_text(u, "problem"),
+		         view_text(u, "user"));
+	add_uploads(look, e);
 }
 
-static void entry_fill(const struct ctl *ctl, const json_t *user, struct entry *e)
+static void entry_fill(const struct ctl *ctl, const json_t *user, bool spool_away,
+                       struct entry *e)
 {
 	e->user = user;
 	add_running(ctl, e);
-	add_remarks(&ctl->look, e);
+	add_remarks(&ctl->look, e, spool_away);
 	e->idle = e->n == 0 && view_number(user, "pending") == 0;
 }
 
@@ -119,6 +148,10 @@ static const char *state_word(const json_t *user, enum tint *ret_tint)
 		return "arriving";
 	if (view_number(user, "over_limit") > 0)
 		return "over limit";
+	if (view_has(user, "problem")) {
+		*ret_tint = TINT_RED;
+		return "unreadable";
+	}
 	*ret_tint = TINT_DIM;
 	return "idle";
 }
@@ -219,7 +252,9 @@ static unsigned print_head(const struct look *look, const json_t *daemon,
 		lines++;
 	}
 	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
-		if (view_true(daemon, states[i].field)) {
+		/* While it stops none starts, and nothing lets them. */
+		bool moot = view_true(daemon, "stopping") && strcmp(states[i].field, "stopped") == 0;
+		if (view_true(daemon, states[i].field) && !moot) {
 			print_warning(look, TINT_YELLOW, states[i].text, out);
 			lines++;
 		}
@@ -256,17 +291,19 @@ static size_t fill_table(struct table *t, struct entry *entries, size_t n, unsig
 
 static struct totals add_up(const json_t *answer)
 {
-	const json_t *user, *sums = json_object_get(answer, "totals");
+	const json_t *user, *job, *sums = json_object_get(answer, "totals");
 	struct totals totals = {
 		.running = view_number(sums, "running"),
-		.pending = view_number(sums, "pending"),
+		.pending = view_number(sums, "pending") + view_number(sums, "queued"),
 		.arriving = view_number(sums, "arriving"),
 	};
-	size_t i;
+	size_t i, k;
 	if (sums != NULL)
 		return totals;
 	json_array_foreach(json_object_get(answer, "users"), i, user) {
-		totals.running += (json_int_t)json_array_size(json_object_get(user, "running"));
+		/* What waits in its user's worker does not run. */
+		json_array_foreach(json_object_get(user, "running"), k, job)
+			*(view_true(job, "ahead") ? &totals.pending : &totals.running) += 1;
 		totals.pending += view_number(user, "pending");
 		totals.arriving += view_number(user, "arriving");
 	}
@@ -304,9 +341,11 @@ void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines
 	struct entry *entries = ctl_need(calloc(n + 1, sizeof *entries));
 	struct table *t = ctl_need(table_new(columns, sizeof columns / sizeof *columns));
 	struct totals totals = add_up(answer);
+	const json_t *daemon = json_object_get(answer, "daemon");
+	bool spool_away = view_has(daemon, "mounted") && !view_true(daemon, "mounted");
 	for (size_t i = 0; i < n; i++)
-		entry_fill(ctl, json_array_get(users, i), &entries[i]);
-	unsigned head = print_head(&ctl->look, json_object_get(answer, "daemon"), &totals, out) + 1;
+		entry_fill(ctl, json_array_get(users, i), spool_away, &entries[i]);
+	unsigned head = print_head(&ctl->look, daemon, &totals, out) + 1;
 	head += sums == NULL ? 0 : 1;
 	unsigned room = max_lines == 0 ? 0 : max_lines > head + 2 ? max_lines - head : 2;
 	size_t left_out = fill_table(t, entries, n, room);

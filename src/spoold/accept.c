@@ -96,10 +96,7 @@ static int fail_unread(struct daemon *d, const struct upload_entry *e, struct jo
 	job->place = PLACE_FAILED;
 	job->finished_ms = d->wall_ms;
 	int r = job_set_text(&job->error, e->check->mismatch);
-	if (r < 0 || e->user->settings->on_final_failure == FINAL_FAILURE_CONTINUE)
-		return r;
-	return index_put_user_held(d->index, e->user->name, true,
-	                           "a job failed for good (on_final_failure: hold)");
+	return r < 0 ? r : result_hold_line(d, e->user, job);
 }
 
 static bool is_mismatch(const struct upload_entry *e)

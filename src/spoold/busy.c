@@ -6,7 +6,7 @@
 
 void busy_look(struct daemon *d, struct user *u)
 {
-	bool busy = u->busy_row || u->uploads != NULL || u->away;
+	bool busy = u->busy_row || u->uploads != NULL || u->away || u->unreadable != 0;
 	if (busy == u->busy)
 		return;
 	u->busy = busy;

@@ -1,4 +1,3 @@
-#include "base/clock.h"
 #include "base/escape.h"
 #include "base/human.h"
 #include "core/name.h"
@@ -10,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,17 +71,17 @@ static void behind_line(struct daemon *d, const struct job *job, unsigned ahead,
 	job_clear(&head);
 }
 
-static void explain_backoff(const struct job *job, struct explanation *e)
+static void explain_backoff(const struct job *job, uint64_t now_wall_ms, struct explanation *e)
 {
-	char when[CLOCK_RFC3339_SIZE];
+	char wait[HUMAN_SIZE];
 	const char *why = job->error == NULL ? "interrupted" : job->error;
-	clock_rfc3339(job->not_before_ms, when);
-	if (job->attempt == 0)
-		why_say(e->because, "%.400s; it is tried again at %s", why, when);
+	/* One that could not be started has no number, or that of the attempt before. */
+	if (job->started_ms == 0)
+		why_say(e->because, "%s", why);
 	else
-		why_say(e->because, "attempt %u ended: %.300s; it is tried again at %s", job->attempt, why,
-		        when);
-	why_say(e->next, "attempt %u", job->attempt + 1);
+		why_say(e->because, "attempt %u ended: %s", job->attempt, why);
+	why_say(e->next, "it is tried again in %s (attempt %u)",
+	        human_duration(job->not_before_ms - now_wall_ms, wait), job->attempt + 1);
 }
 
 static void explain_head(struct daemon *d, const struct user *u, struct explanation *e)
@@ -89,8 +89,9 @@ static void explain_head(struct daemon *d, const struct user *u, struct explanat
 	struct user_row row = {0};
 	switch (sched_explain(d->sched, u->number, d->wall_ms)) {
 	case SCHED_STOPPED:
-		why_say(e->because, "no job starts at present");
-		why_say(e->next, "'spoolctl start' lets them");
+		why_say(e->because, d->stopping ? "spoold is stopping" : "no job starts at present");
+		why_say(e->next, d->stopping ? "it starts when spoold runs again"
+		                             : "'spoolctl start' lets them");
 		break;
 	case SCHED_HELD:
 		if (index_get_user(d->index, u->name, &row) == 0)
@@ -127,7 +128,7 @@ static void explain_pending(struct daemon *d, const struct user *u, const struct
 	enum sched_reason reason = sched_explain(d->sched, u->number, d->wall_ms);
 	bool spool_wide = reason == SCHED_STOPPED || reason == SCHED_HELD || reason == SCHED_BLOCKED;
 	if (job->not_before_ms > d->wall_ms)
-		explain_backoff(job, e);
+		explain_backoff(job, d->wall_ms, e);
 	else if (spool_wide && ahead == 0)
 		explain_head(d, u, e);
 	else if (reason == SCHED_LIMIT && behind_running(d, u, ahead, e))
@@ -217,9 +218,17 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		why_say(e.next, "it is looked at when that does");
 		answer_file(d, a, outside, "unknown", &e);
 	} else if (r < 0) {
-		why_say(e.because, r == -ENOENT ? "there is no such file" : "it cannot be looked at: %s",
-		        strerror(-r));
+		why_say(e.because, r == -ENOENT ? "there is no such file"
+		                   : r == -EACCES
+		                           ? "spoold's account may not look at it (%s)"
+		                           : "it cannot be looked at: %s", strerror(-r));
+		if (r == -EACCES)
+			why_say(e.next, "'spoolctl user check %s' says what it needs", u->name);
 		answer_file(d, a, outside, "unknown", &e);
+	} else if (d->unmounted) {
+		why_say(e.because, "the spool is not mounted: its marker, .spoold/marker, is gone");
+		why_say(e.next, "it is looked at when that is back");
+		answer_file(d, a, outside, "arriving", &e);
 	} else if (!whole_is_inner(u, path) && tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
 		why_say(e.because, "its directories are nested too deep to be followed");
 		why_say(e.next, "it becomes a job when it is moved further up");
@@ -323,11 +332,26 @@ static bool find_job(struct daemon *d, const struct user *u, enum place place, c
 	}
 }
 
+/* The job that the directory is or was in which it lies: one right in its place. */
+static bool find_around(struct daemon *d, const struct user *u, enum place place,
+                        const char *path, struct job *job)
+{
+	size_t n = strcspn(path, "/");
+	char *top = path[n] == '\0' ? NULL : strndup(path, n);
+	bool found = top != NULL && find_job(d, u, place, top, job);
+	free(top);
+	if (found && job->ident.whole == 0) {
+		job_clear(job);
+		return false;
+	}
+	return found;
+}
+
 static void explain_place(struct daemon *d, const struct asker *a, const char *outside,
                           const struct user *u, enum place place, const char *path)
 {
 	struct job job = {0};
-	if (find_job(d, u, place, path, &job)) {
+	if (find_job(d, u, place, path, &job) || find_around(d, u, place, path, &job)) {
 		explain_job(d, a, u, &job);
 	} else if (place == PLACE_INCOMING) {
 		explain_upload(d, a, u, outside, path);
@@ -349,6 +373,11 @@ static void explain_path(struct daemon *d, const struct asker *a, const char *ou
 	const struct user *u = r < 0 ? NULL : user_find(d, name);
 	if (r == -EXDEV)
 		answer_no(d, a, ANSWER_NO, "the file is not below this spool (%s)", tree_root(d->tree));
+	else if (r == -ENAMETOOLONG)
+		answer_no(d, a, ANSWER_NO, "the path is longer than %d bytes: no program finds a file by it; "
+		          "shorten the names of its directories", PATH_MAX);
+	else if (r < 0 && r != -EINVAL)
+		answer_no(d, a, ANSWER_NO, "the file cannot be looked for: %s", strerror(-r));
 	else if (r < 0)
 		answer_no(d, a, ANSWER_NO,
 		          "the file is below the spool, but in none of incoming, processing, done and "

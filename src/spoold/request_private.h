@@ -42,6 +42,10 @@ bool ask_number(struct daemon *d, const struct asker *a, const char *name, uint6
 void wait_for_job(struct daemon *d, const struct asker *a, uint64_t job);
 void wait_for_upload(struct daemon *d, const struct asker *a, struct user *u, const char *path);
 
+/* request_waits.c: into a user's status, what does not go on, and why. */
+void add_waiting(struct daemon *d, const struct user *u, const struct user_row *row,
+                 json_t *object);
+
 /* request_show.c: answers without a change. */
 request_fn request_status, request_list, request_show, request_log;
 /* request_explain.c */

@@ -3,7 +3,6 @@
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
-#include "spoold/room.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -59,46 +58,6 @@ static void add_progress(const struct daemon *d, json_t *running)
 		json_object_set_new(running, "message", shape_text(r->message));
 }
 
-static const char *waits_for(const struct daemon *d, const struct user *u)
-{
-	switch (sched_explain(d->sched, u->number, d->wall_ms)) {
-	case SCHED_EMPTY: return NULL;
-	case SCHED_READY: return "a free worker";
-	case SCHED_HELD: return "release of the line";
-	case SCHED_BLOCKED: return d->silent    ? "the mount of the spool to answer"
-	                           : d->unmounted ? "the spool to be mounted"
-	                           : u->silent    ? "the mount of its directory to answer"
-	                           : u->away      ? "its directory to be mounted"
-	                                          : "a worker of an earlier spoold";
-	case SCHED_LIMIT: return "its running job";
-	case SCHED_BACKOFF: return "the time of its retry";
-	case SCHED_STOPPED: return "spoolctl start";
-	}
-	return NULL;
-}
-
-/* What takes long among what arrives: a large file whose content is read. */
-static json_t *arriving_waits_for(struct daemon *d, const struct user *u)
-{
-	unsigned more;
-	const struct upload_entry *e = check_at_work(u, &more);
-	char *shown = e == NULL ? NULL : escape_str(e->path);
-	json_t *text = shown == NULL ? json_null()
-	                             : json_sprintf("checking %s, %u %%", shown, check_percent(d, e));
-	free(shown);
-	return text;
-}
-
-/* What is complete but over a limit. */
-static void add_over(const struct user *u, json_t *object)
-{
-	char why[QUOTA_TEXT];
-	room_summary(u, why);
-	json_object_set_new(object, "over_limit", json_integer(u->uploads_over));
-	json_object_set_new(object, "over_limit_because",
-	                    why[0] == '\0' ? json_null() : json_sprintf("it %s", why));
-}
-
 static json_t *user_status(struct daemon *d, const struct user *u)
 {
 	struct user_row row = {0};
@@ -111,16 +70,9 @@ static json_t *user_status(struct daemon *d, const struct user *u)
 		json_array_foreach(json_object_get(object, "running"), i, running)
 			add_progress(d, running);
 		json_object_set_new(object, "watch", json_string(u->polled ? "poll" : "inotify"));
-		json_object_set_new(object, "arriving",
-		                    json_integer((json_int_t)upload_count_arriving(u)));
-		json_object_set_new(object, "arriving_waits_for", arriving_waits_for(d, u));
-		json_object_set_new(object, "refused", json_integer(u->uploads_refused));
-		add_over(u, object);
+		add_waiting(d, u, &row, object);
 		json_object_set_new(object, "mounted", json_boolean(!u->away && !d->unmounted));
 		json_object_set_new(object, "answers", json_boolean(!u->silent && !d->silent));
-		const char *waits = row.count[JOB_PENDING] > 0 ? waits_for(d, u) : NULL;
-		json_object_set_new(object, "waits_for",
-		                    waits == NULL ? json_null() : json_string(waits));
 	}
 	user_row_clear(&row);
 	return object;
@@ -198,16 +150,20 @@ static void show_page(struct daemon *d, const struct asker *a, const char *after
 	}
 }
 
+/* `running` are those that run or start; `queued` wait in their workers. */
 static json_t *totals(const struct daemon *d, const struct shown *shown)
 {
-	uint64_t arriving = 0;
+	uint64_t arriving = 0, ahead = 0;
+	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
+		ahead += r->ahead;
 	for (size_t i = 0; i < shown->n; i++)
 		arriving += upload_count_arriving(shown->users[i]);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "users",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "users",
 	                 (json_int_t)HASH_COUNT(d->users.by_name), "idle",
 	                 (json_int_t)(HASH_COUNT(d->users.by_name) - d->busy.n), "busy_left_out",
 	                 (json_int_t)shown->left_out, "running",
-	                 (json_int_t)HASH_COUNT(d->dispatch.running), "pending",
+	                 (json_int_t)(HASH_COUNT(d->dispatch.running) - ahead), "queued",
+	                 (json_int_t)ahead, "pending",
 	                 (json_int_t)d->busy.pending, "arriving", (json_int_t)arriving, "done",
 	                 (json_int_t)d->busy.done, "failed", (json_int_t)d->busy.failed);
 }

@@ -124,6 +124,23 @@ static void end_as(struct daemon *d, struct job *job, enum job_event event)
 	job->finished_ms = d->wall_ms;
 }
 
+int result_hold_line(struct daemon *d, const struct user *u, const struct job *job)
+{
+	char *reason = NULL, *shown;
+	if (u->settings->on_final_failure == FINAL_FAILURE_CONTINUE)
+		return 0;
+	shown = escape_str(job->path);
+	int n = asprintf(&reason, "job %" PRIu64 " failed for good (on_final_failure: hold; 'spoolctl "
+	                          "retry %" PRIu64 "' puts it into the line again): %s", job->id, job->id,
+	                 shown == NULL ? "?" : shown);
+	free(shown);
+	if (n < 0)
+		return -ENOMEM;
+	int r = index_put_user_held(d->index, u->name, true, reason);
+	free(reason);
+	return r;
+}
+
 static int follow_verdict(struct daemon *d, struct job *job, struct settlement *s,
                           enum verdict verdict)
 {
@@ -139,10 +156,7 @@ static int follow_verdict(struct daemon *d, struct job *job, struct settlement *
 	case VERDICT_FAIL:
 		job->failures++;
 		end_as(d, job, JOB_EV_FAIL);
-		if (s->user->settings->on_final_failure == FINAL_FAILURE_CONTINUE)
-			return 0;
-		return index_put_user_held(d->index, s->user->name, true,
-		                           "a job failed for good (on_final_failure: hold)");
+		return result_hold_line(d, s->user, job);
 	}
 	return 0;
 }
@@ -380,10 +394,10 @@ static int unclaim_job(struct daemon *d, struct unclaim *u, struct job *job)
 	job->not_before_ms = d->wall_ms + DISPATCH_CLAIM_RETRY_MS;
 	if (u->error == -ENOSPC || u->error == -EDQUOT || u->error == -EROFS)
 		snprintf(text, sizeof text,
-		         "it could not be started: %s; %s %s/%s, it is tried again by itself",
+		         "it could not be started: %s; %s %s/%s",
 		         strerror(-u->error), human_remedy(u->error), tree_root(d->tree), u->user->name);
 	else
-		snprintf(text, sizeof text, "it could not be started: %s; tried again by itself",
+		snprintf(text, sizeof text, "it could not be started: %s",
 		         strerror(-u->error));
 	return job_set_text(&job->error, text);
 }

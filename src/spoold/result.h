@@ -28,6 +28,9 @@ void result_ended(struct daemon *d, struct user *u, const struct job *job, enum 
  * cut brought back to incoming may be written anew. */
 bool result_is_of_later(struct daemon *d, const struct user *u, const struct job *job);
 
+/* A job failed for good: where it is set so, the user's line is held, within a change. */
+int result_hold_line(struct daemon *d, const struct user *u, const struct job *job);
+
 /* Moves that failed are due again. */
 void result_move_again(struct daemon *d);
 

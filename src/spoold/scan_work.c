@@ -113,6 +113,8 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	notice_walk_begins(u);
 	u->inner_seen = false;
 	int r = tree_scan_begin(d->tree, u->name, &w->walk);
+	u->unreadable = r == -ENOENT || r == -ETIMEDOUT ? 0 : -r;
+	busy_look(d, u);
 	if (r == 0) {
 		let_tidy(u, w->walk);
 		w->phase = SCAN_WALK;
@@ -229,6 +231,8 @@ static int walk_slice(struct daemon *d, struct scan_work *w, int budget)
 		if (r < 0) {
 			log_warning("user %s: reading incoming failed: %s; it is read again at the next "
 			            "rescan", w->user->name, strerror(-r));
+			w->user->unreadable = -r;
+			busy_look(d, w->user);
 			end_scan(d, w);
 			return n + 1;
 		}

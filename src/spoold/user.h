@@ -55,6 +55,7 @@ struct user {
 	bool silent;             /* because it does not answer */
 	bool far;                /* on a network mount: ages and caches there are not to be trusted */
 	bool polled;             /* not watched: scanned every poll_seconds */
+	int unreadable;          /* why the last scan could not read incoming, or 0 */
 	bool scan_wanted, scan_running;
 	bool scan_large;         /* wanted as one of a large directory */
 	bool unsorted;           /* older uploads may be there than events tell of: see scan_want_sorted() */

@@ -79,7 +79,9 @@ static void explain_arriving(struct daemon *d, const struct user *u,
 		        strerror(-entry->unsafe));
 		why_say(e->next, "upload it again; who made sure that it is whole may 'touch' it instead");
 	} else if (entry->error != 0) {
-		why_say(e->because, "it cannot be taken: %s", strerror(-entry->error));
+		why_say(e->because, entry->error == -EACCES ? "spoold's account may not read it (%s)"
+		                                            : "it cannot be taken: %s",
+		        strerror(-entry->error));
 		why_say(e->next, "it is tried again by itself; spoold's account must be able to read it");
 	} else if (upload_is_held_up(d, entry)) {
 		why_say(e->because, "the backlog in incoming is being sorted in first; it is older");
@@ -159,7 +161,9 @@ static void explain_whole(struct daemon *d, const struct user *u, const struct u
 		why_say(e->because, "a directory cannot be one job on a network mount");
 		why_say(e->next, "set directories to \"follow\", or move the spool to a local disk");
 	} else if (entry->error != 0) {
-		why_say(e->because, "it cannot be taken: %s", strerror(-entry->error));
+		why_say(e->because, entry->error == -EACCES
+		                            ? "spoold's account may not read all of it (%s)"
+		                            : "it cannot be taken: %s", strerror(-entry->error));
 		why_say(e->next, "it is tried again by itself; spoold's account must be able to read all of it");
 	} else if (explain_flaw(entry, e)) {
 		return;

@@ -1,0 +1,151 @@
+"""Promise 7: what spoolctl says names the thing, is true, and says it once."""
+
+import os
+
+import harness
+from harness import BAD_FAILS, FAILED, GATE, SystemTest, root_only
+
+HOUR = {"scheduler_settings": {"retry_delay_seconds": 3600}}
+
+
+class Explain(SystemTest):
+    def test_what_never_ran_has_no_attempt(self):
+        """A checksum that does not match ends a job without a run."""
+        spool = self.spool({"spool": {"completion": "checksum"}})
+        spool.drop("alice", "a.csv")
+        spool.drop("alice", "a.csv.sha256", b"0" * 64 + b"  a.csv\n")
+        job = spool.wait_state("a.csv", "failed")["job"]
+        because = spool.explain(job)["because"]
+        self.assertNotIn("attempt", because)
+        self.assertIn("its content is not what", because)
+
+    def test_a_retry_is_told_once_and_as_a_duration(self):
+        spool = self.spool(HOUR, handler="exit 7")
+        spool.drop("alice", "a.csv")
+        spool.wait_for(lambda: (spool.job("a.csv") or {}).get("not_before"), what="its retry")
+        why = spool.explain(spool.job("a.csv")["job"])
+        self.assertEqual(why["because"], "attempt 1 ended: exit code 7")
+        self.assertRegex(why["next"], r"^it is tried again in .* \(attempt 2\)$")
+        waits = spool.user()["waits_for"]
+        self.assertRegex(waits, r"^job \d+ \(a\.csv\), tried again in .*: exit code 7$")
+        self.assertIn(waits, spool.ctl("status").out)
+
+    def test_a_file_in_a_directory_that_was_taken(self):
+        """It is told with the job that the directory is, and later was."""
+        spool = self.spool({"spool": {"directories": "job", "directory_settle_seconds": 0.5}},
+                           handler=GATE)
+        spool.drop("alice", "d/deep/a.csv")
+        spool.wait_started("d")
+        job = spool.job("d")["job"]
+        inside = os.path.join(spool.path("alice", "incoming"), "d", "deep", "a.csv")
+        self.assertEqual(spool.explain(inside)["job"], job)
+        spool.open_gate()
+        spool.wait_state("d", "done")
+        inside = os.path.join(spool.path("alice", "done"), "d", "deep", "a.csv")
+        spool.wait_for(lambda: os.path.exists(inside), what="the directory in done")
+        self.assertEqual(spool.explain(inside)["job"], job)
+        spool.check_contents = False
+
+    def test_words_that_are_no_file(self):
+        spool = self.spool()
+        said = spool.ctl("explain", "alice", check=FAILED).err
+        self.assertIn("spoolctl status alice", said)
+        deep = os.path.join(spool.path("alice", "incoming"), *["d" * 200] * 50, "a.csv")
+        result = spool.ctl("explain", deep, check=FAILED)
+        said = result.out + result.err
+        self.assertIn("longer than", said)
+        self.assertNotIn("none of", said)
+
+
+class Status(SystemTest):
+    def test_what_stays_in_incoming_is_named(self):
+        spool = self.spool({"spool": {"completion": "marker"},
+                            "users": {"bob": {"max_upload_mib": 0.001}}}, users=("alice", "bob"))
+        os.symlink("/etc/passwd", spool.path("alice", "incoming", "link"))
+        spool.drop("alice", "half.csv")
+        spool.drop("bob", "large.csv", b"x" * 4096)
+        spool.drop("bob", "large.csv.done", b"")
+        spool.wait_for(lambda: (spool.user()["refused"], spool.user()["arriving"],
+                                spool.user("bob")["over_limit"]) == (1, 1, 1),
+                       what="all three to be noticed")
+        alice, bob = spool.user(), spool.user("bob")
+        self.assertEqual((alice["refused_first"], alice["arriving_first"],
+                          bob["over_limit_first"]), ("link", "half.csv", "large.csv"))
+        text = spool.ctl("status").out
+        for name in ("link", "half.csv", "large.csv"):
+            self.assertIn(name, text)
+
+    def test_a_held_line_says_whose_fault_it_is(self):
+        spool = self.spool({"job_processing": {"on_final_failure": "hold"}}, handler=BAD_FAILS)
+        spool.drop("alice", "bad.csv")
+        job = spool.wait_state("bad.csv", "failed")["job"]
+        text = spool.ctl("status").out
+        self.assertRegex(text, rf"line held: job {job} failed for good.*spoolctl retry {job}.*"
+                               r"bad\.csv.*spoolctl release --user alice")
+
+    def test_running_counts_what_runs(self):
+        """What is queued in a worker does not run."""
+        spool = self.spool({"scheduler_settings": {"max_concurrent_jobs": 1}}, handler=GATE,
+                           start=False)
+        for n in range(6):
+            spool.drop("alice", f"{n}.csv")
+        spool.start()
+        spool.wait_for(lambda: spool.user()["running"], what="a running job")
+        spool.wait_for(lambda: sum(spool.user()[s] for s in ("pending", "queued", "processing"))
+                       == 6, what="six jobs")
+        self.assertRegex(spool.ctl("status").out, r": 1 running, 5 waiting")
+        sums = spool.ctl("status", "--busy", json=True).data["totals"]
+        self.assertEqual((sums["running"], sums["queued"] + sums["pending"]), (1, 5))
+        spool.open_gate()
+        spool.wait_for(lambda: spool.user()["done"] == 6, what="all to be done")
+
+    def test_while_stopping_nothing_lets_jobs_start(self):
+        spool = self.spool({"scheduler_settings": {"stop_grace_seconds": 600}}, handler=GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        spool.daemon.terminate()
+        spool.wait_for(lambda: spool.status()["daemon"]["stopping"], what="it to stop")
+        text = spool.ctl("status").out
+        self.assertIn("It is stopping", text)
+        self.assertNotIn("spoolctl start", text)
+        spool.open_gate()
+        self.assertEqual(spool.wait_exit(), 0)
+
+    def test_a_marker_that_is_gone_is_no_mount_of_a_user(self):
+        spool = self.spool({"scheduler_settings": {"interval_minutes": 0.01}})
+        marker = os.path.join(spool.root, ".spoold", "marker")
+        os.rename(marker, marker + ".away")
+        spool.wait_for(lambda: not spool.status()["daemon"]["mounted"], what="that to be noticed")
+        text = spool.ctl("status").out
+        self.assertIn("the spool is not mounted", text)
+        self.assertNotIn("a mount of its own", text)
+        spool.drop("alice", "a.csv")
+        self.assertIn("not mounted", spool.explain_file("a.csv")["because"])
+        os.rename(marker + ".away", marker)
+        spool.wait_state("a.csv", "done")
+
+    @root_only
+    def test_an_incoming_that_cannot_be_read(self):
+        """Without root: status says it, too."""
+        spool = self.spool(start=False)
+        spool.init()
+        # As the account, where the programs may lie.
+        os.chmod(spool.base, 0o755)
+        for where, _, files in os.walk(spool.root):
+            for path in [where] + [os.path.join(where, f) for f in files]:
+                os.chown(path, 1001, 1001)
+        program = harness.BUILD
+        if not os.access("/", os.X_OK) or program.startswith("/root"):
+            self.skipTest("the account cannot reach the programs")
+        os.chmod(spool.path("alice", "incoming"), 0)
+        spool.start(init=False, user=1001, group=1001, extra_groups=[])
+        row = spool.wait_for(lambda: spool.user() if (spool.user() or {}).get("problem") else None,
+                             what="that to be noticed")
+        self.assertIn("incoming cannot be read: Permission denied", row["problem"])
+        text = spool.ctl("status").out
+        self.assertIn("unreadable", text)
+        self.assertIn("spoolctl user check alice", text)
+        os.chmod(spool.path("alice", "incoming"), 0o700)
+        spool.ctl("rescan")
+        spool.wait_for(lambda: not spool.user()["problem"], what="it to be read again")
+        self.assertRegex(spool.ctl("status").out, r"alice +idle")
