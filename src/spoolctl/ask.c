@@ -3,12 +3,14 @@
 #include "spoolctl/progress.h"
 #include "spoolctl/spoolctl.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ANSWER_TIMEOUT_MS = 30 * 1000 };
+enum { ANSWER_TIMEOUT_MS = 30 * 1000, COMES_BACK_MS = 120 * 1000, COMES_BACK_LOOK_MS = 250 };
 
 static int say_unreachable(struct ctl *ctl, int error)
 {
@@ -55,6 +57,8 @@ int ctl_say_down(struct ctl *ctl)
 
 static int say_lost(struct ctl *ctl, int error)
 {
+	if (error == 0)
+		return ctl_say_down(ctl);
 	if (error == -ETIMEDOUT)
 		ctl_error(ctl, "spoold has not answered for %d seconds; it may be busy, or stuck: "
 		               "see its log", ANSWER_TIMEOUT_MS / 1000);
@@ -66,25 +70,57 @@ static int say_lost(struct ctl *ctl, int error)
 	return error == -ECONNRESET || error == -EPIPE ? CTL_NO_DAEMON : CTL_NO;
 }
 
+/* CTL_NO_DAEMON is not said yet: *ret_error is 0 where nobody is there, else how it
+ * went away. */
+static int try_once(struct ctl *ctl, json_t *request, enum patience patience, json_t **ret,
+                    int *ret_error)
+{
+	*ret_error = 0;
+	int code = ctl_connect(ctl);
+	if (code != CTL_OK)
+		return code;
+	int r = client_call(ctl->client, request,
+	                    patience == ASK_WITHOUT_LIMIT ? -1 : ANSWER_TIMEOUT_MS, ret);
+	if (r == 0)
+		return CTL_OK;
+	client_free(ctl->client);
+	ctl->client = NULL;
+	*ret_error = r;
+	return r == -ECONNRESET || r == -EPIPE ? CTL_NO_DAEMON : say_lost(ctl, r);
+}
+
+/* Jobs outlive a restart of spoold: so does who waits for one. */
+static int try_until_back(struct ctl *ctl, json_t *request, enum patience patience, json_t **ret,
+                          int *ret_error)
+{
+	uint64_t until_ms = clock_steady_ms() + COMES_BACK_MS;
+	int code = CTL_NO_DAEMON;
+	fflush(stdout);
+	progress_end(ctl);
+	ctl_note("spoold went away; the job is safe. Waiting for spoold to come back, for up to %d s ...",
+	         COMES_BACK_MS / 1000);
+	while (code == CTL_NO_DAEMON && clock_steady_ms() < until_ms) {
+		clock_pause_ms(COMES_BACK_LOOK_MS);
+		code = try_once(ctl, request, patience, ret, ret_error);
+	}
+	if (code == CTL_OK)
+		ctl_note("spoold is back");
+	return code;
+}
+
 int ctl_ask_try(struct ctl *ctl, json_t *request, enum patience patience, json_t **ret,
                 bool *ret_refused)
 {
 	json_t *answer = NULL;
-	int code = ctl_connect(ctl);
-	if (code == CTL_NO_DAEMON)
-		ctl_say_down(ctl);
-	if (code != CTL_OK) {
-		json_decref(request);
-		return code;
-	}
-	int r = client_call(ctl->client, request, patience == ASK_SOON ? ANSWER_TIMEOUT_MS : -1,
-	                    &answer);
+	int error;
+	int code = try_once(ctl, request, patience, &answer, &error);
+	if (code == CTL_NO_DAEMON && patience == ASK_THROUGH_RESTARTS)
+		code = try_until_back(ctl, request, patience, &answer, &error);
 	json_decref(request);
-	if (r < 0) {
-		client_free(ctl->client);
-		ctl->client = NULL;
-		return say_lost(ctl, r);
-	}
+	if (code == CTL_NO_DAEMON)
+		say_lost(ctl, error);
+	if (code != CTL_OK)
+		return code;
 	*ret_refused = !json_is_true(json_object_get(answer, "ok"));
 	json_object_del(answer, "ok");
 	*ret = answer;

@@ -98,12 +98,13 @@ static void print_safely(struct pending *pending, const char *bytes, size_t n, b
 	free(all);
 }
 
-static int ask_chunk(struct ctl *ctl, uint64_t job, json_int_t offset, json_t **ret)
+static int ask_chunk(struct ctl *ctl, uint64_t job, json_int_t offset, enum patience patience,
+                     json_t **ret)
 {
 	json_t *request = ctl_request("log");
 	ctl_put(request, "job", json_integer((json_int_t)job));
 	ctl_put(request, "offset", json_integer(offset));
-	return ctl_ask(ctl, request, ASK_SOON, ret);
+	return ctl_ask(ctl, request, patience, ret);
 }
 
 static void rest(void)
@@ -120,7 +121,8 @@ static int print_log(struct ctl *ctl, const struct args *args)
 	for (;;) {
 		json_t *answer = NULL;
 		size_t n;
-		int code = ask_chunk(ctl, args->jobs.ids[0], offset, &answer);
+		int code = ask_chunk(ctl, args->jobs.ids[0], offset,
+		                     args->follow ? ASK_THROUGH_RESTARTS : ASK_SOON, &answer);
 		if (code != CTL_OK)
 			return code;
 		bool final = view_true(answer, "final");
@@ -148,7 +150,7 @@ static int print_json(struct ctl *ctl, uint64_t job)
 	bool final = false;
 	for (;;) {
 		json_t *answer = NULL;
-		int code = ask_chunk(ctl, job, offset, &answer);
+		int code = ask_chunk(ctl, job, offset, ASK_SOON, &answer);
 		if (code != CTL_OK) {
 			json_decref(whole);
 			return code;

@@ -129,7 +129,8 @@ static void find_job(struct submission *s, const char *name, uint64_t since_ms)
 	ctl_put_name(request, "user", s->user);
 	ctl_put_name(request, "name", name);
 	ctl_put(request, "since", json_integer((json_int_t)since_ms));
-	code = ctl_ask_try(s->ctl, request, ASK_WITHOUT_LIMIT, &answer, &refused);
+	code = ctl_ask_try(s->ctl, request, s->args->wait ? ASK_THROUGH_RESTARTS : ASK_WITHOUT_LIMIT,
+	                   &answer, &refused);
 	if (refused) {
 		fail(s, name, view_text(answer, "error"), code);
 	} else if (code == CTL_OK) {
@@ -168,7 +169,7 @@ static int ask_job(struct ctl *ctl, json_int_t id, json_t **ret)
 {
 	json_t *answer = NULL, *request = ctl_request("show");
 	ctl_put(request, "job", json_integer(id));
-	int code = ctl_ask(ctl, request, ASK_SOON, &answer);
+	int code = ctl_ask(ctl, request, ASK_THROUGH_RESTARTS, &answer);
 	if (code != CTL_OK)
 		return code;
 	*ret = json_incref(json_object_get(answer, "job"));
@@ -186,7 +187,7 @@ static int show_progress(const struct submission *s, const json_t *job)
 		return CTL_OK;
 	request = ctl_request("status");
 	ctl_put(request, "user", json_string(view_text(job, "user")));
-	int code = ctl_ask(s->ctl, request, ASK_SOON, &answer);
+	int code = ctl_ask(s->ctl, request, ASK_THROUGH_RESTARTS, &answer);
 	if (code != CTL_OK)
 		return code;
 	const json_t *user = json_array_get(json_object_get(answer, "users"), 0);

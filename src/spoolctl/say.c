@@ -1,5 +1,5 @@
 /* What spoolctl says: errors, remarks, JSON. */
-#include "spoolctl/spoolctl.h"
+#include "spoolctl/progress.h"
 
 #include "base/escape.h"
 
@@ -41,10 +41,13 @@ void ctl_error(struct ctl *ctl, const char *format, ...)
 	va_start(args, format);
 	char *text = ctl_need(format_text(format, args));
 	va_end(args);
-	if (ctl->json)
+	if (ctl->json) {
 		ctl_print_json(ctl, json_pack("{s:s}", "error", text));
-	else
+	} else {
+		/* A line of its own, not the end of what was drawn. */
+		progress_end(ctl);
 		fprintf(stderr, "spoolctl: %s\n", text);
+	}
 	free(text);
 }
 

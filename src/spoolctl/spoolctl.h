@@ -111,7 +111,12 @@ char *ctl_why_down(struct ctl *ctl);
 /* What to do about it, or NULL: it ends by itself. A new string. */
 char *ctl_mend_down(struct ctl *ctl);
 
-enum patience { ASK_SOON, ASK_WITHOUT_LIMIT };
+enum patience {
+	ASK_SOON,
+	ASK_WITHOUT_LIMIT,
+	/* Where spoold goes away, it is waited for and asked again: for questions only. */
+	ASK_THROUGH_RESTARTS,
+};
 /* Asks the daemon. `request` is stolen. *ret is the answer without "ok", to be
  * released. 0, or an exit code after having said why. */
 int ctl_ask(struct ctl *ctl, json_t *request, enum patience patience, json_t **ret);

@@ -5,7 +5,7 @@ FUZZ := $(patsubst tests/fuzz/targets/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/targ
 FUZZ_DRIVER ?= tests/fuzz/replay.c
 # What a target has beside the archives: the programs' objects but for main.
 fuzz_objects_request := $(filter-out %/main.o,$(call obj_of,spoold))
-fuzz_objects_client := $(addprefix $(B)/obj/spoolctl/,client.o say.o view.o view_job.o view_running.o \
+fuzz_objects_client := $(addprefix $(B)/obj/spoolctl/,client.o progress.o say.o view.o view_job.o view_running.o \
                        view_status.o)
 fuzz_objects = $(fuzz_objects_$(1))
 # What the daemon asks of the target instead of workers, thread and socket.
