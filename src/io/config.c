@@ -219,6 +219,9 @@ static void apply(struct config_loader *l, const struct config_node *root, struc
 	config_check_user(l, &config->defaults,
 	                  config_node_find(scheduler, "max_concurrent_jobs_per_user"), NULL, NULL,
 	                  "scheduler_settings");
+	config_check_single(l, &config->defaults, config_node_find(processing, "single_job_per_user"),
+	                    config_node_find(scheduler, "max_concurrent_jobs_per_user"),
+	                    "job_processing");
 	config_check_user(l, &config->defaults, NULL, limit, timeout,
 	                  limit != NULL ? "job_processing" : "scheduler_settings");
 	config_check_completion(l, &config->defaults, config_node_find(spool, "directories"),

@@ -38,6 +38,17 @@ void config_check_user(struct config_loader *l, const struct user_settings *sett
 		               "attempt can use its whole time");
 }
 
+void config_check_single(struct config_loader *l, const struct user_settings *settings,
+                         const struct config_node *single, const struct config_node *jobs,
+                         const char *where)
+{
+	char inner[CONFIG_WHERE_SIZE];
+	if (single != NULL && jobs == NULL && !settings->single_job && settings->max_jobs == 1)
+		config_warning(l, single->at, config_where(where, single->key, inner),
+		               "has no effect: max_concurrent_jobs_per_user is 1, so one job runs at a "
+		               "time; set that, too (0 = no limit)");
+}
+
 /* What differs from file to file, of a command that is started once for many. */
 static const char *find_file_placeholder(char *const *command)
 {

@@ -190,6 +190,8 @@ static void read_user(struct people *p, const struct config_node *node,
 	}
 	config_check_completion(l, settings, config_node_find(node, "directories"),
 	                        config_node_find(node, "completion"), where);
+	config_check_single(l, settings, config_node_find(node, "single_job_per_user"),
+	                    config_node_find(node, "max_concurrent_jobs_per_user"), where);
 	config_check_user(l, settings, config_node_find(node, "max_concurrent_jobs_per_user"),
 	                  config_node_find(node, "max_processing_time_minutes"),
 	                  config_node_find(node, "job_timeout_minutes"), where);

@@ -226,6 +226,10 @@ bool config_is_block(struct config_loader *l, const struct config_node *node, co
 void config_check_user(struct config_loader *l, const struct user_settings *settings,
                        const struct config_node *jobs, const struct config_node *limit,
                        const struct config_node *timeout, const char *where);
+/* `single`: where single_job_per_user is set, or NULL; `jobs` as above. */
+void config_check_single(struct config_loader *l, const struct user_settings *settings,
+                         const struct config_node *single, const struct config_node *jobs,
+                         const char *where);
 void config_check_completion(struct config_loader *l, const struct user_settings *settings,
                              const struct config_node *directories,
                              const struct config_node *completion, const char *where);

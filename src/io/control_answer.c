@@ -56,7 +56,7 @@ void answer_put(struct control *c, struct client *cl, json_t *answer)
 {
 	size_t before = buffer_size(&cl->out);
 	struct sink sink = {&cl->out, allowance(c, cl)};
-	if (answer == NULL || json_dump_callback(answer, append, &sink, JSON_COMPACT) < 0 ||
+	if (answer == NULL || json_dump_callback(answer, append, &sink, JSON_COMPACT | JSON_REAL_PRECISION(15)) < 0 ||
 	    append("\n", 1, &sink) < 0) {
 		cl->out.end = cl->out.pos + before;
 		if (before == 0)

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { ATTEMPTS_MAX = 100, AHEAD_MAX = 1000 };
 
@@ -227,8 +228,11 @@ static int explain_final(const struct job *job, struct reason *reason)
 	if (job->state == JOB_DONE)
 		return say(&reason->because, "its handler succeeded");
 	if (job->state == JOB_CANCELED)
-		return say(&reason->because, "it was canceled%s%s", error == NULL ? "" : ": ",
-		           error == NULL ? "" : error);
+		/* "canceled by alice" is half a sentence already. */
+		return error != NULL && strncmp(error, "canceled", 8) == 0
+		               ? say(&reason->because, "it was %s", error)
+		               : say(&reason->because, "it was canceled%s%s", error == NULL ? "" : ": ",
+		                     error == NULL ? "" : error);
 	/* One that never ran failed for a reason of its own. */
 	int r = job->started_ms == 0 && error != NULL
 	                ? say(&reason->because, "%s", error)

@@ -295,9 +295,6 @@ static int hear(struct pool *p, struct worker *w, struct pool_event *ret)
 	if (t == NULL) {
 		if (r == -EBADMSG || r == -EMSGSIZE)
 			log_error("worker %d says what no worker should; it is killed", (int)w->pid);
-		else if (w->state == WORKER_BUSY)
-			log_warning("worker %d died while it ran job %" PRIu64, (int)w->pid,
-			            pool_task_first(w)->job);
 		w->garbled = r != -EPIPE && r != -ECONNRESET;
 		message_clear(&p->message);
 		pool_worker_kill(p, w);

@@ -180,8 +180,9 @@ static void check_daemon(struct doctor *d)
 		doctor_say(d, FINDING_ERROR, NULL, "spoold says: %s", view_text(d->daemon, "problem"));
 	if (view_number(d->daemon, "overflows") > 0)
 		doctor_say(d, FINDING_OK, "if it is often: sysctl fs.inotify.max_queued_events=65536",
-		           "more happened at once than the kernel could tell, %lld time(s); spoold looked "
-		           "everywhere again", (long long)view_number(d->daemon, "overflows"));
+		           "more happened at once than the kernel could tell, %lld time%s; spoold looked "
+		           "everywhere again", (long long)view_number(d->daemon, "overflows"),
+		           view_number(d->daemon, "overflows") == 1 ? "" : "s");
 	if (view_true(d->daemon, "stopping"))
 		doctor_say(d, FINDING_OK, NULL, "spoold is stopping: no further job starts");
 	else if (view_true(d->daemon, "stopped"))

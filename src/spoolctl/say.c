@@ -23,7 +23,9 @@ char *ctl_escape(const char *name)
 void ctl_print_json(const struct ctl *ctl, json_t *value)
 {
 	ctl_need(value);
-	json_dumpf(value, stdout, ctl->terminal ? JSON_INDENT(2) : JSON_COMPACT);
+	/* 0.9, not 0.90000000000000002. */
+	json_dumpf(value, stdout, (ctl->terminal ? JSON_INDENT(2) : JSON_COMPACT) |
+	                                  JSON_REAL_PRECISION(15));
 	putchar('\n');
 	json_decref(value);
 }

@@ -60,9 +60,16 @@ static int open_source(const struct submit *s, uint64_t *ret_size, char **ret_wh
 	}
 	bool plain = S_ISREG(st.st_mode);
 	if (S_ISDIR(st.st_mode) || (!plain && s->name == NULL)) {
-		why(ret_why, "%s", S_ISDIR(st.st_mode)
-		                       ? "it is a directory; name the files in it"
-		                       : "it is no plain file; give the name it shall have with --name");
+		const struct user_settings *settings = config_user(s->ctl->config, s->user);
+		bool whole = settings->directories == DIRECTORIES_JOB;
+		if (S_ISDIR(st.st_mode) && whole)
+			why(ret_why, "it is a directory, which is not copied: move it to %s/%s/%s (on the same "
+			             "file system, in one step), or upload it (rsync -a, scp -r, sftp)",
+			    s->ctl->config->root, s->user, place_name(PLACE_INCOMING));
+		else
+			why(ret_why, "%s", S_ISDIR(st.st_mode)
+			                       ? "it is a directory; name the files in it"
+			                       : "it is no plain file; give the name it shall have with --name");
 		fd_close(fd);
 		return -1;
 	}

@@ -195,9 +195,6 @@ static void on_gone(struct daemon *d, struct running *r, bool waited)
 	};
 	if (r->started_ms != 0)
 		result.ran_ms = d->steady_ms - r->started_steady_ms;
-	if (!waited)
-		log_warning("user %s: the worker of job %" PRIu64 " ended unexpectedly", r->user->name,
-		            r->job);
 	dispatch_result(d, r->user, &result);
 	run_result_clear(&result);
 }
@@ -281,8 +278,9 @@ void dispatch_tick(struct daemon *d)
 	if (d->stopping && !d->stop_forced && d->steady_ms >= d->stop_by_ms) {
 		d->stop_forced = true;
 		if (d->dispatch.running != NULL)
-			log_notice("the time to finish is over: interrupting %u running job(s)",
-			           HASH_COUNT(d->dispatch.running));
+			log_notice("the time to finish is over: interrupting %u running job%s",
+			           HASH_COUNT(d->dispatch.running),
+			           HASH_COUNT(d->dispatch.running) == 1 ? "" : "s");
 		interrupt_all(d);
 	}
 	wake_overdue(d);

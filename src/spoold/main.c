@@ -24,7 +24,7 @@ static const struct argp_option options[] = {
 	{"mode", OPT_MODE, "MODE", 0,
 	 "continuous (the default), or once: take in what is there, work it off and end; the exit "
 	 "status is 0 when all ended done, 1 when some failed", 1},
-	{"interval", 'i', "MINUTES", 0, "look through all directories this often (0.01 to 10080)", 1},
+	{"interval", 'i', "MINUTES", 0, "look through all directories this often (0.01 to 1440)", 1},
 	{"init", OPT_INIT, NULL, 0, "make the spool's root and its marker, and end", 2},
 	{"check-config", OPT_CHECK, NULL, 0, "check the configuration, say all that is wrong, and end",
 	 2},
@@ -50,8 +50,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'i':
 		s->interval_minutes = strtod(arg, &end);
 		if (end == arg || *end != '\0' ||
-		    !(s->interval_minutes >= 0.01 && s->interval_minutes <= 10080))
-			argp_error(state, "--interval: expected minutes from 0.01 to 10080, got '%s'", arg);
+		    !(s->interval_minutes >= 0.01 && s->interval_minutes <= 1440))
+			argp_error(state, "--interval: expected minutes from 0.01 to 1440, got '%s'", arg);
 		return 0;
 	case OPT_INIT: s->action = SETUP_INIT; return 0;
 	case OPT_CHECK: s->action = SETUP_CHECK; return 0;

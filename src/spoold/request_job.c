@@ -61,7 +61,9 @@ static int requeue(struct daemon *d, struct job *job)
 	/* Not within this turn: first its file is taken back. */
 	job->not_before_ms = d->wall_ms + 1;
 	job->yields = false;
-	return index_new_seq(d->index, &job->seq);
+	/* Its attempts keep what was. */
+	int r = job_set_text(&job->error, NULL);
+	return r < 0 ? r : index_new_seq(d->index, &job->seq);
 }
 
 static int steer_job(struct daemon *d, struct steer *s, struct job *job)

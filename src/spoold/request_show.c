@@ -254,6 +254,8 @@ void request_show(struct daemon *d, const struct asker *a)
 		const struct running *running = dispatch_find(d, job.id);
 		if (running != NULL && running->progress >= 0)
 			json_object_set_new(object, "progress", json_real(running->progress));
+		if (running != NULL && running->records != RECORDS_NONE)
+			json_object_set_new(object, "records", json_integer((json_int_t)running->records));
 		if (running != NULL && running->message != NULL)
 			json_object_set_new(object, "message", shape_text(running->message));
 		answer(d, a, json_pack("{s:o}", "job", object));

@@ -14,10 +14,11 @@ void request_stop(struct daemon *d, const struct asker *a)
 {
 	sched_set_running(d->sched, false);
 	log_notice("no further job starts (by %s)", a->user == NULL ? "an operator" : a->user);
+	unsigned n = pool_busy(d->pool);
 	answer_message(d, a, "no further job starts, uploads are still accepted, %u running "
-	               "job(s) go on; 'spoolctl start' lets jobs start again (so does a restart "
-	               "of spoold, unless auto_start_processing is false)",
-	               pool_busy(d->pool));
+	               "job%s on; 'spoolctl start' lets jobs start again (so does a restart "
+	               "of spoold, unless auto_start_processing is false)", n,
+	               n == 1 ? " goes" : "s go");
 }
 
 void request_rescan(struct daemon *d, const struct asker *a)
@@ -32,8 +33,9 @@ void request_rescan(struct daemon *d, const struct asker *a)
 	}
 	users_discover(d);
 	scan_want_all(d);
-	answer_message(d, a, "the incoming directories of %u user(s) are being looked through",
-	               HASH_COUNT(d->users.by_name));
+	unsigned n = HASH_COUNT(d->users.by_name);
+	answer_message(d, a, n == 1 ? "the incoming directory of %u user is being looked through"
+	                            : "the incoming directories of %u users are being looked through", n);
 }
 
 static json_t *lines(char **texts, size_t n)

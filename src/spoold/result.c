@@ -62,7 +62,8 @@ static void catch_up(struct job *job, const struct settlement *s)
 	}
 }
 
-static int put_attempt(struct daemon *d, const struct job *job, const struct settlement *s)
+static int put_attempt(struct daemon *d, const struct job *job, const struct settlement *s,
+                       char *why)
 {
 	const struct run_result *result = &s->result;
 	struct attempt attempt = {
@@ -73,7 +74,7 @@ static int put_attempt(struct daemon *d, const struct job *job, const struct set
 		.outcome = result->outcome,
 		.exit_code = result->exit_code,
 		.records = result->records,
-		.error = result->error,
+		.error = why,
 		.message = result->message,
 	};
 	return index_put_attempt(d->index, job->id, &attempt);
@@ -194,7 +195,9 @@ static int settle(struct daemon *d, struct settlement *s, struct job *job)
 	if (never_began(s, job))
 		return wait_again(d, s, job);
 	catch_up(job, s);
-	int r = put_attempt(d, job, s);
+	char *why = result->outcome == OUTCOME_CANCELED && s->canceled_by != NULL ? s->canceled_by
+	                                                                          : result->error;
+	int r = put_attempt(d, job, s, why);
 	if (r < 0)
 		return r;
 	enum verdict verdict =
@@ -204,9 +207,6 @@ static int settle(struct daemon *d, struct settlement *s, struct job *job)
 	job->spent_ms += result->ran_ms;
 	job->exit_code = result->exit_code;
 	job->records = result->records;
-	const char *why = result->outcome == OUTCOME_CANCELED && s->canceled_by != NULL
-	                          ? s->canceled_by
-	                          : result->error;
 	r = job_set_text(&job->error, result->outcome == OUTCOME_SUCCEEDED ? NULL : why);
 	if (r == 0)
 		r = follow_verdict(d, job, s, verdict);

@@ -199,9 +199,15 @@ static bool purge_state(struct daemon *d, struct user *u, enum job_state state, 
 static bool purge_user(struct daemon *d, struct user *u, struct removal *removal)
 {
 	const struct user_settings *s = u->settings;
-	return purge_state(d, u, JOB_DONE, s->keep_done_ms, removal) &&
-	       purge_state(d, u, JOB_FAILED, s->keep_failed_ms, removal) &&
-	       purge_state(d, u, JOB_CANCELED, s->keep_failed_ms, removal);
+	size_t before = removal->n;
+	bool all = purge_state(d, u, JOB_DONE, s->keep_done_ms, removal) &&
+	           purge_state(d, u, JOB_FAILED, s->keep_failed_ms, removal) &&
+	           purge_state(d, u, JOB_CANCELED, s->keep_failed_ms, removal);
+	size_t n = removal->n - before;
+	if (n > 0)
+		log_info("user %s: removed %zu job%s past the retention time, with what was kept of %s",
+		         u->name, n, n == 1 ? "" : "s", n == 1 ? "it" : "them");
+	return all;
 }
 
 /* The one whose time is over for longest, out of the order; or NULL. */

@@ -168,6 +168,17 @@ static int say_index(const struct daemon *d, int r)
 	return r;
 }
 
+/* A moved or lost one is made anew without a word of the library. */
+static void say_new_index(const struct daemon *d)
+{
+	uint64_t next, below;
+	if (index_next_id(d->index, &next) == 0 && next == 1 &&
+	    tree_read_numbers(d->tree, &below) == 0 && below > 1)
+		log_warning("the index %s is new, but this spool was in use before: it is rebuilt from the "
+		            "directories, history and counts of attempts are gone; if the index was moved, "
+		            "stop spoold and put it back", d->config->index);
+}
+
 static int open_index(struct daemon *d)
 {
 	const struct index_options options = {
@@ -180,6 +191,8 @@ static int open_index(struct daemon *d)
 	do
 		r = index_open(d->config->index, &options, &d->index);
 	while (r == -EBUSY && be_patient(until_ms));
+	if (r == 0)
+		say_new_index(d);
 	if (r != -EBADMSG && r != -ESTALE)
 		return say_index(d, r);
 	char *aside = NULL;

@@ -1,6 +1,8 @@
 """Promise 7: what spoolctl says names the thing, is true, and says it once."""
 
 import os
+import pwd
+import signal
 
 import harness
 from harness import BAD_FAILS, FAILED, GATE, SystemTest, root_only
@@ -149,3 +151,75 @@ class Status(SystemTest):
         spool.ctl("rescan")
         spool.wait_for(lambda: not spool.user()["problem"], what="it to be read again")
         self.assertRegex(spool.ctl("status").out, r"alice +idle")
+
+
+class Jobs(SystemTest):
+    def test_who_canceled_it(self):
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        job = spool.job("a.csv")["job"]
+        spool.ctl("cancel", str(job))
+        me = pwd.getpwuid(os.getuid()).pw_name
+        self.assertEqual(spool.show(job)["attempts"][0]["error"], f"canceled by {me}")
+        self.assertEqual(spool.explain(job)["because"], f"it was canceled by {me}")
+
+    def test_a_retry_leaves_the_old_error_to_its_attempts(self):
+        spool = self.spool(handler=BAD_FAILS)
+        spool.drop("alice", "bad.csv")
+        job = spool.wait_state("bad.csv", "failed")["job"]
+        spool.ctl("stop")
+        spool.ctl("retry", str(job))
+        again = spool.wait_state("bad.csv", "pending")
+        self.assertIsNone(again["error"])
+        self.assertTrue(spool.show(job)["attempts"][0]["error"])
+
+    def test_show_has_what_status_has(self):
+        spool = self.spool(handler="report records=7\nreport progress=0.9\n" + GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_for(lambda: [r["progress"] for r in spool.user()["running"]] == [0.9],
+                       what="its report")
+        job = spool.job("a.csv")["job"]
+        self.assertEqual(spool.show(job)["records"], 7)
+        self.assertRegex(spool.ctl("show", str(job), json=True).out,
+                         '"progress":0.9[,}]')
+
+    def test_a_worker_that_dies_is_told_once(self):
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        offset = spool.log_size()
+        for worker in spool.workers():
+            os.kill(worker, signal.SIGKILL)
+        spool.wait_started("a.csv", times=2)
+        told = [line for line in spool.log(offset).splitlines() if "worker" in line]
+        self.assertEqual(len(told), 1, told)
+        self.assertRegex(told[0], r"job \d+ \(a\.csv\), attempt 1: its worker ended unexpectedly")
+        spool.open_gate()
+        spool.wait_state("a.csv", "done")
+
+    def test_a_directory_is_told_where_to_go(self):
+        spool = self.spool({"spool": {"directories": "job"}})
+        directory = os.path.join(spool.base, "staging", "d")
+        os.mkdir(directory)
+        said = spool.ctl("submit", "--user", "alice", directory, check=FAILED).err
+        self.assertIn(spool.path("alice", "incoming"), said)
+
+
+class Log(SystemTest):
+    def test_what_is_removed_is_told(self):
+        spool = self.spool({"scheduler_settings": {"cleanup_completed_jobs_days": 0.00002}})
+        spool.drop("alice", "a.csv")
+        spool.wait_log("user alice: removed 1 job past the retention time")
+        spool.wait_for(lambda: spool.user()["done"] == 0, what="its history to go, too")
+        spool.check_contents = False
+
+    def test_an_index_that_is_new_where_jobs_were(self):
+        spool = self.spool()
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        self.assertNotIn("is new, but", spool.log())
+        spool.stop()
+        os.rename(spool.index_path(), os.path.join(spool.base, "index.away"))
+        spool.restart()
+        self.assertIn("is new, but this spool was in use before", spool.log())

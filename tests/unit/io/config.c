@@ -194,6 +194,16 @@ Test(config, single_job_rules_over_the_number_and_says_so)
 	                                           "run more");
 }
 
+Test(config, a_single_job_that_is_allowed_to_be_more_is_one_still)
+{
+	cr_assert_eq(parse(&place, "{\"job_processing\":\n {\"single_job_per_user\": false}}"), 0);
+	cr_expect_eq(place.config->defaults.max_running, 1);
+	cr_assert_eq(place.report.warnings_n, 1);
+	cr_expect_not_null(strstr(place.report.warnings[0],
+	                          "config.json:2:26: job_processing.single_job_per_user: has no effect: "
+	                          "max_concurrent_jobs_per_user is 1"), "%s", place.report.warnings[0]);
+}
+
 Test(config, too_little_time_for_one_attempt_is_a_warning)
 {
 	cr_assert_eq(parse(&place, "{\"scheduler_settings\": {\"job_timeout_minutes\": 90}}"), 0);
