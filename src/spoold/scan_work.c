@@ -49,11 +49,14 @@ static void cut_found(struct scan_work *w, size_t n)
 	sort_found(w);
 	while (w->found_n > n)
 		free(w->found[--w->found_n].path);
+	w->newest_ns = w->found[n - 1].ctime_ns;
 	w->more = true;
 }
 
 static int keep_found(struct scan_work *w, const char *path, int64_t ctime_ns)
 {
+	if (w->newest_ns != 0 && ctime_ns > w->newest_ns)
+		return 0;
 	if (w->found_n == 2 * (size_t)SCAN_PORTION)
 		cut_found(w, SCAN_PORTION);
 	if (w->found_n == w->found_room) {

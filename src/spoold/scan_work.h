@@ -26,6 +26,7 @@ struct scan_work {
 	size_t found_n, found_room, fed;
 	uint64_t seen;          /* entries of this walk */
 	bool more;              /* the portion was full: walk again */
+	int64_t newest_ns;      /* of what was kept when it was; what is younger is left to that */
 	bool unsorted;          /* the user was, when it began */
 	bool no_jobs;           /* the user had none when the walk began: nothing to look up */
 	bool unclear;           /* what was found could not be compared with the index */
