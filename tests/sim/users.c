@@ -177,6 +177,17 @@ static void write_on(int user)
 		end_upload(user);
 }
 
+void uploader_drop(int user, const char *name)
+{
+	int upload = new_entry(user, name, true), inode = fs_new_inode(INODE_UPLOAD);
+	fs_link(user, PLACE_INCOMING, 0, name, inode);
+	world->fs.inodes[inode].upload = upload;
+	world->fs.inodes[inode].size = 100;
+	touch(&world->fs.inodes[inode]);
+	become_whole(upload, &world->fs.inodes[inode]);
+	hint_add(user, WATCH_RENAMED_IN, name);
+}
+
 static void take_away(int user)
 {
 	char name[NAME_ROOM];
