@@ -136,7 +136,7 @@ static void make_way(struct daemon *d)
 {
 	struct scan *s = &d->scan;
 	struct scan_work *w = &s->small;
-	bool feeds = w->phase == SCAN_FEED && w->fed < w->found_n && may_wait(d, w);
+	bool feeds = w->phase == SCAN_FEED && w->fed < w->found.n && may_wait(d, w);
 	bool walks = w->phase == SCAN_WALK && w->seen >= SCAN_SMALL;
 	if (!feeds && !walks)
 		return;
@@ -225,7 +225,7 @@ uint64_t scan_next(const struct daemon *d)
 	if ((s->small.phase == SCAN_IDLE && first_of(s->wanted) != NULL) ||
 	    (w->phase == SCAN_IDLE && first_of(s->wanted_large) != NULL))
 		return 0;
-	bool waits = w->feeding > 0 && (w->feeding >= SCAN_SLOW_FEED || w->fed == w->found_n);
+	bool waits = w->feeding > 0 && (w->feeding >= SCAN_SLOW_FEED || w->fed == w->found.n);
 	return w->phase == SCAN_IDLE || w->again_ms == 0 || waits ? UINT64_MAX : w->again_ms;
 }
 

@@ -8,6 +8,7 @@
 enum {
 	DRAIN_MS = 6 * 3600 * 1000, /* of the world's time, for everything to end */
 	DRAIN_STEPS = 20000,
+	AWAKE_MS = 15000, /* by then nothing is left of the first start */
 	RESCAN_MS = 130 * 1000, /* after which whatever no event told of is found */
 };
 
@@ -57,6 +58,19 @@ static void choose_settings(struct settings *s)
 	};
 }
 
+/* Jobs that wait in a worker while somebody waits for the place, which nothing else
+ * disturbs. */
+static void choose_bursts(void)
+{
+	const struct profile *p = &world->profile;
+	world->profile = (struct profile){.users = 2, .steps = p->steps,
+	                                  .hints_room = HINTS_MAX, .relaxed = p->relaxed,
+	                                  .bursts = true};
+	world->settings.prefetch = AHEAD_MAX;
+	world->settings.max_concurrent = world->settings.max_running = world->running_limit = 1;
+	world->settings.on_crash = ON_CRASH_RETRY;
+}
+
 static void begin_world(uint64_t seed, bool verbose)
 {
 	memory_forget();
@@ -91,13 +105,17 @@ static void begin(uint64_t seed, bool verbose)
 	world->running_limit = world->settings.max_running;
 	/* Not of the same dice: what a seed meant before it means without them. */
 	world->settings.prefetch = (uint32_t)(seed % 4 == 0 ? 0 : seed % 7);
+	if (seed % 16 == 9)
+		choose_bursts();
 	world->total_limit = world->settings.max_concurrent;
 	for (int u = 0; u < USERS_MAX; u++) {
 		struct uploader *p = &world->uploaders[u];
 		p->slot_upload = NONE;
-		p->there = one_of(2);
-		p->left = 1 + (unsigned)dice_roll(8);
+		p->there = one_of(2) || world->profile.bursts;
+		p->left = 1 + (unsigned)dice_roll(8) + (world->profile.bursts ? 8 : 0);
 		p->due_ms = u < world->profile.users ? world->now_ms + dice_roll(2000) : FAR;
+		if (world->profile.bursts && p->due_ms != FAR)
+			p->due_ms += u % 2 == 0 ? AWAKE_MS : FAR / 2;
 	}
 	world->daemon_due_ms = world->now_ms + dice_roll(3000);
 }

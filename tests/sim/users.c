@@ -188,6 +188,23 @@ void uploader_drop(int user, const char *name)
 	hint_add(user, WATCH_RENAMED_IN, name);
 }
 
+/* Many at once: they wait in a worker, ahead of their turn. While they do, another
+ * user comes. */
+static void burst(int user)
+{
+	struct uploader *p = &world->uploaders[user];
+	bool many = user % 2 == 0;
+	for (unsigned n = many ? 8 : 1; n > 0 && p->left > 0 && world->uploads_n < UPLOADS_MAX; n--) {
+		char name[NAME_ROOM];
+		snprintf(name, sizeof name, "%d.csv", world->uploads_n);
+		uploader_drop(user, name);
+		p->left--;
+	}
+	p->due_ms += many ? 1000 : 20000;
+	if (many)
+		world->uploaders[user + 1].due_ms = world->now_ms + 50 + dice_roll(100);
+}
+
 static void take_away(int user)
 {
 	char name[NAME_ROOM];
@@ -214,6 +231,8 @@ void uploader_act(int user)
 		write_on(user);
 	else if (one_of(14))
 		take_away(user);
+	else if (p->left > 0 && world->profile.bursts)
+		burst(user);
 	else if (p->left > 0 && world->uploads_n < UPLOADS_MAX)
 		begin_upload(user);
 	else

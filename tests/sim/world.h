@@ -281,6 +281,7 @@ struct profile {
 	bool mounts, clock_steps, operators, index_loss, asks;
 	unsigned worker_death_percent;
 	bool calm;                         /* each run is short and succeeds */
+	bool bursts;                       /* many uploads at once, all short, in one place */
 };
 
 struct settings {
