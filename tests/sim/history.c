@@ -8,6 +8,7 @@
 enum {
 	DRAIN_MS = 6 * 3600 * 1000, /* of the world's time, for everything to end */
 	DRAIN_STEPS = 20000,
+	BURSTS_MORE = 8,
 	AWAKE_MS = 15000, /* by then nothing is left of the first start */
 	RESCAN_MS = 130 * 1000, /* after which whatever no event told of is found */
 };
@@ -112,10 +113,11 @@ static void begin(uint64_t seed, bool verbose)
 		struct uploader *p = &world->uploaders[u];
 		p->slot_upload = NONE;
 		p->there = one_of(2) || world->profile.bursts;
-		p->left = 1 + (unsigned)dice_roll(8) + (world->profile.bursts ? 8 : 0);
+		p->left = 1 + (unsigned)dice_roll(8) + (world->profile.bursts ? BURSTS_MORE : 0);
 		p->due_ms = u < world->profile.users ? world->now_ms + dice_roll(2000) : FAR;
-		if (world->profile.bursts && p->due_ms != FAR)
-			p->due_ms += u % 2 == 0 ? AWAKE_MS : FAR / 2;
+		/* The other one comes when the first has put much into the line. */
+		if (world->profile.bursts)
+			p->due_ms = u == 0 ? p->due_ms + AWAKE_MS : FAR;
 	}
 	world->daemon_due_ms = world->now_ms + dice_roll(3000);
 }

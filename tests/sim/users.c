@@ -193,16 +193,16 @@ void uploader_drop(int user, const char *name)
 static void burst(int user)
 {
 	struct uploader *p = &world->uploaders[user];
-	bool many = user % 2 == 0;
+	bool many = user == 0;
 	for (unsigned n = many ? 8 : 1; n > 0 && p->left > 0 && world->uploads_n < UPLOADS_MAX; n--) {
 		char name[NAME_ROOM];
 		snprintf(name, sizeof name, "%d.csv", world->uploads_n);
 		uploader_drop(user, name);
 		p->left--;
 	}
-	p->due_ms += many ? 1000 : 20000;
+	p->due_ms = many ? p->due_ms + 1000 : FAR;
 	if (many)
-		world->uploaders[user + 1].due_ms = world->now_ms + 50 + dice_roll(100);
+		world->uploaders[1].due_ms = world->now_ms + 50 + dice_roll(100);
 }
 
 static void take_away(int user)
