@@ -119,8 +119,19 @@ static int step(struct daemon *d, struct scan_work *w, int budget, size_t feed)
 	return took;
 }
 
+/* Is a portion nearly fed, or the next one being looked for? Its jobs must last as long
+ * as that takes. */
+static bool is_between_portions(const struct scan_work *w)
+{
+	if (w->phase == SCAN_WALK)
+		return w->unsorted;
+	return w->phase == SCAN_FEED && w->more && w->found.n - w->fed < SCAN_RESERVE;
+}
+
 static size_t ahead(const struct scan_work *w)
 {
+	if (is_between_portions(w))
+		return SCAN_RESERVE;
 	return w->no_jobs ? SCAN_FIRST : SCAN_AHEAD;
 }
 
@@ -153,7 +164,8 @@ static void make_way(struct daemon *d)
 /* What is fed at once: while jobs run, not more than a user needs. */
 static size_t feed_max(const struct daemon *d, const struct scan_work *w)
 {
-	return d->dispatch.running != NULL ? ahead(w) : SCAN_FEEDING_MAX;
+	bool few = d->dispatch.running != NULL && ahead(w) < SCAN_FEEDING_MAX;
+	return few ? ahead(w) : SCAN_FEEDING_MAX;
 }
 
 /* Through the users, one after the other. Is there more to do at once? */
