@@ -16,7 +16,8 @@ static int compare_age(const void *a, const void *b, void *names)
 	const struct found_file *x = a, *y = b;
 	if (x->ctime_ns != y->ctime_ns)
 		return x->ctime_ns < y->ctime_ns ? -1 : 1;
-	return strcmp((const char *)names + x->at, (const char *)names + y->at);
+	/* The clock of file systems ticks a few hundred times a second: page2 before page10. */
+	return strverscmp((const char *)names + x->at, (const char *)names + y->at);
 }
 
 static void swap(struct found_file *a, struct found_file *b)

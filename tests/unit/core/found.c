@@ -35,12 +35,16 @@ Test(found, by_age_then_by_name)
 	add(&f, "b", 3);
 	add(&f, "a", 3);
 	add(&f, "early", -1);
+	add(&f, "page10", 4);
+	add(&f, "page2", 4);
 	found_end(&f);
-	cr_assert_eq(f.n, 4);
+	cr_assert_eq(f.n, 6);
 	expect(&f, 0, "early", -1);
 	expect(&f, 1, "z", 2);
 	expect(&f, 2, "a", 3);
 	expect(&f, 3, "b", 3);
+	expect(&f, 4, "page2", 4);
+	expect(&f, 5, "page10", 4);
 	cr_assert_not(f.cut);
 	found_leave(&f, 9);
 	cr_assert_not(f.cut);
