@@ -3,8 +3,9 @@
 import os
 import time
 
-from doors import ALL, Matrix, Smbd
+from doors import Smbd
 from harness import SystemTest
+from matrix import ALL, TREE, Matrix, packed
 
 
 class Smb(Matrix, SystemTest):
@@ -42,3 +43,17 @@ class SmbMput(Smb):
     if not ALL:
         test_one_upload_one_job = None
     test_mput_and_directories = None
+
+
+class SmbTree(Smb):
+    """mput of a directory"""
+
+    below = TREE
+    test_mput_and_directories = None
+
+    def put(self, door, user, path, name, slow=False):
+        home = os.path.dirname(packed(door.spool, path, name))
+        return door.client(user, f'lcd "{home}"; recurse on; prompt off; mput *', slow)
+
+    if not ALL:
+        test_one_upload_one_job = test_broken_off_by_the_client = None
