@@ -117,7 +117,7 @@ FIRST_UID = 47011
 ACCOUNTS = """set -e
 mount --make-rprivate /
 mkdir {dir}/etc
-cp -a /etc/. {dir}/etc
+cp -a /etc/. {dir}/etc 2>/dev/null || true  # others' temporary files may go meanwhile
 for file in passwd group shadow; do cat {dir}/$file >{dir}/etc/$file; done
 [ -L {dir}/etc/mtab -o -e {dir}/etc/mtab ] || ln -s /proc/self/mounts {dir}/etc/mtab
 mount --bind {dir}/etc /etc
