@@ -122,13 +122,13 @@ class Matrix:
         # Sent again while it is processed.
         spool.open_gate("first.csv")
         for user in RULES:
-            spool.wait_started(name, user)
+            spool.wait_started(os.path.basename(name), user)
             self.send(spool, door, user, name, content(user, "third", 40_000))
         for user in RULES:
             spool.wait_state(name, "pending", user)
         spool.open_gate()
         for user in RULES:
-            spool.wait_for(lambda: len(spool.journal.starts(user, name)) == 2 and
+            spool.wait_for(lambda: len(spool.journal.starts(user, os.path.basename(name))) == 2 and
                            spool.job(name, user)["state"] == "done", what="both to be done")
             self.assertEqual(len(self.jobs_named(spool, user, name)), 3)
         spool.ctl("rescan")

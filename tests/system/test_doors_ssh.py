@@ -3,7 +3,7 @@
 import os
 
 from doors import FIRST_UID, RATE, RULES, Client, Sshd, example, may_unshare, with_accounts
-from harness import SystemTest, root_only
+from harness import BAD_FAILS, SystemTest, root_only
 from matrix import ALL, BEGUN, TREE, Matrix, Resumed, content, packed
 
 LIMIT = ["-l", str(RATE * 8 // 1000)]  # Kbit/s
@@ -71,7 +71,15 @@ class ScpP(NewScp):
 
 
 class OldScpP(NewScp):
-    flags = ("-O", "-p")
+    """It sets the times of a file after it closed it. A marker that spoke in between is
+    another one then, and stays: so those come without -p."""
+
+    flags = ("-O",)
+
+    def put(self, door, user, path, name, slow=False):
+        more = [] if name.endswith((".done", ".sha256")) else ["-p"]
+        return door.scp(*self.flags, *more, *(LIMIT if slow else []), path,
+                        f"{door.host()}:{door.spool.path(user)}/{name}")
 
 
 class ScpTree(NewScp):
@@ -247,3 +255,28 @@ class Chroot(Matrix, SystemTest):
             refused = door.sftp([command], user="alice")
             refused.wait(check=False)
             self.assertNotEqual(refused.process.returncode, 0, command)
+
+    def test_who_has_no_shell_reads_what_became_of_a_file(self):
+        """The log of what failed, and the notice of what is not taken: by sftp."""
+        spool = self.door_spool(handler=BAD_FAILS, spool={"notice_after_seconds": 0.3},
+                                scheduler_settings={"max_retries": 0})
+        door = self.open(spool)
+        path = self.source(spool, "alice", "bad.csv", b"bad")
+        spool.expect("alice", "bad.csv", b"bad")
+        door.sftp([f"put {path} bad.csv", "ln -s /etc/passwd link.csv"], user="alice").wait()
+        spool.wait_state("bad.csv", "failed")
+        spool.wait_file("bad.csv.log", "failed")
+        spool.wait_file("SPOOLD-NOTICE.txt", "incoming")
+        back = os.path.join(spool.base, "staging")
+        door.sftp([f"get /failed/bad.csv.log {back}/log",
+                   f"get /incoming/SPOOLD-NOTICE.txt {back}/notice"], user="alice").wait()
+        for name, words in (("log", "cannot digest bad.csv"), ("notice", "link.csv")):
+            with open(os.path.join(back, name)) as file:
+                self.assertIn(words, file.read())
+        # It may not be written to, and goes when what it speaks of is gone.
+        refused = door.sftp([f"put {path} SPOOLD-NOTICE.txt"], user="alice")
+        refused.wait(check=False)
+        self.assertNotEqual(refused.process.returncode, 0)
+        door.sftp(["rm link.csv"], user="alice").wait()
+        notice = spool.path("alice", "incoming", "SPOOLD-NOTICE.txt")
+        spool.wait_for(lambda: not os.path.exists(notice), what="the notice to go")
