@@ -50,7 +50,7 @@ class RsyncPartialDir(Rsync):
     flags = ("--partial-dir=.rsync-partial",)
 
     if not ALL:
-        test_one_upload_one_job = None
+        test_one_upload_one_job = test_broken_off_by_the_server = None
 
 
 class RsyncTree(Rsync):
@@ -65,7 +65,7 @@ class RsyncTree(Rsync):
                              f"{door.host()}:{door.spool.path(user)}/"])
 
     if not ALL:
-        test_one_upload_one_job = None
+        test_one_upload_one_job = test_broken_off_by_the_server = None
 
 
 class RsyncTreeInplace(RsyncTree):
@@ -75,7 +75,7 @@ class RsyncTreeInplace(RsyncTree):
     half_taken_when_server_dies = {"auto"}
 
     if not ALL:
-        test_broken_off_by_the_client = test_broken_off_by_the_server = None
+        test_broken_off_by_the_client = None
 
 
 class RsyncAppend(Resumed, RsyncInplace):

@@ -41,7 +41,7 @@ class SmbMput(Smb):
         return door.client(user, f'lcd "{directory}"; prompt off; mput *', slow)
 
     if not ALL:
-        test_one_upload_one_job = None
+        test_one_upload_one_job = test_broken_off_by_the_server = None
     test_mput_and_directories = None
 
 

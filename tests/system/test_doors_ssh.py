@@ -69,6 +69,9 @@ class ScpP(NewScp):
 
     flags = ("-p",)
 
+    if not ALL:
+        test_broken_off_by_the_client = test_broken_off_by_the_server = None
+
 
 class OldScpP(NewScp):
     """It sets the times of a file after it closed it. A marker that spoke in between is
@@ -80,6 +83,9 @@ class OldScpP(NewScp):
         more = [] if name.endswith((".done", ".sha256")) else ["-p"]
         return door.scp(*self.flags, *more, *(LIMIT if slow else []), path,
                         f"{door.host()}:{door.spool.path(user)}/{name}")
+
+    if not ALL:
+        test_broken_off_by_the_client = test_broken_off_by_the_server = None
 
 
 class ScpTree(NewScp):
@@ -97,6 +103,9 @@ class ScpTree(NewScp):
 
 class OldScpTree(ScpTree):
     flags = ("-O",)
+
+    if not ALL:
+        test_broken_off_by_the_server = None
 
 
 class Variants(SystemTest):
@@ -230,7 +239,8 @@ class Chroot(Matrix, SystemTest):
         return door.sftp([f"put {path} {name}"], *(LIMIT if slow else []), user=user)
 
     if not ALL:
-        test_one_upload_one_job = test_broken_off_by_the_server = None
+        test_one_upload_one_job = None
+        test_broken_off_by_the_client = test_broken_off_by_the_server = None
 
     def test_each_account_in_its_own_spool(self):
         spool = self.door_spool()
