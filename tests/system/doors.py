@@ -5,6 +5,7 @@ ended with it. Configurations are the ones of packaging/examples, with the paths
 of the test in the place of theirs."""
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -297,25 +298,33 @@ SMB_OWN = """[global]
 
 
 class Smbd:
-    """A Samba of its own: whoever comes is a guest with the rights of the test."""
+    """A Samba of its own. Whoever comes is a guest with the rights of the test; or has one
+    of these accounts."""
 
-    def __init__(self, test, spool):
-        import pwd
+    def __init__(self, test, spool, accounts=()):
         self.test, self.spool = test, spool
         directory = os.path.join(spool.base, "smb")
         os.mkdir(directory, 0o755)
         port = free_port()
         config = os.path.join(directory, "smb.conf")
+        shares = example("smb.conf", spool, "[upload]")
         with open(config, "w") as file:
             file.write(SMB_OWN.format(port=port, dir=directory,
                                       account=pwd.getpwuid(os.geteuid()).pw_name))
-            file.write(example("smb.conf", spool, "[upload]") + "\n    guest ok = yes\n")
+            file.write(shares if accounts else
+                       shares.replace("[upload]", "[upload]\n    guest ok = yes"))
         self.config = config
-        self.server = Server(test, spool, [program("smbd"), "--foreground", "--no-process-group",
-                                           f"--configfile={config}"], port)
+        before = []
+        if accounts:
+            known = f'printf "x\\nx\\n" | {program("smbpasswd")} -c {config} -s -a "$user"'
+            before = [*with_accounts(spool, accounts), "sh", "-c",
+                      f"for user in {' '.join(accounts)}; do {known} || exit 1; done; exec \"$@\"",
+                      "sh"]
+        self.server = Server(test, spool, [*before, program("smbd"), "--foreground",
+                                           "--no-process-group", f"--configfile={config}"], port)
 
-    def client(self, user, command, slow=False):
+    def client(self, user, command, slow=False, share="upload"):
         port = Throttle(self.test, self.server.port).port if slow else self.server.port
-        return Client(self.test, [program("smbclient"), "//127.0.0.1/upload", "-p", str(port),
+        return Client(self.test, [program("smbclient"), f"//127.0.0.1/{share}", "-p", str(port),
                                   "-s", self.config, "-U", user + "%x", "-c",
                                   command])
