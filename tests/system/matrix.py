@@ -30,6 +30,7 @@ class Matrix:
     # Rules under which what a broken upload leaves is taken, as it is.
     half_taken_when_client_dies = {"auto"}
     half_taken_when_server_dies = {"auto"}
+    half_takes_the_name = True  # also where the client died
     renames = False  # what it brings arrives by a rename
     below = ""       # the directory that it brings its files in
 
@@ -150,7 +151,7 @@ class Matrix:
             self.assertIsNone(client.process.poll(), f"{client.argv} must still be at work")
         return clients
 
-    def judge_halves(self, spool, taken):
+    def judge_halves(self, spool, taken, before=0):
         for user, rule in RULES.items():
             if rule in taken:
                 spool.wait_state(self.big, "done", user)
@@ -169,9 +170,9 @@ class Matrix:
             spool.ctl("rescan")
         for user, rule in RULES.items():
             self.assertEqual(len(self.jobs_named(spool, user, self.big)),
-                             1 if rule in taken else 0, rule)
+                             before + (1 if rule in taken else 0), rule)
             self.assertEqual([j["name"] for j in spool.jobs(user) if j["name"] not in
-                              (self.big, "clock.csv", "after.csv")], [], rule)
+                              (self.big, "first.csv", "clock.csv", "after.csv")], [], rule)
 
     def send_again(self, spool, door, taken):
         """The whole, afterwards: one more job, with all of it."""
@@ -190,6 +191,40 @@ class Matrix:
             client.kill()
         self.judge_halves(spool, self.half_taken_when_client_dies)
         self.send_again(spool, door, self.half_taken_when_client_dies)
+
+    def broken_off_over_a_waiting_one(self):
+        """A complete one waits, and so do the marker and the checksum that spoke for it: they
+        do not speak for the half that takes its place."""
+        spool = self.door_spool(handler=GATE)
+        door = self.open(spool)
+        old = {}
+        for user in RULES:
+            spool.drop_by_rule(user, "first.csv")
+        for user in RULES:
+            spool.wait_started("first.csv", user)
+            self.send(spool, door, user, self.big, content(user, "short", 50_000))
+            old[user] = spool.wait_state(self.big, "pending", user)["job"]
+        for client in self.start_all(spool, door):
+            client.kill()
+        if self.half_takes_the_name:
+            for user in RULES:
+                spool.forget(user, self.big)
+        spool.open_gate()
+        ends = "canceled" if self.half_takes_the_name else "done"
+        for user in RULES:
+            spool.wait_for(lambda: spool.show(old[user])["state"] == ends, what=f"it to be {ends}")
+        taken = self.half_taken_when_client_dies
+        self.judge_halves(spool, taken, before=1)
+        for user, rule in RULES.items():
+            self.send(spool, door, user, self.big, content(user, self.big),
+                      replace=self.half_takes_the_name and rule not in taken)
+        for user, rule in RULES.items():
+            spool.wait_for(lambda: len(self.jobs_named(spool, user, self.big)) ==
+                           (3 if rule in taken else 2), what="one more job")
+            spool.wait_state(self.big, "done", user)
+
+    if ALL:
+        test_broken_off_over_a_waiting_one = broken_off_over_a_waiting_one
 
     def test_broken_off_by_the_server(self):
         """The server's processes are killed half way."""
@@ -223,7 +258,7 @@ class Resumed(Matrix):
     """Also mixed into a SystemTest: a client that goes on where an upload broke
     off. Besides, a door gives: resume(door, user, local path, name) → Client."""
 
-    test_one_upload_one_job = None
+    test_one_upload_one_job = test_broken_off_over_a_waiting_one = None
 
     def go_on(self, break_off):
         """Nothing is a job before all of it is there, and then it is one. That the first half

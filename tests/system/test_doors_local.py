@@ -77,7 +77,7 @@ class Move(Copy):
 class MoveAcross(Move):
     renames = False
     across = True
-    test_broken_off_by_the_client = None
+    test_broken_off_by_the_client = test_broken_off_over_a_waiting_one = None
 
     if not ALL:
         test_one_upload_one_job = None
@@ -132,6 +132,7 @@ class Nameless(Copy):
     one that it is renamed from."""
 
     renames = True
+    half_takes_the_name = False
     half_taken_when_client_dies = set()
     clients = {}
 

@@ -13,6 +13,7 @@ class Rsync(Matrix, SystemTest):
 
     flags = ()
     renames = True
+    half_takes_the_name = False
     half_taken_when_client_dies = set()
     half_taken_when_server_dies = set()
 
@@ -29,6 +30,7 @@ class Rsync(Matrix, SystemTest):
 class RsyncInplace(Rsync):
     flags = ("--inplace",)
     renames = False
+    half_takes_the_name = True
     half_taken_when_client_dies = {"auto"}
     half_taken_when_server_dies = {"auto"}
 
@@ -38,6 +40,7 @@ class RsyncPartial(Rsync):
     tells it from a whole one."""
 
     flags = ("--partial",)
+    half_takes_the_name = True
     half_taken_when_client_dies = {"auto", "rename"}
 
     if not ALL:
@@ -71,6 +74,7 @@ class RsyncTree(Rsync):
 class RsyncTreeInplace(RsyncTree):
     flags = ("--inplace",)
     renames = False
+    half_takes_the_name = True
     half_taken_when_client_dies = {"auto"}
     half_taken_when_server_dies = {"auto"}
 

@@ -12,6 +12,8 @@ LIMIT = ["-l", str(RATE * 8 // 1000)]  # Kbit/s
 class Sftp(Matrix, SystemTest):
     """sftp put"""
 
+    test_broken_off_over_a_waiting_one = Matrix.broken_off_over_a_waiting_one
+
     def open(self, spool):
         return Sshd(self, spool)
 
@@ -38,6 +40,7 @@ class SftpTree(Sftp):
 
     if not ALL:
         test_one_upload_one_job = test_broken_off_by_the_client = None
+        test_broken_off_over_a_waiting_one = None
 
 
 class Scp(Matrix):
