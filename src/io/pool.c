@@ -59,104 +59,6 @@ int pool_fd(const struct pool *p)
 	return p->epoll;
 }
 
-/* A dead worker's place is taken until what it left behind is gone. */
-static bool is_busy(const struct worker *w)
-{
-	return w->state == WORKER_BUSY || w->state == WORKER_TOLD || w->owes;
-}
-
-uint32_t pool_busy(const struct pool *p)
-{
-	uint32_t n = 0;
-	for (const struct worker *w = p->workers; w != NULL; w = w->next)
-		n += is_busy(w);
-	return n;
-}
-
-uint32_t pool_free_places(const struct pool *p)
-{
-	uint32_t busy = pool_busy(p);
-	return p->max > busy ? p->max - busy : 0;
-}
-
-static void let_go(struct pool *p, struct worker *w)
-{
-	struct message quit = {.type = MESSAGE_QUIT};
-	if (pool_worker_send(w, &quit, NULL, 0) < 0)
-		pool_worker_kill(p, w);
-	else
-		w->state = WORKER_LEAVING;
-}
-
-/* The more it would be missed, the later an idle worker is taken for another
- * handler: first those without one, the last busy first, as its memory is still
- * in the caches; then the one whose handler has waited longest. */
-static bool is_missed_more(const struct worker *a, const struct worker *b)
-{
-	if ((a->handler == NULL) != (b->handler == NULL))
-		return a->handler != NULL;
-	return a->handler == NULL ? a->turn < b->turn : a->turn > b->turn;
-}
-
-static struct worker *least_missed(const struct pool *p)
-{
-	struct worker *least = NULL;
-	for (struct worker *w = p->workers; w != NULL; w = w->next)
-		if (w->state == WORKER_IDLE && (least == NULL || is_missed_more(least, w)))
-			least = w;
-	return least;
-}
-
-/* The one whose handler fits; else, one with an old handler of the user. */
-static struct worker *find_fitting(const struct pool *p, const char *user, const char *handler)
-{
-	struct worker *outdated = NULL;
-	for (struct worker *w = p->workers; w != NULL; w = w->next) {
-		if (w->state != WORKER_IDLE || w->handler == NULL)
-			continue;
-		if (handler != NULL && strcmp(handler, w->handler) == 0)
-			return w;
-		if (w->outdated && strcmp(user, w->user) == 0)
-			outdated = w;
-	}
-	return outdated;
-}
-
-static uint64_t count_serving(const struct pool *p)
-{
-	uint64_t n = 0;
-	for (const struct worker *w = p->workers; w != NULL; w = w->next)
-		n += w->state == WORKER_IDLE || is_busy(w);
-	return n;
-}
-
-/* Idle workers beyond the limits leave. */
-static void shrink(struct pool *p)
-{
-	uint64_t n = count_serving(p), bare = 0, places = pool_free_places(p);
-	for (const struct worker *w = p->workers; w != NULL; w = w->next)
-		bare += w->state == WORKER_IDLE && w->handler == NULL;
-	struct worker *w;
-	while ((w = least_missed(p)) != NULL &&
-	       (n > (uint64_t)p->max + p->idle || (w->handler == NULL && bare > places))) {
-		bare -= w->handler == NULL;
-		n--;
-		let_go(p, w);
-	}
-}
-
-void pool_set_max(struct pool *p, uint32_t max)
-{
-	p->max = max;
-	shrink(p);
-}
-
-void pool_set_idle(struct pool *p, uint32_t handlers)
-{
-	p->idle = handlers;
-	shrink(p);
-}
-
 void pool_outdate(struct pool *p)
 {
 	for (struct worker *w = p->workers; w != NULL; w = w->next)
@@ -171,19 +73,6 @@ static struct worker *find_job(const struct pool *p, uint64_t job, bool told)
 			return w;
 	}
 	return NULL;
-}
-
-static int find_or_start(struct pool *p, const char *user, const char *handler, struct worker **ret)
-{
-	struct worker *w = find_fitting(p, user, handler);
-	if (w == NULL) {
-		w = least_missed(p);
-		bool full = count_serving(p) >= (uint64_t)p->max + p->idle;
-		if (w == NULL || (w->handler != NULL && !full))
-			return pool_worker_start(p, ret);
-	}
-	*ret = w;
-	return 0;
 }
 
 /* For a stream handler's sake, who had what is kept. */
@@ -227,7 +116,7 @@ static int run_now(struct pool *p, const struct message *message, const char *ha
 	int r = -EAGAIN;
 	for (unsigned tries = 0; tries < RUN_TRIES; tries++) {
 		struct worker *w;
-		r = find_or_start(p, message->order.user, handler, &w);
+		r = pool_find_or_start(p, message->order.user, handler, &w);
 		if (r == 0)
 			r = note_handler(w, &message->order, handler);
 		if (r < 0)
@@ -355,7 +244,7 @@ void pool_flush(struct pool *p)
 		any = true;
 	}
 	if (any)
-		shrink(p);
+		pool_shrink(p);
 }
 
 /* The job that a message is about; NULL where its worker cannot say that. */

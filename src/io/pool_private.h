@@ -60,6 +60,15 @@ void pool_worker_kill(struct pool *p, struct worker *w);
 /* Unlinks and frees. */
 void pool_worker_remove(struct pool *p, struct worker *w);
 
+/* pool_choice.c: which worker. */
+
+/* The one for a job of this user: that whose stream handler fits (NULL: none is asked
+ * for), another idle one, or a new one. -ENOMEM, -errno of starting it. */
+int pool_find_or_start(struct pool *p, const char *user, const char *handler,
+                       struct worker **ret);
+/* Idle workers beyond the limits leave. */
+void pool_shrink(struct pool *p);
+
 /* pool_task.c: what a worker has to do. */
 
 int pool_task_add(struct worker *w, uint64_t job);

@@ -39,11 +39,14 @@ struct tree_guard tree_get_guard(const struct tree *t);
 /* What it says. */
 int tree_answers(const struct tree *t, const char *user, bool wait);
 
-/* A turn ends: what was opened in it is closed. From the first call on the
- * directories of users are opened once a turn and not for every step; what is
- * put in their place meanwhile is seen in the next one. Never called, each step
- * opens them anew. */
-void tree_turn(struct tree *t);
+/* A turn ends. From the first call on the directories of users are not opened for every
+ * step, but stay open for up to 200 ms; on a mount, and where `now_ms` (of a clock that
+ * only goes forward) is UINT64_MAX, to the end of the turn. What is put in their place
+ * is not seen before. Never called, each step opens them anew. Returns when the next ones
+ * are to be closed, by another call (UINT64_MAX: none is open). */
+uint64_t tree_turn(struct tree *t, uint64_t now_ms);
+/* Directories were made, replaced, or moved: all are opened anew. */
+void tree_forget_kept(struct tree *t);
 
 uint64_t tree_id(const struct tree *t);
 /* Tells a spool from a copy of it that lies elsewhere (a backup, a snapshot),

@@ -1,5 +1,5 @@
-/* Directories that stay open within a turn. Beneath-the-root is asked once for
- * each of them, not for every step of every job. */
+/* Directories that stay open for a moment. Beneath-the-root is asked once for each of
+ * them, not for every step of every job. */
 #include "io/tree_private.h"
 
 #include "base/fd.h"
@@ -9,22 +9,30 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 enum {
-	KEPT_USERS = 128, /* at up to four descriptors each */
+	KEPT_USERS = 256, /* at up to four descriptors each */
 	NEIGHBOURS = 8,   /* from its place on, a user's slot may be one of so many */
 	KEPT_USER_SIZE = 112, /* bytes: NAME_USER_MAX and more */
 };
 
+/* So long: who moves a directory away while jobs run may find a file in it that came just
+ * then, and who unmounts one is not kept from it for longer. */
+enum { KEPT_MS = 200 };
+
 struct kept_user {
 	char user[KEPT_USER_SIZE];
 	int fds[PLACES];
+	bool brief;        /* only until the end of the turn */
+	uint64_t until_ms; /* 0: opened in this turn */
 };
 
 struct tree_kept {
 	struct kept_user slots[KEPT_USERS];
 	unsigned used[KEPT_USERS], used_n; /* slots with something in them */
 	unsigned room; /* so many: most descriptors are for others */
+	bool far; /* the spool is on a network mount: to close there may hang */
 	/* The private directory of the last claim, for who runs it. */
 	char user[KEPT_USER_SIZE];
 	uint64_t job;
@@ -61,17 +69,29 @@ static void empty(struct kept_user *slot)
 	slot->user[0] = '\0';
 }
 
-static void close_all(struct tree_kept *k)
+/* Those that are to be closed by then. Returns when the next ones are. */
+static uint64_t close_until(struct tree_kept *k, uint64_t now_ms)
 {
-	while (k->used_n > 0)
-		empty(&k->slots[k->used[--k->used_n]]);
+	uint64_t next = UINT64_MAX;
+	for (unsigned i = k->used_n; i-- > 0;) {
+		struct kept_user *slot = &k->slots[k->used[i]];
+		if (slot->until_ms == 0 && !slot->brief && now_ms != UINT64_MAX)
+			slot->until_ms = now_ms + KEPT_MS;
+		if (slot->until_ms <= now_ms) {
+			empty(slot);
+			k->used[i] = k->used[--k->used_n];
+		} else if (slot->until_ms < next) {
+			next = slot->until_ms;
+		}
+	}
 	k->job_fd = fd_close(k->job_fd);
+	return next;
 }
 
 void tree_forget_kept(struct tree *t)
 {
 	if (t->kept != NULL)
-		close_all(t->kept);
+		close_until(t->kept, UINT64_MAX);
 }
 
 void tree_free_kept(struct tree *t)
@@ -90,21 +110,30 @@ static unsigned room(void)
 	return (unsigned)limit.rlim_cur / SHARE;
 }
 
-void tree_turn(struct tree *t)
+static struct tree_kept *new_kept(struct tree *t)
 {
-	if (t->kept != NULL) {
-		close_all(t->kept);
-		return;
-	}
-	/* Without memory for it they are opened each time, as by everybody else. */
-	t->kept = calloc(1, sizeof *t->kept);
-	if (t->kept == NULL)
-		return;
-	t->kept->job_fd = -1;
-	t->kept->room = room();
+	struct tree_kept *k = calloc(1, sizeof *k);
+	if (k == NULL)
+		return NULL;
+	k->job_fd = -1;
+	k->room = room();
+	k->far = tree_is_network(t, "");
 	for (int i = 0; i < KEPT_USERS; i++)
 		for (int place = 0; place < PLACES; place++)
-			t->kept->slots[i].fds[place] = -1;
+			k->slots[i].fds[place] = -1;
+	return k;
+}
+
+uint64_t tree_turn(struct tree *t, uint64_t now_ms)
+{
+	/* Without memory for it they are opened each time, as by everybody else. */
+	if (t->kept == NULL)
+		t->kept = new_kept(t);
+	if (t->kept == NULL)
+		return UINT64_MAX;
+	/* Nearly full: room for those of the next turn. */
+	bool crowded = t->kept->used_n > t->kept->room / 4 * 3;
+	return close_until(t->kept, crowded ? UINT64_MAX : now_ms);
 }
 
 static void take_slot(struct tree_kept *k, struct kept_user *slot, const char *user)
@@ -115,6 +144,15 @@ static void take_slot(struct tree_kept *k, struct kept_user *slot, const char *u
 		for (int place = 0; place < PLACES; place++)
 			slot->fds[place] = fd_close(slot->fds[place]);
 	strcpy(slot->user, user);
+	slot->brief = k->far;
+	slot->until_ms = 0;
+}
+
+/* A mount of its own may be unmounted at any time, and hang. */
+static bool is_mounted_there(const struct tree *t, int fd)
+{
+	struct stat st;
+	return fstat(fd, &st) < 0 || st.st_dev != t->dev;
 }
 
 int tree_borrow_place(struct tree *t, const char *user, enum place place)
@@ -135,6 +173,10 @@ int tree_borrow_place(struct tree *t, const char *user, enum place place)
 		if (fd < 0)
 			return fd;
 		slot->fds[place] = fd;
+		if (is_mounted_there(t, fd)) {
+			slot->brief = true;
+			slot->until_ms = 0;
+		}
 	}
 	return slot->fds[place];
 }

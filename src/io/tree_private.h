@@ -54,14 +54,12 @@ extern const struct tree_wanted tree_wanted[TREE_WANTED];
 int tree_read_text(int rootfd, const char *path, char *text, size_t size);
 /* Opens (O_RDONLY | O_DIRECTORY) a user's directory of one place. */
 int tree_open_place(struct tree *t, const char *user, enum place place);
-/* The same, kept open for the rest of the turn (see tree_turn()): it goes back
+/* The same, kept open for a moment (see tree_turn()): it goes back
  * with tree_return_place(), which any fd that is not kept is closed by. One user's
  * at a time: another's may close it. */
 int tree_borrow_place(struct tree *t, const char *user, enum place place);
 void tree_return_place(struct tree *t, const char *user, int fd);
 uint32_t tree_hash(const char *user);
-/* Directories were made or replaced. */
-void tree_forget_kept(struct tree *t);
 void tree_free_kept(struct tree *t);
 /* The private directory of a job that was just claimed, for who opens it next;
  * takes `fd` over. -ENOENT: it is not kept. */
@@ -84,6 +82,16 @@ int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd);
 bool tree_is_unhanded(int privfd, uint64_t id);
 /* The directory of job `id` goes another way: nothing is known of it any more. */
 void tree_unspare(struct tree *t, const char *user, uint64_t id);
+/* Borrows the directory in incoming that holds `path`, mostly incoming itself; *ret_base
+ * points into `path`. -ENOENT also where a part of it is no directory. */
+int tree_borrow_holder(struct tree *t, const char *user, const char *path,
+                       const char **ret_base);
+/* Looks at a file under a lease, so that what is seen is what its last writer left.
+ * *ret_asked is how that went: 0; -EAGAIN, somebody has it open for writing; where
+ * tree_is_shortage(), it could not be asked now; or another error, which says nothing. */
+int tree_look_at(int dirfd, const char *name, struct file_ident *ret_ident,
+                 enum entry_kind *ret_kind, int *ret_asked);
+bool tree_is_shortage(int asked);
 /* Opens the private directory of a job: processing/<id>. -ENOENT. */
 int tree_open_private(struct tree *t, const char *user, uint64_t id);
 /* Opens the directory below `dirfd` that holds `path` ("a/b/x" → a/b) and

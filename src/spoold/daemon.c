@@ -252,13 +252,14 @@ uint64_t daemon_tick(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	d->steady_ms = steady_ms;
 	do_what_is_due(d, &more);
 	drop_spares(d);
-	/* While nothing is done no directory is held: it may be moved, or unmounted. */
-	tree_turn(d->tree);
+	/* What nobody tells of, where there are no events, is seen in the next turn. */
+	uint64_t kept_ms = tree_turn(d->tree, d->watch != NULL ? steady_ms : UINT64_MAX);
 	bool again = d->turn.changes != NULL || dispatch_ready(d);
 	if (more || (again && !turn_stalled(d)))
 		return 0;
 	uint64_t next = due_min(next_without_spool(d), d->unmounted ? d->mount_check_ms
 	                                                            : next_of_spool(d));
+	next = due_min(next, kept_ms);
 	return d->stuck_ms == 0 ? next : due_min(next, d->stuck_ms + ONCE_PATIENCE_MS);
 }
 

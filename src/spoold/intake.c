@@ -322,6 +322,9 @@ static bool is_missed(struct daemon *d, const struct user *u, const char *path)
 static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 {
 	char path[JOB_PATH_MAX + 1];
+	/* Whatever is said of directories themselves: they may be others now. */
+	if (hint->user == 0 || hint->kind == WATCH_LOST)
+		tree_forget_kept(d->tree);
 	if (hint->kind == WATCH_OVERFLOW) {
 		log_notice("more happened at once than the kernel could tell (%u. time): looking "
 		           "everywhere again", ++d->intake.overflows);

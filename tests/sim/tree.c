@@ -106,7 +106,13 @@ void mounts_set_patience(struct mounts *m, uint64_t patience_ms)
 }
 
 /* Its directories cannot be told from their names. */
-void tree_turn(struct tree *t)
+uint64_t tree_turn(struct tree *t, uint64_t now_ms)
+{
+	(void)t, (void)now_ms;
+	return UINT64_MAX;
+}
+
+void tree_forget_kept(struct tree *t)
 {
 	(void)t;
 }

@@ -199,7 +199,7 @@ Test(tree_claim, directories_of_uploads_are_opened)
 		cr_assert_eq(inode_of_fd(tree_open_holder(t, "alice", "a/b/x")), b);
 		cr_assert_eq(inode_of_fd(tree_open_holder(t, "alice", "a/b")), a);
 		cr_assert_eq(tree_open_holder(t, "alice", "none/x"), -ENOENT);
-		tree_turn(t);
+		tree_turn(t, UINT64_MAX);
 	}
 	cr_assert_eq(tree_open_incoming(t, "nobody", ""), -ENOENT);
 }

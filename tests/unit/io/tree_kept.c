@@ -1,8 +1,11 @@
-/* What lasts longer than one step: directories kept open within a turn, and the
+/* What lasts longer than one step: directories kept open for a moment, and the
  * private directory that is handed on to the user's next job. */
 #include "tree_world.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mount.h>
 
 TestSuite(tree_kept, .init = world_begin, .fini = world_end, .timeout = 240);
 
@@ -36,12 +39,83 @@ static void replace_incoming(const char *name)
 Test(tree_kept, a_directory_is_opened_once_a_turn)
 {
 	put("incoming/old.csv", "old");
-	tree_turn(t);
+	tree_turn(t, UINT64_MAX);
 	cr_expect(sees("old.csv"));
 	replace_incoming("new.csv");
 	cr_expect(sees("old.csv") && !sees("new.csv"), "for the rest of the turn");
-	tree_turn(t);
+	tree_turn(t, UINT64_MAX);
 	cr_expect(!sees("old.csv") && sees("new.csv"));
+}
+
+/* The clock of the turns is the caller's. */
+Test(tree_kept, it_stays_open_for_a_moment)
+{
+	unsigned before = descriptors();
+	put("incoming/old.csv", "old");
+	cr_expect_eq(tree_turn(t, 1000), UINT64_MAX, "nothing is open");
+	cr_expect(sees("old.csv"));
+	cr_expect_eq(tree_turn(t, 5000), 5200u);
+	replace_incoming("new.csv");
+	cr_expect_eq(tree_turn(t, 5199), 5200u);
+	cr_expect(sees("old.csv"));
+	cr_expect_eq(tree_turn(t, 5200), UINT64_MAX);
+	cr_expect_eq(descriptors(), before);
+	cr_expect(sees("new.csv"));
+}
+
+Test(tree_kept, it_is_opened_anew_when_it_may_be_another)
+{
+	put("incoming/old.csv", "old");
+	tree_turn(t, 1000);
+	cr_expect(sees("old.csv"));
+	tree_turn(t, 1000);
+	replace_incoming("new.csv");
+	tree_forget_kept(t);
+	cr_expect(sees("new.csv"));
+}
+
+Test(tree_kept, where_nothing_tells_of_changes_it_is_closed_after_the_turn)
+{
+	unsigned before = descriptors();
+	put("incoming/old.csv", "old");
+	tree_turn(t, 1000);
+	cr_expect(sees("old.csv"));
+	cr_expect_eq(tree_turn(t, UINT64_MAX), UINT64_MAX);
+	cr_expect_eq(descriptors(), before);
+}
+
+/* It may be unmounted at any time. */
+Test(tree_kept, a_mount_is_held_for_no_longer_than_a_turn)
+{
+	if (geteuid() != 0 || mount("tmpfs", at("incoming"), "tmpfs", 0, "size=1m") < 0)
+		cr_skip_test("mounting takes root");
+	put("incoming/old.csv", "old");
+	tree_turn(t, 1000);
+	cr_expect(sees("old.csv"));
+	cr_expect_eq(tree_turn(t, 1000), UINT64_MAX);
+	cr_expect_eq(umount(at("incoming")), 0, "%s", strerror(errno));
+}
+
+/* More users than there is room for: each has its turn. */
+Test(tree_kept, many_users_take_turns)
+{
+	unsigned before = descriptors();
+	struct file_ident ident;
+	enum entry_kind kind;
+	char user[16];
+	tree_turn(t, 1000);
+	for (int i = 0; i < 250; i++) {
+		unsigned made;
+		snprintf(user, sizeof user, "u%d", i);
+		cr_assert_eq(tree_make_user(t, user, (uid_t)-1, (gid_t)-1, &made), 0);
+	}
+	for (int i = 0; i < 250; i++) {
+		snprintf(user, sizeof user, "u%d", i);
+		tree_look(t, user, "none", &ident, &kind);
+	}
+	cr_expect_gt(descriptors(), before + 50);
+	cr_expect_eq(tree_turn(t, 1000), UINT64_MAX);
+	cr_expect_eq(descriptors(), before);
 }
 
 Test(tree_kept, without_turns_each_step_opens_it)
@@ -56,7 +130,7 @@ Test(tree_kept, made_directories_are_seen_at_once)
 {
 	unsigned made;
 	put("incoming/a.csv", "a");
-	tree_turn(t);
+	tree_turn(t, UINT64_MAX);
 	cr_expect(sees("a.csv"));
 	cr_assert_eq(rename(at("incoming"), at("moved away")), 0);
 	cr_assert_eq(tree_make_user(t, "alice", (uid_t)-1, (gid_t)-1, &made), 0);
@@ -78,12 +152,12 @@ Test(tree_kept, nothing_stays_open_after_a_turn)
 {
 	unsigned before = descriptors(), made;
 	char user[16];
-	tree_turn(t);
-	for (int i = 0; i < 200; i++) {
+	tree_turn(t, UINT64_MAX);
+	for (int i = 0; i < 300; i++) {
 		snprintf(user, sizeof user, "u%d", i);
 		cr_assert_eq(tree_make_user(t, user, (uid_t)-1, (gid_t)-1, &made), 0);
 	}
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 300; i++) {
 		struct file_ident ident;
 		enum entry_kind kind;
 		snprintf(user, sizeof user, "u%d", i);
@@ -91,8 +165,8 @@ Test(tree_kept, nothing_stays_open_after_a_turn)
 	}
 	claim(1, "a.csv");
 	cr_expect_gt(descriptors(), before);
-	cr_expect_leq(descriptors(), before + 128 + 3, "they are bounded");
-	tree_turn(t);
+	cr_expect_leq(descriptors(), before + 256 + 3, "they are bounded");
+	tree_turn(t, UINT64_MAX);
 	cr_expect_eq(descriptors(), before);
 	claim(2, "b.csv");
 	tree_close(t);
@@ -102,7 +176,7 @@ Test(tree_kept, nothing_stays_open_after_a_turn)
 
 Test(tree_kept, a_claim_hands_its_directory_to_who_runs_it)
 {
-	tree_turn(t);
+	tree_turn(t, UINT64_MAX);
 	claim(1, "a.csv");
 	struct file_ident ident = {0};
 	struct stat dir, opened;
