@@ -29,10 +29,40 @@ const char *name_user_problem(const char *user)
 	return plain ? NULL : "has a control character in it or is not UTF-8";
 }
 
+/* How many bytes of a pattern stand for themselves. */
+static size_t plain_length(const char *pattern)
+{
+	size_t n = 0;
+	while (pattern[n] != '\0' && pattern[n] != '*' && pattern[n] != '?' && pattern[n] != '[' &&
+	       pattern[n] != '\\')
+		n++;
+	return n;
+}
+
+static bool ends_with(const char *name, const char *tail, size_t n)
+{
+	size_t length = strlen(name);
+	return length >= n && memcmp(name + length - n, tail, n) == 0;
+}
+
+/* Most patterns are ".*" or "*.tmp", and a scan holds each name against all of them. */
+static bool matches(const char *name, const char *pattern)
+{
+	size_t n = plain_length(pattern);
+	if (pattern[n] == '*' && pattern[n + 1] == '\0')
+		return strncmp(name, pattern, n) == 0;
+	if (pattern[0] == '*') {
+		n = plain_length(pattern + 1);
+		if (pattern[n + 1] == '\0')
+			return ends_with(name, pattern + 1, n);
+	}
+	return fnmatch(pattern, name, 0) == 0;
+}
+
 bool name_matches(const char *name, const char *const *patterns)
 {
 	for (; patterns != NULL && *patterns != NULL; patterns++)
-		if (fnmatch(*patterns, name, 0) == 0)
+		if (matches(name, *patterns))
 			return true;
 	return false;
 }

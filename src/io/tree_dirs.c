@@ -132,6 +132,20 @@ static void read_stat(const struct stat *st, struct file_ident *ident, enum entr
 		*kind = S_ISLNK(st->st_mode) ? ENTRY_SYMLINK : ENTRY_SPECIAL;
 }
 
+static bool is_fuse(const struct statfs *fs)
+{
+	return ((unsigned long)fs->f_type & 0xffffffffUL) == FUSE_SUPER_MAGIC;
+}
+
+void tree_numbers_of(int dirfd, struct tree_numbers *ret)
+{
+	struct stat st;
+	struct statfs fs;
+	*ret = (struct tree_numbers){0};
+	if (fstat(dirfd, &st) == 0 && fstatfs(dirfd, &fs) == 0)
+		*ret = (struct tree_numbers){.dev = st.st_dev, .last = !is_fuse(&fs)};
+}
+
 /* FUSE gives a file another number after a remount, or when it had forgotten it:
  * there it is known by its size and its time of change alone. Where the server has
  * just gone, attributes still come from a cache but this does not: then nothing is
@@ -143,7 +157,7 @@ static int settle_number(int fd, struct file_ident *ident)
 		return 0;
 	if (fstatfs(fd, &fs) < 0)
 		return -errno;
-	if (((unsigned long)fs.f_type & 0xffffffffUL) != FUSE_SUPER_MAGIC)
+	if (!is_fuse(&fs))
 		return 0;
 	uint64_t hash = (UINT64_C(14695981039346656037) ^ ident->size) * UINT64_C(1099511628211);
 	hash = (hash ^ (uint64_t)ident->mtime_ns) * UINT64_C(1099511628211);
@@ -154,6 +168,12 @@ static int settle_number(int fd, struct file_ident *ident)
 int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind)
 {
+	return tree_ident_in(dirfd, &(struct tree_numbers){0}, name, ret_ident, ret_kind);
+}
+
+int tree_ident_in(int dirfd, const struct tree_numbers *numbers, const char *name,
+                  struct file_ident *ret_ident, enum entry_kind *ret_kind)
+{
 	struct stat st;
 	if (!is_component(name, strlen(name)))
 		return -EINVAL;
@@ -161,7 +181,7 @@ int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
 		return -errno;
 	struct file_ident ident;
 	read_stat(&st, &ident, ret_kind);
-	int r = settle_number(dirfd, &ident);
+	int r = numbers->last && numbers->dev == st.st_dev ? 0 : settle_number(dirfd, &ident);
 	if (r == 0)
 		*ret_ident = ident;
 	return r;

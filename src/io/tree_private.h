@@ -105,6 +105,18 @@ int tree_open_parent(int dirfd, const char *path, mode_t make_mode, const char *
 /* What lies there, symlinks not followed. */
 int tree_ident_at(int dirfd, const char *name, struct file_ident *ret_ident,
                   enum entry_kind *ret_kind);
+
+/* Files on the file system of a directory that is kept open, asked once for all of
+ * them: do their inode numbers last? */
+struct tree_numbers {
+	dev_t dev;
+	bool last;
+};
+
+void tree_numbers_of(int dirfd, struct tree_numbers *ret);
+/* tree_ident_at(), of many names in one directory. */
+int tree_ident_in(int dirfd, const struct tree_numbers *numbers, const char *name,
+                  struct file_ident *ret_ident, enum entry_kind *ret_kind);
 /* The same for an open file. */
 int tree_ident_fd(int fd, struct file_ident *ret_ident, enum entry_kind *ret_kind);
 /* Is what was found of this kind the upload `ident` is of, as far as a look tells: a

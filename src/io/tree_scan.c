@@ -18,6 +18,7 @@ enum { SCAN_DEPTH_MAX = 32 };
 struct level {
 	DIR *dir;
 	size_t path_n; /* length of the path of this directory */
+	struct tree_numbers numbers;
 	bool bare;     /* so far nothing but directories was in it, and bare ones */
 	bool leaf;     /* not even these */
 };
@@ -54,6 +55,7 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
 	int r = fd < 0 ? fd : dir == NULL ? -errno : 0;
 	if (dir != NULL) {
 		s->levels[s->depth++].dir = dir;
+		tree_numbers_of(fd, &s->levels[0].numbers);
 		s->user = strdup(user);
 		r = s->user == NULL ? -ENOMEM : 0;
 	} else {
@@ -132,6 +134,7 @@ static bool enter(struct tree_scan *s)
 	if (dir != NULL) {
 		s->levels[s->depth++] = (struct level){
 			.dir = dir, .path_n = strlen(s->path), .bare = true, .leaf = true};
+		tree_numbers_of(fd, &s->levels[s->depth - 1].numbers);
 		return true;
 	}
 	fd_close(fd);
@@ -207,7 +210,8 @@ static int look(struct tree_scan *s, const char *name, struct file_ident *ret_id
 	struct level *here = &s->levels[s->depth - 1];
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return 0;
-	int r = set_path(s, name) ? tree_ident_at(dirfd(here->dir), name, ret_ident, ret_kind)
+	int r = set_path(s, name) ? tree_ident_in(dirfd(here->dir), &here->numbers, name, ret_ident,
+	                                          ret_kind)
 	                          : -ENAMETOOLONG;
 	here->leaf = false;
 	if (r < 0 || *ret_kind != ENTRY_DIRECTORY)

@@ -119,8 +119,19 @@ static int step(struct daemon *d, struct scan_work *w, int budget, size_t feed)
 	return took;
 }
 
+/* Is a portion nearly fed, or the next one being looked for? Its jobs must last as long
+ * as that takes. */
+static bool is_between_portions(const struct scan_work *w)
+{
+	if (w->phase == SCAN_WALK)
+		return w->unsorted;
+	return w->phase == SCAN_FEED && w->more && w->found.n - w->fed < SCAN_RESERVE;
+}
+
 static size_t ahead(const struct scan_work *w)
 {
+	if (is_between_portions(w))
+		return SCAN_RESERVE;
 	return w->no_jobs ? SCAN_FIRST : SCAN_AHEAD;
 }
 
@@ -136,7 +147,7 @@ static void make_way(struct daemon *d)
 {
 	struct scan *s = &d->scan;
 	struct scan_work *w = &s->small;
-	bool feeds = w->phase == SCAN_FEED && w->fed < w->found_n && may_wait(d, w);
+	bool feeds = w->phase == SCAN_FEED && w->fed < w->found.n && may_wait(d, w);
 	bool walks = w->phase == SCAN_WALK && w->seen >= SCAN_SMALL;
 	if (!feeds && !walks)
 		return;
@@ -153,7 +164,8 @@ static void make_way(struct daemon *d)
 /* What is fed at once: while jobs run, not more than a user needs. */
 static size_t feed_max(const struct daemon *d, const struct scan_work *w)
 {
-	return d->dispatch.running != NULL ? ahead(w) : SCAN_FEEDING_MAX;
+	bool few = d->dispatch.running != NULL && ahead(w) < SCAN_FEEDING_MAX;
+	return few ? ahead(w) : SCAN_FEEDING_MAX;
 }
 
 /* Through the users, one after the other. Is there more to do at once? */
@@ -225,7 +237,7 @@ uint64_t scan_next(const struct daemon *d)
 	if ((s->small.phase == SCAN_IDLE && first_of(s->wanted) != NULL) ||
 	    (w->phase == SCAN_IDLE && first_of(s->wanted_large) != NULL))
 		return 0;
-	bool waits = w->feeding > 0 && (w->feeding >= SCAN_SLOW_FEED || w->fed == w->found_n);
+	bool waits = w->feeding > 0 && (w->feeding >= SCAN_SLOW_FEED || w->fed == w->found.n);
 	return w->phase == SCAN_IDLE || w->again_ms == 0 || waits ? UINT64_MAX : w->again_ms;
 }
 

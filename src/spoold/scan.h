@@ -29,6 +29,7 @@ enum {
 	SCAN_FEEDING_MAX = 1024, /* of them at a time on their way through intake */
 	SCAN_AHEAD = 128,       /* jobs in line that keep a user going for a while */
 	SCAN_FIRST = 16,        /* and those of one who had none, so that all get some soon */
+	SCAN_RESERVE = 8192,    /* and while the next portion of a backlog is looked for */
 	/* Beside running jobs, for who has these: some tenth of the time. */
 	SCAN_SLOW_SLICE = 256, SCAN_SLOW_WALK_MS = 20,
 	SCAN_SLOW_FEED = 64, SCAN_SLOW_FEED_MS = 50,

@@ -5,71 +5,13 @@
 #include "spoold/notice.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-struct scan_found {
-	int64_t ctime_ns;
-	char *path;
-};
-
-static void forget_found(struct scan_work *w)
-{
-	for (size_t i = 0; i < w->found_n; i++)
-		free(w->found[i].path);
-	w->found_n = w->fed = 0;
-}
 
 void scan_work_clear(struct scan_work *w)
 {
 	tree_scan_end(w->walk);
-	forget_found(w);
-	free(w->found);
+	found_clear(&w->found);
 	*w = (struct scan_work){0};
-}
-
-static int compare_found(const void *a, const void *b)
-{
-	const struct scan_found *x = a, *y = b;
-	if (x->ctime_ns != y->ctime_ns)
-		return x->ctime_ns < y->ctime_ns ? -1 : 1;
-	/* The clock of file systems ticks a few hundred times a second: page2 before page10. */
-	return strverscmp(x->path, y->path);
-}
-
-static void sort_found(struct scan_work *w)
-{
-	if (w->found_n > 1)
-		qsort(w->found, w->found_n, sizeof *w->found, compare_found);
-}
-
-/* Twice the portion is full: keeps the older half. The next walk finds the
- * others again. */
-static void cut_found(struct scan_work *w, size_t n)
-{
-	sort_found(w);
-	while (w->found_n > n)
-		free(w->found[--w->found_n].path);
-	w->more = true;
-}
-
-static int keep_found(struct scan_work *w, const char *path, int64_t ctime_ns)
-{
-	if (w->found_n == 2 * (size_t)SCAN_PORTION)
-		cut_found(w, SCAN_PORTION);
-	if (w->found_n == w->found_room) {
-		size_t room = w->found_room == 0 ? 64 : w->found_room * 2;
-		struct scan_found *found = reallocarray(w->found, room, sizeof *found);
-		if (found == NULL)
-			return -ENOMEM;
-		w->found = found;
-		w->found_room = room;
-	}
-	char *copy = strdup(path);
-	if (copy == NULL)
-		return -ENOMEM;
-	w->found[w->found_n++] = (struct scan_found){.ctime_ns = ctime_ns, .path = copy};
-	return 0;
 }
 
 void scan_work_break_off(struct scan_work *w)
@@ -189,9 +131,8 @@ static void after_walk(struct daemon *d, struct scan_work *w)
 	notice_walk_ended(d, w->user);
 	uploads_forget_gone(d, w->user);
 	w->user->inner_jobs = w->user->inner_seen;
-	if (w->found_n > SCAN_PORTION)
-		cut_found(w, SCAN_PORTION);
-	sort_found(w);
+	found_end(&w->found);
+	w->more = w->more || w->found.cut;
 	w->phase = SCAN_FEED;
 }
 
@@ -219,7 +160,7 @@ static void look_at(struct daemon *d, struct scan_work *w, const char *path,
 		if (kind == ENTRY_DIRECTORY)
 			tree_scan_skip(w->walk);
 	}
-	if (is_new && keep_found(w, path, ident->ctime_ns) < 0)
+	if (is_new && found_add(&w->found, path, ident->ctime_ns) < 0)
 		w->more = true;
 }
 
@@ -276,23 +217,22 @@ static void after_feed(struct daemon *d, struct scan_work *w)
 	w->phase = SCAN_WITHDRAWN;
 	/* As many files in place as jobs that wait: nothing was taken away. */
 	if (index_get_user(d->index, u->name, &row) == 0 &&
-	    row.count[JOB_PENDING] + row.count[JOB_HELD] <= w->known + w->found_n)
+	    row.count[JOB_PENDING] + row.count[JOB_HELD] <= w->known + w->found.n)
 		end_scan(d, w);
 	user_row_clear(&row);
 }
 
 static void feed_slice(struct daemon *d, struct scan_work *w, size_t max)
 {
-	while (w->fed < w->found_n && w->feeding < max)
-		intake_take(d, w->user, w->found[w->fed++].path);
-	if (w->fed == w->found_n && w->feeding == 0)
+	while (w->fed < w->found.n && w->feeding < max)
+		intake_take(d, w->user, found_path(&w->found, w->fed++));
+	if (w->fed == w->found.n && w->feeding == 0)
 		after_feed(d, w);
 }
 
 void scan_work_leave_rest(struct scan_work *w)
 {
-	while (w->found_n > w->fed)
-		free(w->found[--w->found_n].path);
+	found_leave(&w->found, w->fed);
 	w->more = true;
 }
 

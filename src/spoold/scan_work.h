@@ -2,17 +2,13 @@
  * fed to intake, then the look for jobs whose file is gone. */
 #pragma once
 
+#include "core/found.h"
 #include "spoold/user.h"
 
 #include <stddef.h>
 
 struct daemon;
 struct tree_scan;
-struct scan_found;
-
-enum {
-	SCAN_PORTION = 65536,   /* files kept to be sorted: about 5 MB */
-};
 
 /* SCAN_MORE: it ended, but another walk finds the rest. */
 enum scan_phase { SCAN_IDLE, SCAN_WALK, SCAN_FEED, SCAN_WITHDRAWN, SCAN_MORE };
@@ -22,10 +18,10 @@ struct scan_work {
 	struct user *user;
 	enum scan_phase phase;
 	struct tree_scan *walk;
-	struct scan_found *found;
-	size_t found_n, found_room, fed;
+	struct found found;
+	size_t fed;             /* of these */
 	uint64_t seen;          /* entries of this walk */
-	bool more;              /* the portion was full: walk again */
+	bool more;              /* not all was kept, or fed: walk again */
 	bool unsorted;          /* the user was, when it began */
 	bool no_jobs;           /* the user had none when the walk began: nothing to look up */
 	bool unclear;           /* what was found could not be compared with the index */

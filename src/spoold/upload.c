@@ -213,7 +213,8 @@ static void hold_line(struct daemon *d, struct user *u, uint64_t key)
 
 void upload_hold_line(struct daemon *d, struct user *u)
 {
-	hold_line(d, u, due_key(d->steady_ms, d->intake.order));
+	/* The next one is behind it, which gets this number. */
+	hold_line(d, u, due_key(d->steady_ms, d->intake.order) - 1);
 }
 
 static bool is_found(const struct upload_entry *e)

@@ -6,6 +6,9 @@ import subprocess
 # key, title, format
 COLUMNS = (
     ("first_s", "first start s", "{:.2f}"),
+    ("bare_s", "bare look s", "{:.2f}"),
+    ("to_bare", "first start to bare look", "{:.2f}"),
+    ("to_small", "to the first line", "{:.2f}"),
     ("rate", "jobs/s", "{:,.0f}"),
     ("private_mib", "private MiB", "{:.1f}"),
     ("pss_mib", "PSS MiB", "{:.1f}"),
@@ -31,7 +34,7 @@ def cell(row, key, form):
 
 def line(row):
     return ", ".join(f"{title} {cell(row, key, form)}" for key, title, form in COLUMNS
-                     if key in row)
+                     if row.get(key) is not None)
 
 
 def table(rows):
@@ -62,13 +65,17 @@ def plot(path, title, key, unit, series, results):
                        text=True, check=True)
 
 
-def write(where, series, results, drain):
+def write(where, series, results, drain, drains, drained):
     text = ["# How spoold grows", "",
             "Written by `make bench-scale`; what is measured is told in the README beside it. Jobs",
             f"per second are those of the first {drain:,} jobs, beside all that a start has to do.", ""]
     for name, what in series:
         if name in results:
             text += [f"## {what[0].upper()}{what[1:]}", "", *table(results[name]), ""]
+    text += ["## The rate out of a large backlog", "",
+             f"Of the jobs {drained[0]:,} to {drained[1]:,}; medians, of ratios within a round.", ""]
+    for what, rows in drains.items():
+        text += [f"{what[0].upper()}{what[1:]}:", "", *table(rows), ""]
     for name, title, key, unit in PLOTS:
         plot(os.path.join(where, f"scale-{name}.svg"), title, key, unit, series, results)
         text.append(f"![{title}](scale-{name}.svg)")

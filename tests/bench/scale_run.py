@@ -10,7 +10,7 @@ import threading
 import time
 
 import report
-from systems import TOOLS, SpooldFull, SpooldRelaxed
+from systems import TOOLS, SpooldFull
 
 STALLED_S = 120  # nothing new for that long: something is broken
 SAMPLE_S = 0.05
@@ -59,12 +59,18 @@ def fill(root, users, files, first=0):
 class Stand:
     """A spool that was filled, and a daemon on it. `begun`: its start, wall clock, ns."""
 
-    def __init__(self, where, users, files, durability="full"):
+    def __init__(self, where, users, files, system=SpooldFull):
         self.directory = tempfile.mkdtemp(prefix="spoold-scale-", dir=where)
-        cls = SpooldFull if durability == "full" else SpooldRelaxed
-        self.system = cls(self.directory)
+        self.system = system(self.directory)
         self.memory = None
         fill(self.system.root, users, files)
+
+    def bare_s(self):
+        """The quickest of three bare looks at all files of the first user."""
+        incoming = os.path.join(self.system.root, "u00000", "incoming")
+        looks = [subprocess.run([os.path.join(TOOLS, "look"), incoming], check=True,
+                                capture_output=True, text=True).stdout for _ in range(3)]
+        return min(float(text) for text in looks)
 
     def start(self):
         time.sleep(SETTLED_S)

@@ -8,15 +8,15 @@
  * of all that it starts (seccomp user notification), and takes commands on the
  * socket CONTROL_FD:
  *
- *   arm VICTIM KINDS N ACTION   counts from here; N 0: only counts
- *   disarm                      faults are over, counting ends
- *   list FILE                   writes down the calls since `arm`
+ *   arm VICTIM KINDS N ACTION [ABOUT]   counts from here; N 0: only counts
+ *   disarm                              faults are over, counting ends
+ *   list FILE                           writes down the calls since `arm`
  *
  * VICTIM is daemon or worker, KINDS as in call.h; ACTION is kill, kill-all
  * (daemon and workers), once:ERRNO or lasting:ERRNO (a number; from the n-th
- * call until disarm). Each command is answered by a line "ok"; "fired N CALL
- * ABOUT" comes by itself. PLAN is a first arm command without its first word,
- * or "-". */
+ * call until disarm). With ABOUT only calls on paths that hold this text count.
+ * Each command is answered by a line "ok"; "fired N CALL ABOUT" comes by itself.
+ * PLAN is a first arm command without its first word, or "-". */
 #include "call.h"
 
 #include <errno.h>
@@ -48,6 +48,7 @@ struct plan {
 	unsigned long n, seen;
 	enum action action;
 	int error;
+	char about[64];         /* what its path has to hold; "" = any */
 	pid_t victim;           /* the first worker that is seen, or the daemon */
 };
 
@@ -167,7 +168,7 @@ static void fire(struct supervisor *s, const struct call *call)
 static int decide(struct supervisor *s, const struct call *call)
 {
 	struct plan *p = &s->plan;
-	if (!p->kinds[call->kind])
+	if (!p->kinds[call->kind] || strstr(call->about, p->about) == NULL)
 		return 0;
 	bool kills = p->action == ACT_KILL || p->action == ACT_KILL_ALL;
 	bool now = ++p->seen == p->n;
@@ -223,7 +224,7 @@ static bool arm(struct supervisor *s, const char *text)
 {
 	char victim[16], kinds[256], action[32];
 	struct plan p = {.armed = true};
-	if (sscanf(text, "%15s %255s %lu %31s", victim, kinds, &p.n, action) != 4 ||
+	if (sscanf(text, "%15s %255s %lu %31s %63s", victim, kinds, &p.n, action, p.about) < 4 ||
 	    !call_parse_kinds(kinds, p.kinds) || !parse_action(action, &p))
 		return false;
 	p.worker = strcmp(victim, "worker") == 0;

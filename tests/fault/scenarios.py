@@ -21,6 +21,9 @@ class Scenario:
     at_start = False     # the calls are those of a start of the daemon
     args = ()            # of the daemon that is cut
     whole = False        # its uploads are directories, each one job
+    about = ""           # only calls on paths that hold this text count
+    errors = ()          # errors that come once, where it is about those and not about all;
+                         # they are judged by their order, and none is left out
 
     def prepare(self, s):
         """Before the calls count."""
@@ -457,6 +460,51 @@ class Many(Scenario):
         return all(self.done(s, "0.csv", "1.csv", "2.csv", user=user) for user in self.users)
 
 
+class HeldUp(Scenario):
+    """Two uploads of one moment, and a look at the first one fails: the second must not
+    overtake it. Both are there before the daemon reads of either."""
+    name = "a line that an error holds up"
+    about = "/first.csv"
+    errors = ("EIO", "EMFILE")
+
+    def trigger(self, s):
+        s.daemon.send_signal(signal.SIGSTOP)
+        try:
+            s.upload("first.csv")
+            s.upload("second.csv")
+        finally:
+            s.daemon.send_signal(signal.SIGCONT)
+
+    def reached(self, s):
+        return self.done(s, "first.csv", "second.csv")
+
+
+class HeldUpRelaxed(HeldUp):
+    """Without a sync between the look and the job."""
+    name = "a line that an error holds up, relaxed"
+    config = {"spool": {"durability": "relaxed"}}
+
+
+class HeldUpForScan(HeldUp):
+    """The scan that is to find the first again waits for another's, which takes many
+    ticks: the second waits for it all the same."""
+    name = "a line that a scan is to sort"
+    users = ("alice", "bob")
+
+    def prepare(self, s):
+        for n in range(2000):
+            os.mkdir(s.path("bob", "incoming", f".{n}"))
+
+    def trigger(self, s):
+        s.daemon.send_signal(signal.SIGSTOP)
+        try:
+            os.mkdir(s.path("bob", "incoming", "new"))
+            s.upload("first.csv")
+            s.upload("second.csv")
+        finally:
+            s.daemon.send_signal(signal.SIGCONT)
+
+
 class Ahead(Scenario):
     """A line of short jobs: a worker has some of them ahead of their turn."""
     name = "a line handed ahead"
@@ -654,6 +702,6 @@ class LeaveResult(Scenario):
 
 SCENARIOS = [Accept, AcceptDeep, Replaced, Withdrawn, UserAdded, ClaimStart, ClaimWritten, Finish,
              FinishKept, HandedOn, FinishTaken, FinishDeep, FailFinal, Retry, OperatorRetry,
-             CancelPending, CancelRunning, Hold, Release, Retention, Reload, Growth, Many, Ahead, Stop,
-             Recovery, Rebuild, SetAside, Once, LeaveResult, WholeAccept, WholeRun, WholeBack,
-             WholeFailed]
+             CancelPending, CancelRunning, Hold, Release, Retention, Reload, Growth, Many, HeldUp,
+             HeldUpRelaxed, HeldUpForScan, Ahead, Stop, Recovery, Rebuild, SetAside, Once,
+             LeaveResult, WholeAccept, WholeRun, WholeBack, WholeFailed]

@@ -44,13 +44,17 @@ class Mode:
     def kills(self):
         return self.action.startswith("kill")
 
-    def plan(self, n):
+    def plan(self, n, about=""):
         kinds = "changes" if self.kills else FAULTS[self.error]
         action = self.action if self.kills else f"{self.action}:{ERRNO[self.error.split('(')[0]]}"
-        return f"{self.victim} {kinds} {n} {action}"
+        return f"{self.victim} {kinds} {n} {action} {about}"
 
 
 def modes_of(scenario):
+    for error in scenario.errors:
+        yield Mode("daemon", "once", error)
+    if scenario.errors:
+        return
     for victim in scenario.victims:
         yield Mode(victim, "kill")
         # Without its workers: what it ran is an orphan.
@@ -102,7 +106,8 @@ class Trial:
 
     def transition(self):
         """Up to its end, or to the cut and what follows from it at once."""
-        s, scenario, plan = self.s, self.scenario, self.mode.plan(self.n)
+        s, scenario = self.s, self.scenario
+        plan = self.mode.plan(self.n, scenario.about)
         if scenario.at_start:
             s.start()
             scenario.prepare(s)
@@ -315,9 +320,10 @@ class Trial:
 
     def judge_order(self):
         """What did not reach the disk is complete only when it was touched. An error may still
-        cost an upload its place, once in a hundred: the campaign tells of those."""
+        cost an upload its place, once in a hundred: the campaign tells of those, and scenarios that
+        are about that."""
         s = self.s
-        if not self.mode.kills and not EVERY:
+        if not self.mode.kills and not EVERY and not self.scenario.errors:
             return
         late = {os.path.basename(os.fsdecode(path)) for path in self.unsafe}
         for user, names in s.names.items():

@@ -8,6 +8,8 @@
 enum {
 	DRAIN_MS = 6 * 3600 * 1000, /* of the world's time, for everything to end */
 	DRAIN_STEPS = 20000,
+	BURSTS_MORE = 8,
+	AWAKE_MS = 15000, /* by then nothing is left of the first start */
 	RESCAN_MS = 130 * 1000, /* after which whatever no event told of is found */
 };
 
@@ -57,7 +59,20 @@ static void choose_settings(struct settings *s)
 	};
 }
 
-static void begin(uint64_t seed, bool verbose)
+/* Jobs that wait in a worker while somebody waits for the place, which nothing else
+ * disturbs. */
+static void choose_bursts(void)
+{
+	const struct profile *p = &world->profile;
+	world->profile = (struct profile){.users = 2, .steps = p->steps,
+	                                  .hints_room = HINTS_MAX, .relaxed = p->relaxed,
+	                                  .bursts = true};
+	world->settings.prefetch = AHEAD_MAX;
+	world->settings.max_concurrent = world->settings.max_running = world->running_limit = 1;
+	world->settings.on_crash = ON_CRASH_RETRY;
+}
+
+static void begin_world(uint64_t seed, bool verbose)
 {
 	memory_forget();
 	memset(world, 0, sizeof *world);
@@ -67,20 +82,42 @@ static void begin(uint64_t seed, bool verbose)
 	world->now_ms = 1000000;
 	world->mounted = true;
 	fs_begin();
+	world->committed.next_id = world->committed.next_seq = 1;
+	world->durable.next_id = world->durable.next_seq = 1;
+}
+
+void history_begin_calm(const struct profile *profile, const struct settings *settings)
+{
+	begin_world(1, world->verbose);
+	world->profile = *profile;
+	world->settings = *settings;
+	world->running_limit = settings->max_running;
+	world->total_limit = settings->max_concurrent;
+	for (int u = 0; u < USERS_MAX; u++)
+		world->uploaders[u] = (struct uploader){
+			.slot_upload = NONE, .there = u < profile->users, .due_ms = FAR};
+}
+
+static void begin(uint64_t seed, bool verbose)
+{
+	begin_world(seed, verbose);
 	choose_profile(&world->profile);
 	choose_settings(&world->settings);
 	world->running_limit = world->settings.max_running;
 	/* Not of the same dice: what a seed meant before it means without them. */
 	world->settings.prefetch = (uint32_t)(seed % 4 == 0 ? 0 : seed % 7);
+	if (seed % 16 == 9)
+		choose_bursts();
 	world->total_limit = world->settings.max_concurrent;
-	world->committed.next_id = world->committed.next_seq = 1;
-	world->durable.next_id = world->durable.next_seq = 1;
 	for (int u = 0; u < USERS_MAX; u++) {
 		struct uploader *p = &world->uploaders[u];
 		p->slot_upload = NONE;
-		p->there = one_of(2);
-		p->left = 1 + (unsigned)dice_roll(8);
+		p->there = one_of(2) || world->profile.bursts;
+		p->left = 1 + (unsigned)dice_roll(8) + (world->profile.bursts ? BURSTS_MORE : 0);
 		p->due_ms = u < world->profile.users ? world->now_ms + dice_roll(2000) : FAR;
+		/* The other one comes when the first has put much into the line. */
+		if (world->profile.bursts)
+			p->due_ms = u == 0 ? p->due_ms + AWAKE_MS : FAR;
 	}
 	world->daemon_due_ms = world->now_ms + dice_roll(3000);
 }
@@ -125,7 +162,7 @@ static void act(int actor)
 		worker_act(actor - ACTOR_WORKER);
 }
 
-static bool step(void)
+bool history_step(void)
 {
 	uint64_t due[ACTORS], first = FAR;
 	int ready[ACTORS], n = 0;
@@ -170,13 +207,13 @@ static void drain(void)
 		/* Whatever was asked before. */
 		if (n == 50)
 			control_ask("{\"command\":\"start\"}");
-		if (!step() || (n > 100 && n % 16 == 0 && world->now_ms > begun_ms + RESCAN_MS &&
+		if (!history_step() || (n > 100 && n % 16 == 0 && world->now_ms > begun_ms + RESCAN_MS &&
 		                check_settled()))
 			break;
 	}
 	/* The last removals. */
 	for (unsigned n = 0; n < 40 && !violated(); n++)
-		if (!step())
+		if (!history_step())
 			break;
 	if (!violated())
 		check_end();
@@ -219,7 +256,7 @@ void history_run(uint64_t seed, bool verbose)
 	begin(seed, verbose);
 	say_profile();
 	for (unsigned n = 0; n < world->profile.steps && !violated(); n++) {
-		if (!step())
+		if (!history_step())
 			break;
 		limits_follow();
 		if (one_of(25))

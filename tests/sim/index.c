@@ -77,6 +77,7 @@ int index_begin(struct index *ix)
 
 static void commit(void)
 {
+	world->commits++;
 	check_commit(&world->committed, &world->draft);
 	rows_copy(&world->draft, &world->committed);
 	if (!world->profile.relaxed && !broken("commit-not-synced"))
@@ -337,6 +338,7 @@ int index_put_job(struct index *ix, const struct job *job)
 	}
 	rename_before_commit(flat, job);
 	take_job(job, flat);
+	world->puts++;
 	if (rows->next_id <= job->id)
 		rows->next_id = job->id + 1;
 	if (rows->next_seq <= job->seq)
@@ -533,6 +535,7 @@ int index_put_attempt(struct index *ix, uint64_t job, const struct attempt *atte
 		flat = &rows->attempts[rows->attempts_n++];
 	}
 	*flat = (struct flat_attempt){.job = job, .attempt = *attempt};
+	world->puts++;
 	flat->attempt.error = flat->attempt.message = NULL;
 	return 0;
 }

@@ -5,7 +5,8 @@
  *   sim --minutes M                   as many as there is time for
  *   sim --break NAME ...              something is broken on purpose
  *   sim --list                        the names of what can be broken
- *   sim --count N --cells             how often each rule of recovery decided */
+ *   sim --count N --cells             how often each rule of recovery decided
+ *   sim --costs                       what a job costs the index, counted */
 #include "world.h"
 
 #include "breaks.h"
@@ -24,7 +25,7 @@ void __wrap_free(void *p);
 struct options {
 	uint64_t from, count;
 	double minutes;
-	bool one, verbose, quiet, cells;
+	bool one, verbose, quiet, cells, costs;
 };
 
 static double now_s(void)
@@ -76,7 +77,7 @@ static int run_many(const struct options *o)
 static int usage(void)
 {
 	fprintf(stderr, "usage: sim [--seed N [--verbose]] [--from N] [--count N] [--minutes M] "
-	                "[--break NAME] [--list] [--cells]\n");
+	                "[--break NAME] [--list] [--cells] [--costs]\n");
 	return 2;
 }
 
@@ -87,7 +88,7 @@ static bool parse(int argc, char **argv, struct options *o)
 		{"count", required_argument, NULL, 'c'}, {"minutes", required_argument, NULL, 'm'},
 		{"break", required_argument, NULL, 'b'}, {"verbose", no_argument, NULL, 'v'},
 		{"quiet", no_argument, NULL, 'q'},       {"list", no_argument, NULL, 'l'},
-		{"cells", no_argument, NULL, 'r'},
+		{"cells", no_argument, NULL, 'r'},       {"costs", no_argument, NULL, 'o'},
 		{0},
 	};
 	int c;
@@ -105,6 +106,7 @@ static bool parse(int argc, char **argv, struct options *o)
 		case 'v': o->verbose = true; break;
 		case 'q': o->quiet = true; break;
 		case 'r': o->cells = true; break;
+		case 'o': o->costs = true; break;
 		case 'l': breaks_list(); exit(0);
 		default: return false;
 		}
@@ -122,6 +124,10 @@ int main(int argc, char **argv)
 	 * in its tables must be the same in each run. */
 	json_set_alloc_funcs(__wrap_malloc, __wrap_free);
 	json_object_seed(1);
+	if (o.costs) {
+		world->verbose = o.verbose;
+		return costs_run() ? 0 : 1;
+	}
 	int status = o.one ? run_one(&o) : run_many(&o);
 	if (o.cells)
 		breaks_say_reached();

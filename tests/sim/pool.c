@@ -137,7 +137,10 @@ static void plan(struct sim_worker *w)
 	enum outcome outcome = OUTCOME_SUCCEEDED;
 	int exit_code = 0;
 	uint64_t roll = dice_roll(100);
-	if (roll < 18) {
+	/* A failure ends what waits behind it. */
+	if (world->profile.calm || (world->profile.bursts && roll % 8 != 0)) {
+		run = 5;
+	} else if (roll < 18) {
 		outcome = OUTCOME_FAILED;
 		exit_code = 1;
 	} else if (roll < 22) {
@@ -151,7 +154,9 @@ static void plan(struct sim_worker *w)
 	/* Only where jobs are short is any handed ahead. */
 	if (world->seed % 2 == 1 && run % 4 != 0)
 		run %= 20;
-	w->eats = outcome == OUTCOME_SUCCEEDED && one_of(60);
+	if (world->profile.bursts && outcome == OUTCOME_SUCCEEDED)
+		run = 14 + run % 6;
+	w->eats = outcome == OUTCOME_SUCCEEDED && one_of(60) && !world->profile.calm;
 	w->dies = percent(world->profile.worker_death_percent);
 	w->due_ms = w->begun_ms + run;
 	set_result(w, outcome, exit_code);

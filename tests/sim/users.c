@@ -177,6 +177,34 @@ static void write_on(int user)
 		end_upload(user);
 }
 
+void uploader_drop(int user, const char *name)
+{
+	int upload = new_entry(user, name, true), inode = fs_new_inode(INODE_UPLOAD);
+	fs_link(user, PLACE_INCOMING, 0, name, inode);
+	world->fs.inodes[inode].upload = upload;
+	world->fs.inodes[inode].size = 100;
+	touch(&world->fs.inodes[inode]);
+	become_whole(upload, &world->fs.inodes[inode]);
+	hint_add(user, WATCH_RENAMED_IN, name);
+}
+
+/* Many at once: they wait in a worker, ahead of their turn. While they do, another
+ * user comes. */
+static void burst(int user)
+{
+	struct uploader *p = &world->uploaders[user];
+	bool many = user == 0;
+	for (unsigned n = many ? 8 : 1; n > 0 && p->left > 0 && world->uploads_n < UPLOADS_MAX; n--) {
+		char name[NAME_ROOM];
+		snprintf(name, sizeof name, "%d.csv", world->uploads_n);
+		uploader_drop(user, name);
+		p->left--;
+	}
+	p->due_ms = many ? p->due_ms + 1000 : FAR;
+	if (many)
+		world->uploaders[1].due_ms = world->now_ms + 50 + dice_roll(100);
+}
+
 static void take_away(int user)
 {
 	char name[NAME_ROOM];
@@ -203,6 +231,8 @@ void uploader_act(int user)
 		write_on(user);
 	else if (one_of(14))
 		take_away(user);
+	else if (p->left > 0 && world->profile.bursts)
+		burst(user);
 	else if (p->left > 0 && world->uploads_n < UPLOADS_MAX)
 		begin_upload(user);
 	else

@@ -280,6 +280,8 @@ struct profile {
 	unsigned race_1_of;                /* users act between two io calls */
 	bool mounts, clock_steps, operators, index_loss, asks;
 	unsigned worker_death_percent;
+	bool calm;                         /* each run is short and succeeds */
+	bool bursts;                       /* many uploads at once, all short, in one place */
 };
 
 struct settings {
@@ -319,6 +321,7 @@ struct world {
 	 * transaction at hand. */
 	struct rows committed, durable, draft;
 	bool in_transaction, spoilt, must_reopen, reopened;
+	unsigned commits, puts; /* how many there were; of jobs and attempts */
 	bool index_lost;        /* attempts and history before do not count */
 	bool torn;              /* a power cut after its loss, or in relaxed mode: they disagree */
 	bool clock_stepped;
@@ -446,6 +449,7 @@ void daemon_cut(void);
 uint64_t uploader_due(int user);
 void uploader_act(int user);
 void uploader_finish_all(void);
+void uploader_drop(int user, const char *name); /* moved in, whole */
 void users_race(void);
 void operator_act(void);
 void weather_act(void);
@@ -466,6 +470,11 @@ int ledger_of(const struct file_ident *ident); /* NONE */
 
 /* history.c */
 void history_run(uint64_t seed, bool verbose);
+void history_begin_calm(const struct profile *profile, const struct settings *settings);
+bool history_step(void); /* false: nothing will ever happen */
+
+/* cost.c */
+bool costs_run(void);
 
 /* memory.c, from seed to seed the same: what the daemon allocates dies with its life. */
 void memory_live(bool on);

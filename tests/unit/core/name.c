@@ -1,6 +1,7 @@
 #include "core/name.h"
 
 #include <criterion/criterion.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,23 @@ Test(name, patterns)
 	static const char *const all[] = {"*", NULL};
 	cr_expect(name_matches("\xff\xfe", all));
 	cr_expect(name_matches(".x", all));
+}
+
+/* Simple patterns are not left to fnmatch(). */
+Test(name, patterns_as_fnmatch)
+{
+	static const char *const patterns[] = {"",     "*",   "**",    "a",    "a*",   "*a",  "ab*",   "*ab",
+	                                       "a*b",  "*a*", "?",     "?*",   "*?",   "a?*", "[ab]*", "*[ab]",
+	                                       "\\**", "*\\*", "a\\*", "*\\a", "\\a*", "*b*a"};
+	static const char *const names[] = {"",   "a",   "b",  "ab",  "ba",   "aba", "bab", "*",
+	                                    "a*", "*a",  "\\", "a\\", "\\a",  "?",   "aab", "abb",
+	                                    ".a", "\xff", "a\xff"};
+	for (size_t p = 0; p < sizeof patterns / sizeof *patterns; p++)
+		for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+			const char *const one[] = {patterns[p], NULL};
+			cr_expect_eq(name_matches(names[n], one), fnmatch(patterns[p], names[n], 0) == 0,
+			             "%s on %s", patterns[p], names[n]);
+		}
 }
 
 Test(name, base)
