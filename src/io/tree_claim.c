@@ -227,6 +227,15 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
 	return r;
 }
 
+int tree_open_taken(struct tree *t, const char *user, uint64_t id, const char *path)
+{
+	int privfd = tree_open_private(t, user, id);
+	int fd = privfd < 0 ? privfd
+	                    : fd_open_beneath(privfd, name_base(path), O_RDONLY | O_DIRECTORY, 0);
+	fd_close(privfd);
+	return fd;
+}
+
 int tree_put_back(struct tree *t, const char *user, uint64_t id, const char *path, char **ret_kept)
 {
 	const char *base;

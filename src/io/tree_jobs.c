@@ -99,7 +99,7 @@ static int look_for_upload(void *ctx, const char *name, uint64_t ino)
 		return 0;
 	/* What it was like when it was accepted is not known any more. */
 	if (kind == ENTRY_DIRECTORY)
-		s->ident.whole = 1;
+		s->ident.whole = WHOLE_UNKNOWN;
 	free(s->name);
 	s->name = strdup(name);
 	s->score = points;

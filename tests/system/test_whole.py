@@ -4,6 +4,7 @@ was accepted."""
 import datetime
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -490,6 +491,51 @@ class Crash(Whole):
         spool.start()
         spool.wait_state("run1", "done")
         self.assertEqual(self.inside(spool, "run1"), sorted(TREE))
+
+
+    def test_changed_while_daemon_and_worker_were_gone(self):
+        """No handler has seen it: its second attempt is the first to be compared."""
+        spool = self.whole()
+        self.move(spool, "run0")
+        spool.wait_state("run0", "done")
+        workers = spool.workers()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        self.move(spool, "run1")
+        first = spool.wait_state("run1", "queued")["job"]
+        top = spool.path("alice", "processing", f"{first}/run1")
+        spool.wait_for(lambda: os.path.isdir(top), what="the claim")
+        spool.kill9()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
+                       what="the worker to end")
+        with open(os.path.join(os.fsdecode(top), "deep", "late.tif"), "wb") as file:
+            file.write(b"late")
+        spool.expect("alice", "run1/deep/late.tif", b"late")
+        spool.start()
+        spool.wait_for(lambda: dict((j["job"], j["state"]) for j in spool.jobs("alice"))[first] ==
+                       "canceled", what="it to go back")
+        job = spool.wait_state("run1", "done")
+        self.assertEqual(self.seen(spool, job["job"]), sorted([*TREE, "deep/late.tif"]))
+        self.assertEqual(len(spool.journal.starts("alice", "run1")), 1)
+
+    def test_what_its_handler_did_is_no_change(self):
+        """Nor where its daemon and its worker were gone in the middle of it."""
+        spool = self.whole(handler="echo x >\"$SPOOL_FILE/deep/by-handler\"\n[ $SPOOL_ATTEMPT -ge 2 ] || gate\n")
+        spool.expect("alice", "run1/deep/by-handler", b"x\n")
+        self.move(spool, "run1")
+        spool.wait_started("run1")
+        workers = spool.workers()
+        spool.kill9()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
+                       what="the worker to end")
+        spool.start()
+        spool.wait_state("run1", "done")
+        self.assertEqual(len(spool.jobs("alice")), 1)
+        self.assertEqual(len(spool.journal.starts("alice", "run1")), 2)
 
 
 class Setting(Whole):
