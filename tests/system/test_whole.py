@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from doors import RATE, Client, Sshd, program
+from doors import RATE, Client, Smbd, Sshd, program
 from harness import SystemTest, root_only
 import procs
 
@@ -625,6 +625,31 @@ class Doors(Whole):
         spool, door, top = self.doors()
         Client(self, [program("rsync"), "-rt", "-e", door.shell(), top,
                       f"{door.host()}:{spool.path('alice')}/"]).wait()
+        self.check(spool)
+
+    def mput(self, door, *names):
+        place = os.path.join(door.spool.base, "staging")
+        puts = "; ".join(f"mput {name}" for name in names)
+        door.client("alice", f"lcd {place}; recurse on; prompt off; {puts}").wait()
+
+    def test_samba_mput(self):
+        spool = self.whole({"spool": {**JOB, "directory_settle_seconds": 3}})
+        self.make(spool, "run1")
+        self.mput(Smbd(self, spool), "run1")
+        self.check(spool)
+
+    def test_samba_mput_with_its_marker(self):
+        """However long it lies there: only the marker says that it is all."""
+        spool = self.whole({"spool": {**JOB, "completion": "marker"}})
+        door = Smbd(self, spool)
+        self.make(spool, "run1")
+        self.mput(door, "run1")
+        spool.wait_for(lambda: "marker" in spool.explain_file("run1")["because"],
+                       what="explain to ask for the marker")
+        self.assertEqual(spool.jobs("alice"), [])
+        with open(os.path.join(spool.base, "staging", "run1.done"), "wb"):
+            spool.expect("alice", "run1.done", b"")
+        self.mput(door, "run1.done")
         self.check(spool)
 
     def test_killed_upload_without_its_marker(self):
