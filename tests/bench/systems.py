@@ -162,12 +162,14 @@ class SpooldFull(Spoold):
 
 
 class SpooldStream(Spoold):
-    """One process per user: as many as users may wait for their next job."""
+    """One process per user: as many as users may wait for their next job. The pipe of the
+    ceiling is fed without a limit, so many users have a job at a time."""
 
     def configuration(self):
         settings = super().configuration()
         settings["handler"] = {"command": [*self.handler(), "--stream"], "mode": "stream"}
         settings["scheduler_settings"]["max_idle_handlers"] = len(os.listdir(self.root))
+        settings["scheduler_settings"]["max_concurrent_jobs"] = 64
         return settings
 
 
