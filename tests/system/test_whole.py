@@ -493,6 +493,30 @@ class Crash(Whole):
         self.assertEqual(self.inside(spool, "run1"), sorted(TREE))
 
 
+    def test_index_lost_in_a_directory_that_was_handed_on(self):
+        """Then the directory made for its job is older than it, and both may be root's."""
+        spool = self.whole({"spool": JOB, "job_processing": MANUAL},
+                           handler="[ $SPOOL_NAME = run0 ] || gate\n")
+        self.move(spool, "run0")
+        spool.wait_state("run0", "pending")
+        spool.ctl("start")
+        # Made while the first one runs or has ended a moment ago.
+        spool.wait_state("run0", "done")
+        self.move(spool, "run1")
+        spool.wait_started("run1")
+        workers = spool.workers()
+        spool.kill9()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
+                       what="the worker to end")
+        shutil.rmtree(spool.index_path())
+        spool.open_gate()
+        spool.start()
+        spool.ctl("start")
+        spool.wait_state("run1", "done")
+        self.assertEqual(self.inside(spool, "run1"), sorted(TREE))
+
     def test_changed_while_daemon_and_worker_were_gone(self):
         """No handler has seen it: its second attempt is the first to be compared."""
         spool = self.whole()
