@@ -535,11 +535,12 @@ static void find_earlier(int inode)
 		return;
 	for (int u = world->uploads_n - 1; u >= 0; u--) {
 		struct ledger_entry *e = &world->uploads[u];
-		if (e->number != i->number || e->digest != now.ident.whole || e->fate != FATE_REPLACED)
+		if (e->number != i->number || e->digest != now.ident.whole || e->fate == FATE_WRITING)
 			continue;
 		world->uploads[i->upload].fate = FATE_UNSYNCED;
 		i->upload = u;
-		e->fate = FATE_WHOLE;
+		if (e->fate == FATE_REPLACED)
+			e->fate = FATE_WHOLE;
 		e->undisturbed = false;
 		return;
 	}
@@ -665,7 +666,7 @@ static const char *unsettled(int upload)
 		return "did not reach done or failed";
 	if (f != NULL && !job_state_is_final(f->job.state))
 		return "is in its final place, but its job has not ended";
-	if (e->digest != 0 && world->fs.slots[slot].place == PLACE_DONE && !e->succeeded &&
+	if (e->digest != 0 && world->fs.slots[slot].place == PLACE_DONE && e->runs == 0 &&
 	    !e->moved_outside && !world->torn)
 		return "is in done, but nothing ran on what is in it";
 	return NULL;
