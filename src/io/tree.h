@@ -91,6 +91,9 @@ int tree_each_user(struct tree *t, int (*each)(void *ctx, const char *user, cons
                    void *ctx);
 /* Is there a directory of this name in the spool? */
 bool tree_has_user(struct tree *t, const char *user);
+/* Is a user's directory root's own and without incoming, so that nothing there tells who
+ * uploads? */
+bool tree_wants_owner(struct tree *t, const char *user);
 /* Makes the user's directories where they are missing. `uid`/`gid` of the
  * uploader, or (uid_t)-1: as incoming, else as the user's directory. *ret_made
  * counts them. -EINVAL: no legal name; -ELOOP, -ENOTDIR: something else is in

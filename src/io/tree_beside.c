@@ -122,6 +122,15 @@ char *tree_beside(const char *final, const char *suffix)
 	return n == (size_t)-1 ? NULL : out;
 }
 
+gid_t tree_readers(struct tree *t, const char *user, enum place place, const struct file_ident *ident)
+{
+	struct stat st;
+	int fd = tree_open_place(t, user, place);
+	bool closed = fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & S_IXOTH) == 0;
+	fd_close(fd);
+	return closed ? st.st_gid : (gid_t)ident->gid;
+}
+
 /* For the eyes of the uploader, and out of reach for changes. Without the
  * right to give it away it keeps the group of its directory. */
 static int show(int fd, mode_t mode, gid_t gid)

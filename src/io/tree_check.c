@@ -1,6 +1,7 @@
 /* What is wrong with a user's directories, in words, and what mends it. */
 #include "io/tree_private.h"
 
+#include "base/escape.h"
 #include "base/fd.h"
 #include "base/shell.h"
 #include "core/name.h"
@@ -237,6 +238,48 @@ static void tell_unmounted(struct check *c)
 	tell(c, true, mend, "its directory was a mount of its own, which is not there");
 }
 
+/* Of a chroot, say. */
+static bool belongs_beside(const char *name)
+{
+	static const char *const names[] = {"bin", "dev", "etc", "lib", "lib64", "lost+found", "usr"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	for (size_t i = 0; i < TREE_WANTED; i++)
+		if (strcmp(name, tree_place_dir(tree_wanted[i].place)) == 0)
+			return true;
+	return name[0] == '.';
+}
+
+struct beside {
+	struct check *c;
+	int userfd;
+};
+
+static int any_entry(void *ctx, const char *name, uint64_t ino)
+{
+	(void)ctx, (void)name, (void)ino;
+	return 1;
+}
+
+/* A directory that was moved aside, or in by mistake: what is in it nobody works on. */
+static int check_beside(void *ctx, const char *name, uint64_t ino)
+{
+	const struct beside *b = ctx;
+	(void)ino;
+	int fd = belongs_beside(name) ? -1 : fd_open_beneath(b->userfd, name, O_RDONLY | O_DIRECTORY, 0);
+	if (fd >= 0 && tree_walk(fd, any_entry, NULL) == 1) {
+		char *shown = escape_str(name);
+		found(b->c, false, "", NULL,
+		      "%s is none of spoold's directories, and not empty: nothing in it is worked on. Was "
+		      "it moved? Move it back, and restart spoold; or move what is in it to incoming",
+		      shown == NULL ? "a directory of it" : shown);
+		free(shown);
+	}
+	fd_close(fd);
+	return 0;
+}
+
 int tree_check_user(struct tree *t, const char *user,
                     void (*report)(void *ctx, bool fatal, const char *what, const char *mend),
                     void *ctx)
@@ -275,6 +318,8 @@ int tree_check_user(struct tree *t, const char *user,
 	check_user_directory(&c, userfd, &st);
 	for (size_t i = 0; i < TREE_WANTED; i++)
 		check_directory(&c, userfd, &tree_wanted[i]);
+	struct beside beside = {.c = &c, .userfd = userfd};
+	tree_walk(userfd, check_beside, &beside);
 	fd_close(userfd);
 	return c.found;
 }

@@ -109,7 +109,7 @@ static int put_back(struct tree *t, const char *user, uint64_t id, const char *p
 		r = tree_rename_final(t, user, PLACE_FAILED, privfd, base, path, id, ret_kept);
 	if (r < 0)
 		return r;
-	r = explain_kept(t, user, *ret_kept, (gid_t)now.gid);
+	r = explain_kept(t, user, *ret_kept, tree_readers(t, user, PLACE_FAILED, &now));
 	if (r < 0)
 		log_warning("user %s: the reason could not be written beside a file in failed: %s", user,
 		            strerror(-r));

@@ -150,6 +150,10 @@ void tree_note_stranger(struct tree *t, int dirfd, const char *name, uint64_t id
  * file system has extended attributes. -ENOENT. */
 int tree_search_final(struct tree *t, const char *user, enum place place, const char *path,
                       uint64_t id, const struct file_ident *ident, char **ret_name);
+/* The group that reads what is kept beside a final file: that of the directory, where none
+ * but it may enter that; else that of the upload. */
+gid_t tree_readers(struct tree *t, const char *user, enum place place,
+                   const struct file_ident *ident);
 /* Writes the head of <final>.log: plain words, readable by the uploader (gid).
  * An existing log keeps its content behind it. Ends with the mark. */
 int tree_write_reason(int dirfd, const char *log_name, const char *reason, gid_t gid);

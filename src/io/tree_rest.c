@@ -59,6 +59,11 @@ static bool is_reason_kept(const struct ending *e, const char *final)
 	return kept;
 }
 
+static gid_t readers(const struct ending *e)
+{
+	return tree_readers(e->t, e->f->user, e->f->to, e->f->ident);
+}
+
 void tree_ending_reason(struct ending *e, const char *final)
 {
 	const char *log = name_log(e->base);
@@ -68,7 +73,7 @@ void tree_ending_reason(struct ending *e, const char *final)
 	if (!e->f->keep_log && e->log && !tree_has_reason(e->fd, log, e->f->reason) &&
 	    unlinkat(e->fd, log, 0) == 0)
 		e->log = false;
-	int r = tree_write_reason(e->fd, log, e->f->reason, e->f->ident->gid);
+	int r = tree_write_reason(e->fd, log, e->f->reason, readers(e));
 	if (r < 0)
 		tree_ending_warn(e->f, "the reason could not be written beside it", r);
 	else
@@ -91,7 +96,7 @@ static int keep_beside(const struct ending *e, const char *name, const char *fin
 static void keep_log(struct ending *e, const char *final)
 {
 	const char *log = name_log(e->base);
-	int r = tree_mark_log(e->fd, log, e->f->ident->gid);
+	int r = tree_mark_log(e->fd, log, readers(e));
 	if (r < 0)
 		tree_ending_warn(e->f, "its log could not be marked", r);
 	r = keep_beside(e, log, final, ".log");
@@ -159,7 +164,7 @@ static void keep_output(struct ending *e, const char *final)
 	}
 	if (!e->output)
 		return;
-	r = tree_mark_output(e->fd, output, e->f->ident->gid);
+	r = tree_mark_output(e->fd, output, readers(e));
 	if (r == 0)
 		r = keep_beside(e, output, final, ".output");
 	if (r < 0) {

@@ -172,6 +172,17 @@ static int make_whole(const struct tree *t, const char *user, uid_t uid, gid_t g
 	return r;
 }
 
+bool tree_wants_owner(struct tree *t, const char *user)
+{
+	struct stat st;
+	int userfd = fd_open_beneath(t->rootfd, user, O_RDONLY | O_DIRECTORY, 0);
+	bool wants = userfd >= 0 && fstat(userfd, &st) == 0 && st.st_uid == 0 &&
+	             fstatat(userfd, tree_place_dir(PLACE_INCOMING), &st, AT_SYMLINK_NOFOLLOW) < 0 &&
+	             errno == ENOENT;
+	fd_close(userfd);
+	return wants;
+}
+
 int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made)
 {
 	struct stat st;

@@ -203,7 +203,7 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 	int r = user_gone(d, u) ? -ENODEV : tree_finish(d->tree, &f, &name);
 	/* Somebody removed a directory of ours. */
 	if ((r == -ENOENT || r == -ENOTDIR) && user_still_there(d, u) &&
-	    users_make_directories(d, u->name))
+	    tree_has_user(d->tree, u->name) && users_make_directories(d, u->name))
 		r = tree_finish(d->tree, &f, &name);
 	if (r < 0) {
 		not_moved(d, u, job, r);

@@ -6,8 +6,10 @@
 #include "spoold/daemon.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct stranger {
 	struct stranger *next;
@@ -114,7 +116,12 @@ static int begin_join(struct daemon *d, const char *name)
 static int make_directories(struct daemon *d, const char *name, unsigned *ret_made)
 {
 	unsigned made = 0;
-	int r = tree_make_user(d->tree, name, (uid_t)-1, (gid_t)-1, &made);
+	/* As 'spoolctl user add' does; else those of its directory, or of incoming. */
+	const struct passwd *account =
+		geteuid() == 0 && tree_wants_owner(d->tree, name) ? getpwnam(name) : NULL;
+	uid_t uid = account == NULL ? (uid_t)-1 : account->pw_uid;
+	gid_t gid = account == NULL ? (gid_t)-1 : account->pw_gid;
+	int r = tree_make_user(d->tree, name, uid, gid, &made);
 	/* That a mount is not there, or does not answer, is said where its user is looked at. */
 	if (r < 0 && r != -ENODEV && r != -ETIMEDOUT)
 		log_warning("user %s: its directories cannot be made (%s); try 'spoolctl user check %s'",

@@ -20,6 +20,8 @@
 
 
 enum {
+	SCAN_MISSING_MS = 5000, /* an incoming that vanishes is made anew after so long: who removes a
+	                           user is done by then */
 	SCAN_SLICE = 512,       /* entries per tick: a few milliseconds */
 	SCAN_STEP = 8,          /* what a step of a scan costs, in entries */
 	SCAN_SMALL = 4096,      /* entries; a directory with more is scanned beside the others */

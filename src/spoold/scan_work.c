@@ -33,7 +33,8 @@ static int compare_found(const void *a, const void *b)
 	const struct scan_found *x = a, *y = b;
 	if (x->ctime_ns != y->ctime_ns)
 		return x->ctime_ns < y->ctime_ns ? -1 : 1;
-	return strcmp(x->path, y->path);
+	/* The clock of file systems ticks a few hundred times a second: page2 before page10. */
+	return strverscmp(x->path, y->path);
 }
 
 static void sort_found(struct scan_work *w)
@@ -106,30 +107,6 @@ static void let_tidy(const struct user *u, struct tree_scan *walk)
 		tree_scan_tidy(walk, &rule);
 }
 
-static void begin_walk(struct daemon *d, struct scan_work *w)
-{
-	struct user *u = w->user;
-	w->no_jobs = has_no_jobs(d, u);
-	notice_walk_begins(u);
-	u->inner_seen = false;
-	int r = tree_scan_begin(d->tree, u->name, &w->walk);
-	if (r == 0) {
-		let_tidy(u, w->walk);
-		w->phase = SCAN_WALK;
-		return;
-	}
-	if (r != -ENOENT && r != -ETIMEDOUT)
-		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
-		            u->name, strerror(-r), u->name);
-	if (r == -ENOENT && user_there(d, u)) {
-		if (tree_has_user(d->tree, u->name) && users_make_directories(d, u->name))
-			user_watch(d, u);
-		w->phase = SCAN_WITHDRAWN;
-		return;
-	}
-	end_scan(d, w);
-}
-
 /* Its directory is not there: not even that it is empty is known. */
 static void give_up(struct daemon *d, struct scan_work *w)
 {
@@ -140,6 +117,46 @@ static void give_up(struct daemon *d, struct scan_work *w)
 	u->scanned = before;
 }
 
+/* Nothing in incoming any more, or incoming itself removed, or moved: whoever does that may
+ * be about to remove all of the user, or to put something in its place. */
+static void conclude_missing(struct daemon *d, struct scan_work *w)
+{
+	struct user *u = w->user;
+	if (u->missing_ms == 0)
+		u->missing_ms = d->steady_ms + SCAN_MISSING_MS;
+	if (!d->starting && d->steady_ms < u->missing_ms) {
+		give_up(d, w);
+		user_scan_in(d, u, u->missing_ms - d->steady_ms);
+		return;
+	}
+	u->missing_ms = 0;
+	if (tree_has_user(d->tree, u->name) && users_make_directories(d, u->name))
+		user_watch(d, u);
+	w->phase = SCAN_WITHDRAWN;
+}
+
+static void begin_walk(struct daemon *d, struct scan_work *w)
+{
+	struct user *u = w->user;
+	w->no_jobs = has_no_jobs(d, u);
+	notice_walk_begins(u);
+	u->inner_seen = false;
+	int r = tree_scan_begin(d->tree, u->name, &w->walk);
+	if (r == 0) {
+		u->missing_ms = 0;
+		let_tidy(u, w->walk);
+		w->phase = SCAN_WALK;
+		return;
+	}
+	if (r != -ENOENT && r != -ETIMEDOUT)
+		log_warning("user %s: incoming cannot be read: %s; see 'spoolctl user check %s'",
+		            u->name, strerror(-r), u->name);
+	if (r == -ENOENT && user_there(d, u)) {
+		conclude_missing(d, w);
+		return;
+	}
+	end_scan(d, w);
+}
 void scan_work_begin(struct daemon *d, struct scan_work *w, struct user *u)
 {
 	u->scan_running = true;

@@ -245,6 +245,8 @@ static void warn_no_watch(const struct user *u, int error)
 		            "further directories are polled. Raise it with: sysctl "
 		            "fs.inotify.max_user_watches=1048576",
 		            u->name);
+	else if (error == -ENOENT)
+		log_notice("user %s: incoming is gone", u->name);
 	else
 		log_warning("user %s: incoming cannot be watched (%s); it is polled", u->name,
 		            strerror(-error));

@@ -75,6 +75,7 @@ struct user {
 	uint32_t uploads_over;        /* of these: complete, but over a limit; see room.h */
 	struct room room;
 	struct notice notice;
+	uint64_t missing_ms;     /* incoming is not there, and is made anew then; steady, 0 = it is */
 	uint64_t backlog_ms;     /* what a scan found unsettled is judged by then; steady */
 	uint64_t retry_ms;       /* an upload could not be taken, and is tried again then; steady */
 	uint64_t retry_key;      /* where it was in the order of what is due; who was behind waits */

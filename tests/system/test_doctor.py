@@ -78,6 +78,19 @@ class Mended(SystemTest):
                 self.assertEqual(self.findings(spool, "user", "check", USER), [])
         spool.restart()
 
+    def test_directory_that_was_moved(self):
+        """Nothing in it is worked on, and nothing else says so."""
+        spool = self.spool_of_account()
+        os.rename(spool.path(USER, "done"), spool.path(USER, "done.2025"))
+        os.makedirs(spool.path(USER, "empty"))
+        os.makedirs(spool.path(USER, "dev/log"))
+        with open(spool.path(USER, "done.2025", "a.csv"), "w"):
+            pass
+        for what in (("user", "check", USER), ("doctor",)):
+            self.find(spool, "done.2025 is none of spoold's directories", *what)
+            said = [f[0] for f in self.findings(spool, *what) if "none of spoold's" in f[0]]
+            self.assertEqual(len(said), 1, said)
+
     def test_add_fits_a_chroot_and_a_share(self):
         """user add: what sshd asks of a chroot, and what an uploader needs."""
         spool = self.spool_of_account()

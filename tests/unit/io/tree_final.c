@@ -46,21 +46,37 @@ Test(tree_final, log_and_output_are_kept_beside_it_and_purged_with_it)
 	cr_expect_eq(tree_purge(t, USER, PLACE_DONE, "x.csv"), 0);
 }
 
-Test(tree_final, the_reason_heads_the_log_and_the_uploader_can_read_it)
+static gid_t group_of_log(gid_t upload, gid_t failed, mode_t mode)
 {
 	struct work w;
 	struct stat st;
+	if (geteuid() == 0)
+		cr_assert_eq(chown(at("failed"), 0, failed), 0);
+	cr_assert_eq(chmod(at("failed"), mode), 0);
 	start_work(&w, 7, "x.csv", "1,2");
 	w.f.to = PLACE_FAILED;
 	w.f.keep_log = true;
 	w.f.reason = REASON;
-	w.ident.gid = geteuid() == 0 ? 4242 : getegid();
+	w.ident.gid = geteuid() == 0 ? upload : getegid();
 	put(at("processing/7/log"), "trace\n");
 	finish(&w, "x.csv");
 	cr_expect(holds(at("failed/x.csv.log"), REASON "\ntrace\n" MARK));
 	cr_expect_eq(stat(at("failed/x.csv.log"), &st), 0);
 	cr_expect_eq(st.st_mode & 0777, 0640);
-	cr_expect_eq(st.st_gid, w.ident.gid);
+	return st.st_gid;
+}
+
+Test(tree_final, the_reason_heads_the_log_and_the_uploader_can_read_it)
+{
+	gid_t group = group_of_log(4242, 4343, 0755);
+	cr_expect_eq(group, geteuid() == 0 ? 4242 : getegid());
+}
+
+/* Whatever group the upload came with: "users", or root's where it was brought by root. */
+Test(tree_final, where_only_a_group_may_enter_that_reads_the_log)
+{
+	gid_t group = group_of_log(0, 4343, 0750);
+	cr_expect_eq(group, geteuid() == 0 ? 4343 : getegid());
 }
 
 Test(tree_final, a_reason_without_a_log_and_instead_of_an_unwanted_one)

@@ -1,0 +1,116 @@
+"""What an admin does to the directories of users while spoold runs: removed, moved away,
+put back, made by hand."""
+
+import grp
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+
+from harness import GATE, SystemTest, root_only
+
+
+def natural(name):
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+class Removed(SystemTest):
+    def test_user_can_be_removed(self):
+        """A user's directory is not made anew under the hands of who removes it."""
+        spool = self.spool(users=("alice", "bob"))
+        spool.drop("bob", "a.csv")
+        spool.wait_state("a.csv", "done", "bob")
+        for n in range(5):
+            os.makedirs(os.path.join(spool.root, "carol"))
+            # The lock is made when a user is met, once.
+            made = "failed" if n > 0 else ".lock"
+            spool.wait_for(lambda: os.path.exists(os.path.join(spool.root, "carol", made)),
+                           what="carol to be met")
+            at = spool.log_size()
+            shutil.rmtree(os.path.join(spool.root, "carol"))
+            # What was seen of it by now was worked off.
+            spool.drop("alice", f"{n}.csv")
+            spool.wait_state(f"{n}.csv", "done")
+            self.assertFalse(os.path.exists(os.path.join(spool.root, "carol")), spool.log(at))
+
+    def test_incoming_is_made_anew(self):
+        """Promise 7: but who lost it gets it back by itself."""
+        spool = self.spool()
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        os.rmdir(spool.path("alice"))
+        spool.wait_for(lambda: os.path.isdir(spool.path("alice")), what="incoming")
+        spool.drop("alice", "b.csv")
+        spool.wait_state("b.csv", "done")
+
+    def test_user_that_is_busy_is_moved_away_and_back(self):
+        """Promise 1: nothing is made in its place meanwhile, and its job goes on."""
+        spool = self.spool(handler=GATE)
+        user, aside = os.path.join(spool.root, "alice"), os.path.join(spool.base, "aside")
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        os.rename(user, aside)
+        spool.open_gate()
+        spool.wait_log(r"job 1 is done but its file cannot be moved")
+        self.assertFalse(os.path.exists(user))
+        os.rename(aside, user)
+        spool.wait_for(lambda: os.path.exists(spool.path("alice", "done", "a.csv")), what="its end")
+        spool.drop("alice", "b.csv")
+        spool.wait_state("b.csv", "done")
+
+
+class Made(SystemTest):
+    @root_only
+    def test_directory_made_by_hand_is_its_accounts(self):
+        """As with 'spoolctl user add': else she could not upload."""
+        name = f"spt{os.getpid()}"
+        subprocess.run(["useradd", "--no-create-home", name], check=True)
+        self.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL, check=False)
+        spool = self.spool()
+        os.mkdir(os.path.join(spool.root, name))
+        spool.wait_for(lambda: os.path.isdir(spool.path(name, "failed")), what="its directories")
+        self.assertEqual(os.stat(spool.path(name)).st_uid, pwd.getpwnam(name).pw_uid)
+        self.assertEqual(spool.ctl("user", "check", name, json=True).data["findings"], [])
+
+
+class Logs(SystemTest):
+    @root_only
+    def test_account_reads_the_log_of_any_upload(self):
+        """Promise 7: whatever group the file came with; root brought one of these."""
+        name = f"spl{os.getpid()}"
+        subprocess.run(["useradd", "--no-create-home", name], check=True)
+        self.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL, check=False)
+        spool = self.spool(handler="exit 65\n")
+        spool.ctl("user", "add", name)
+        account = pwd.getpwnam(name)
+        for file, gid in (("roots.csv", 0), ("users.csv", grp.getgrnam("users").gr_gid)):
+            path = spool.path(name, "incoming", "." + file)
+            with open(path, "w") as out:
+                out.write("x")
+            os.chown(path, account.pw_uid if gid != 0 else 0, gid)
+            os.rename(path, spool.path(name, "incoming", file))
+            spool.wait_state(file, "failed", name)
+            spool.wait_for(lambda: os.path.exists(spool.path(name, "failed", file + ".log")),
+                           what="its log")
+            st = os.stat(spool.path(name, "failed", file + ".log"))
+            self.assertEqual((st.st_gid, stat.S_IMODE(st.st_mode)), (account.pw_gid, 0o640))
+
+
+class Order(SystemTest):
+    def test_pages_of_one_moment(self):
+        """Promise 3: what came within one tick of the file system's clock, before spoold
+        was there, goes by number."""
+        spool = self.spool(start=False)
+        pages = [f"page{n}.pdf" for n in range(1, 41)]
+        for page in pages:
+            with open(spool.path("alice", "incoming", page), "w"):
+                pass
+        came = {page: os.stat(spool.path("alice", "incoming", page)).st_ctime_ns for page in pages}
+        self.assertLess(len(set(came.values())), len(pages), "the clock of this file system is fine")
+        spool.start()
+        spool.wait_for(lambda: len(os.listdir(spool.path("alice", "done"))) == len(pages),
+                       what="all of them")
+        self.assertEqual(spool.journal.order("alice"),
+                         sorted(pages, key=lambda page: (came[page], natural(page))))
