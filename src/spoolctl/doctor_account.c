@@ -117,30 +117,48 @@ void doctor_socket(struct doctor *d)
 		           "cannot ask spoold");
 }
 
-/* Whoever may rename users' directories may read and replace what is in them;
- * and sshd takes none of them as a chroot. */
-void doctor_root(struct doctor *d)
+/* Whoever may rename users' directories, or one that leads to them, may read and replace
+ * what is in them; and sshd takes none of them as a chroot. */
+static void check_way(struct doctor *d, const char *dir, uid_t daemon)
 {
-	struct stat st, own;
-	const char *root = d->ctl->config->root;
-	char *path, *mend;
-	if (stat(root, &st) < 0)
+	struct stat st;
+	if (stat(dir, &st) < 0)
 		return;
-	path = ctl_need(asprintf(&path, "%s/.spoold/daemon.lock", root) < 0 ? NULL : path);
-	uid_t daemon = stat(path, &own) == 0 ? own.st_uid : st.st_uid;
-	free(path);
-	path = ctl_escape(root);
-	if ((st.st_mode & 0022) != 0) {
-		mend = ctl_need(shell_command("chmod go-w", root));
+	char *mend, *path = ctl_escape(dir);
+	/* With the sticky bit, what is in it stays its owner's. */
+	bool is_root = strcmp(dir, d->ctl->config->root) == 0;
+	if ((st.st_mode & 0022) != 0 && (is_root || (st.st_mode & S_ISVTX) == 0)) {
+		mend = ctl_need(shell_command("chmod go-w", dir));
 		doctor_say(d, FINDING_WARNING, mend, "%s is writable by others than its owner: users' "
 		           "directories could be replaced, and sshd refuses them as a chroot", path);
 		free(mend);
 	}
 	if (st.st_uid != 0 && st.st_uid != daemon) {
-		mend = ctl_need(shell_command("chown root", root));
+		mend = ctl_need(shell_command("chown root", dir));
 		doctor_say(d, FINDING_WARNING, mend, "%s belongs neither to root nor to the account that "
 		           "spoold runs as: users' directories could be replaced", path);
 		free(mend);
+	}
+	free(path);
+}
+
+void doctor_root(struct doctor *d)
+{
+	struct stat st;
+	const char *root = d->ctl->config->root;
+	char *path, *slash;
+	if (stat(root, &st) < 0)
+		return;
+	uid_t daemon = st.st_uid;
+	path = ctl_need(asprintf(&path, "%s/.spoold/daemon.lock", root) < 0 ? NULL : path);
+	if (stat(path, &st) == 0)
+		daemon = st.st_uid;
+	free(path);
+	check_way(d, root, daemon);
+	path = realpath(root, NULL);
+	while (path != NULL && (slash = strrchr(path, '/')) != NULL && path[1] != '\0') {
+		slash[slash == path] = '\0';
+		check_way(d, path, daemon);
 	}
 	free(path);
 }

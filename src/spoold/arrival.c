@@ -154,6 +154,8 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 		scan_want(d, u);
 		return;
 	}
+	if (voucher_judge(d, e))
+		return;
 	struct settle_policy policy = user_settle(d, u);
 	enum writers writers = WRITERS_UNKNOWN;
 	if (u->far && e->state != UPLOAD_REFUSED)

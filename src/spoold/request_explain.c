@@ -245,7 +245,7 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 	} else if (kind != ENTRY_FILE && kind != ENTRY_DIRECTORY) {
 		why_refused(kind, &e);
 		answer_file(d, a, outside, "refused", &e);
-	} else if (voucher_is_name(u, path)) {
+	} else if (entry == NULL && voucher_is_name(u, path)) {
 		bool checksum = u->settings->settle.completion == COMPLETION_CHECKSUM;
 		const char *what = checksum ? "checksum" : "marker";
 		why_say(e.because, "it is a %s (completion \"%s\") and never a job", what, what);

@@ -3,6 +3,7 @@
 #include "core/name.h"
 #include "spoold/daemon.h"
 #include "spoold/lists.h"
+#include "spoold/notice.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -69,6 +70,28 @@ static void wake_listed(struct daemon *d, struct user *u)
 	}
 }
 
+/* One that is being written says nothing yet, and no event need tell of the end: what
+ * was linked into its directory (O_TMPFILE) is closed under no name. So it is looked
+ * at again, like an upload with a writer. */
+static void await_writer(struct daemon *d, struct user *u, const char *path)
+{
+	struct upload_entry *e = upload_find(u, path);
+	if (e != NULL && e->state != UPLOAD_ARRIVING && e->state != UPLOAD_REFUSED)
+		return;
+	if (tree_probe_writer(d->tree, u->name, path) != WRITERS_SOME) {
+		if (e != NULL)
+			upload_drop(d, e);
+		return;
+	}
+	if (e == NULL)
+		e = upload_add(d, u, path, INTAKE_WAITING_MAX);
+	if (e == NULL || e->state == UPLOAD_REFUSED)
+		return;
+	e->waits_for = SETTLE_WRITER;
+	notice_waits(d, e);
+	upload_set_due(d, e, d->steady_ms + SETTLE_WRITER_POLL_MS);
+}
+
 bool voucher_is(struct daemon *d, struct user *u, const char *path)
 {
 	char name[JOB_PATH_MAX + 1];
@@ -83,7 +106,21 @@ bool voucher_is(struct daemon *d, struct user *u, const char *path)
 	if (u->settings->settle.completion == COMPLETION_CHECKSUM &&
 	    lists_note(d, u, path, is_there ? name : NULL))
 		wake_listed(d, u);
+	await_writer(d, u, path);
 	return true;
+}
+
+bool voucher_judge(struct daemon *d, struct upload_entry *e)
+{
+	struct user *u = e->user;
+	struct file_ident ident;
+	enum entry_kind kind;
+	if (!voucher_is_name(u, e->path) || (e->state != UPLOAD_ARRIVING && e->state != UPLOAD_REFUSED))
+		return false;
+	if (tree_look(d->tree, u->name, e->path, &ident, &kind) < 0 || kind != ENTRY_FILE)
+		return false;
+	upload_leave_scan(d, e);
+	return voucher_is(d, u, e->path);
 }
 
 /* Looks for "<path><suffix>". One that is still being written speaks when that is

@@ -23,6 +23,9 @@ void voucher_clear(struct voucher *v);
  * it speaks for and waits for it is looked at. */
 bool voucher_is(struct daemon *d, struct user *u, const char *path);
 bool voucher_is_name(const struct user *u, const char *path);
+/* It was listed, since it was refused or being written, and is due: is it a voucher? It
+ * was looked at then, and may be gone from the list. */
+bool voucher_judge(struct daemon *d, struct upload_entry *e);
 /* Looks for the voucher of an upload and notes in `upload` what it says, as far
  * as that is known (`found`: the SHA-256 of the file, or NULL). */
 void voucher_find(struct daemon *d, struct user *u, const char *path, const uint8_t *found,

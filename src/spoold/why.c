@@ -4,6 +4,7 @@
 #include "base/human.h"
 #include "spoold/daemon.h"
 #include "spoold/room.h"
+#include "spoold/voucher.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -86,8 +87,11 @@ static void explain_arriving(struct daemon *d, const struct user *u,
 		why_say(e->next, "it is looked at right after");
 	} else if (entry->waits_for == SETTLE_WRITER) {
 		why_say(e->because, "a process still has it open for writing");
-		why_say(e->next, "it becomes a job when that closed it and %g s passed without a change",
-		        settle_s);
+		if (voucher_is_name(u, entry->path))
+			why_say(e->next, "what it says counts when that closed it");
+		else
+			why_say(e->next, "it becomes a job when that closed it and %g s passed without a change",
+			        settle_s);
 	} else if (lacks_marker(u, entry) && entry->voucher_stale) {
 		why_say(e->because, "its marker is that of an earlier upload of this name");
 		why_say(e->next, "it becomes a job when its marker arrives anew");

@@ -4,8 +4,8 @@ A server is started by the test, in its own directory, on a port of its own, and
 ended with it. Configurations are the ones of packaging/examples, with the paths
 of the test in the place of theirs."""
 
-import hashlib
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -15,9 +15,10 @@ import time
 import unittest
 
 import procs
-from handlers import GATE
 from spool import REPO, slowness
 
+RULES = {"alice": "auto", "bob": "rename", "carol": "marker", "dave": "checksum"}
+RATE = 1_000_000       # bytes per second of a slow upload
 EXAMPLES = os.path.join(REPO, "packaging", "examples")
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
@@ -117,7 +118,7 @@ FIRST_UID = 47011
 ACCOUNTS = """set -e
 mount --make-rprivate /
 mkdir {dir}/etc
-cp -a /etc/. {dir}/etc
+cp -a /etc/. {dir}/etc 2>/dev/null || true  # others' temporary files may go meanwhile
 for file in passwd group shadow; do cat {dir}/$file >{dir}/etc/$file; done
 [ -L {dir}/etc/mtab -o -e {dir}/etc/mtab ] || ln -s /proc/self/mounts {dir}/etc/mtab
 mount --bind {dir}/etc /etc
@@ -297,218 +298,33 @@ SMB_OWN = """[global]
 
 
 class Smbd:
-    """A Samba of its own: whoever comes is a guest with the rights of the test."""
+    """A Samba of its own. Whoever comes is a guest with the rights of the test; or has one
+    of these accounts."""
 
-    def __init__(self, test, spool):
-        import pwd
+    def __init__(self, test, spool, accounts=()):
         self.test, self.spool = test, spool
         directory = os.path.join(spool.base, "smb")
         os.mkdir(directory, 0o755)
         port = free_port()
         config = os.path.join(directory, "smb.conf")
+        shares = example("smb.conf", spool, "[upload]")
         with open(config, "w") as file:
             file.write(SMB_OWN.format(port=port, dir=directory,
                                       account=pwd.getpwuid(os.geteuid()).pw_name))
-            file.write(example("smb.conf", spool, "[upload]") + "\n    guest ok = yes\n")
+            file.write(shares if accounts else
+                       shares.replace("[upload]", "[upload]\n    guest ok = yes"))
         self.config = config
-        self.server = Server(test, spool, [program("smbd"), "--foreground", "--no-process-group",
-                                           f"--configfile={config}"], port)
+        before = []
+        if accounts:
+            known = f'printf "x\\nx\\n" | {program("smbpasswd")} -c {config} -s -a "$user"'
+            before = [*with_accounts(spool, accounts), "sh", "-c",
+                      f"for user in {' '.join(accounts)}; do {known} || exit 1; done; exec \"$@\"",
+                      "sh"]
+        self.server = Server(test, spool, [*before, program("smbd"), "--foreground",
+                                           "--no-process-group", f"--configfile={config}"], port)
 
-    def client(self, user, command, slow=False):
+    def client(self, user, command, slow=False, share="upload"):
         port = Throttle(self.test, self.server.port).port if slow else self.server.port
-        return Client(self.test, [program("smbclient"), "//127.0.0.1/upload", "-p", str(port),
+        return Client(self.test, [program("smbclient"), f"//127.0.0.1/{share}", "-p", str(port),
                                   "-s", self.config, "-U", user + "%x", "-c",
                                   command])
-
-
-# --- what every door must hold to ---------------------------------------------
-
-RULES = {"alice": "auto", "bob": "rename", "carol": "marker", "dave": "checksum"}
-BYTES = 4_000_000
-RATE = 1_000_000       # bytes per second of a slow upload
-BEGUN = 100_000        # of that many, an upload is on its way
-
-
-def content(user, name, size=BYTES):
-    line = f"{user} {name} ".encode() + b"0123456789" * 5 + b"\n"
-    return (line * (size // len(line) + 1))[:size]
-
-
-# Some doors are others with a flag: they go through all of it with make doors.
-ALL = bool(os.environ.get("SPOOLD_DOORS"))
-
-
-class Matrix:
-    """Mixed into a SystemTest. A door gives: open(spool), put(door, user, local
-    path, name, slow) → Client; and says what becomes of a half under its name."""
-
-    # Rules under which what a broken upload leaves is taken, as it is.
-    half_taken_when_client_dies = {"auto"}
-    half_taken_when_server_dies = {"auto"}
-    renames = False  # what it brings arrives by a rename
-
-    def door_spool(self, handler=None, **over):
-        users = {user: {"completion": rule} for user, rule in RULES.items()}
-        options = {} if handler is None else {"handler": handler}
-        return self.spool({"users": users, "scheduler_settings": {"max_concurrent_jobs": 4},
-                           **over}, users=tuple(RULES), **options)
-
-    def source(self, spool, user, name, data):
-        """The file at home, and what must come of it."""
-        directory = os.path.join(spool.base, "staging", user)
-        os.makedirs(directory, exist_ok=True)
-        path = os.path.join(directory, name)
-        with open(path, "wb") as file:
-            file.write(data)
-        return path
-
-    def send(self, spool, door, user, name, data, replace=False):
-        """A whole upload, with what its user's rule asks for besides."""
-        if replace:
-            spool.forget(user, name)
-        spool.expect(user, name, data)
-        rule = RULES[user]
-        arrives_as = name + ".part" if rule == "rename" and not self.renames else name
-        self.put(door, user, self.source(spool, user, name, data), arrives_as).wait()
-        if arrives_as != name:
-            os.rename(spool.path(user, "incoming", arrives_as), spool.path(user, "incoming", name))
-        extra = {"marker": (".done", b""), "checksum": (".sha256", sha256_line(data, name))}
-        if rule in extra:
-            suffix, text = extra[rule]
-            if replace:
-                spool.forget(user, name + suffix)
-            spool.expect(user, name + suffix, text)
-            self.put(door, user, self.source(spool, user, name + suffix, text),
-                     name + suffix).wait()
-
-    def begun(self, spool, user, size=BEGUN):
-        """So much of an upload lies in incoming, under whatever name."""
-        for directory, _, names in os.walk(spool.path(user, "incoming")):
-            for name in names:
-                try:
-                    if os.stat(os.path.join(directory, name)).st_size >= size:
-                        return True
-                except OSError:
-                    pass
-        return False
-
-    def jobs_named(self, spool, user, name):
-        return [job for job in spool.jobs(user) if job["name"] == name]
-
-    def test_one_upload_one_job(self):
-        """However many events it makes: slow, replaced while it waits, sent again
-        while it is processed; under every rule."""
-        spool = self.door_spool(handler=GATE)
-        door = self.open(spool)
-        for user in RULES:
-            spool.drop_by_rule(user, "first.csv")
-        for user in RULES:
-            spool.wait_started("first.csv", user)
-        # Slow: no job before its end, whatever else happens.
-        data = content("alice", "x.csv", 1_500_000)
-        slow = self.put(door, "alice", self.source(spool, "alice", "x.csv", data), "x.csv",
-                        slow=True)
-        spool.wait_for(lambda: self.begun(spool, "alice"), what="bytes to arrive")
-        self.assertEqual(self.jobs_named(spool, "alice", "x.csv"), [])
-        self.assertIsNone(slow.process.poll(), "it must still be at work")
-        slow.wait()
-        spool.expect("alice", "x.csv", data)
-        spool.wait_state("x.csv", "pending")
-        for user in ("bob", "carol", "dave"):
-            self.send(spool, door, user, "x.csv", content(user, "x.csv", 50_000))
-            spool.wait_state("x.csv", "pending", user)
-        # Replaced while it waits.
-        old = {user: spool.job("x.csv", user)["job"] for user in RULES}
-        for user in RULES:
-            self.send(spool, door, user, "x.csv", content(user, "second", 60_000), replace=True)
-        for user in RULES:
-            spool.wait_for(lambda: spool.job("x.csv", user)["job"] != old[user] and
-                           spool.job("x.csv", user)["state"] == "pending",
-                           what=f"the second of {user}")
-            self.assertEqual(spool.show(old[user])["state"], "canceled")
-        # Sent again while it is processed.
-        spool.open_gate("first.csv")
-        for user in RULES:
-            spool.wait_started("x.csv", user)
-            self.send(spool, door, user, "x.csv", content(user, "third", 40_000))
-        for user in RULES:
-            spool.wait_state("x.csv", "pending", user)
-        spool.open_gate()
-        for user in RULES:
-            spool.wait_for(lambda: len(spool.journal.starts(user, "x.csv")) == 2 and
-                           spool.job("x.csv", user)["state"] == "done", what="both to be done")
-            self.assertEqual(len(self.jobs_named(spool, user, "x.csv")), 3)
-        spool.ctl("rescan")
-        for user in RULES:
-            spool.drop_by_rule(user, "last.csv")
-            spool.wait_state("last.csv", "done", user)
-            self.assertEqual(len(spool.jobs(user)), 5, user)
-
-    def start_all(self, spool, door):
-        """One large upload for each rule, until all of them are on their way."""
-        clients = []
-        for user in RULES:
-            path = self.source(spool, user, "big.csv", content(user, "big.csv"))
-            clients.append(self.put(door, user, path, "big.csv", slow=True))
-
-        spool.wait_for(lambda: all(self.begun(spool, user) for user in RULES),
-                       what="bytes of all to arrive")
-        for client in clients:
-            self.assertIsNone(client.process.poll(), f"{client.argv} must still be at work")
-        return clients
-
-    def judge_halves(self, spool, taken):
-        for user, rule in RULES.items():
-            if rule in taken:
-                spool.wait_state("big.csv", "done", user)
-                with open(spool.path(user, "done", "big.csv"), "rb") as file:
-                    half = file.read()
-                self.assertLess(len(half), BYTES)
-                self.assertTrue(content(user, "big.csv").startswith(half.rstrip(b"\0")) or
-                                len(half) == 0)
-                spool.expect(user, "big.csv", half)
-        # What comes later is taken, and a rescan changes nothing: the halves are not.
-        for name in ("clock.csv", "after.csv"):
-            for user in RULES:
-                spool.drop_by_rule(user, name)
-            for user in RULES:
-                spool.wait_state(name, "done", user)
-            spool.ctl("rescan")
-        for user, rule in RULES.items():
-            self.assertEqual(len(self.jobs_named(spool, user, "big.csv")),
-                             1 if rule in taken else 0, rule)
-            self.assertEqual([j["name"] for j in spool.jobs(user) if j["name"] not in
-                              ("big.csv", "clock.csv", "after.csv")], [], rule)
-
-    def send_again(self, spool, door, taken):
-        """The whole, afterwards: one more job, with all of it."""
-        for user, rule in RULES.items():
-            self.send(spool, door, user, "big.csv", content(user, "big.csv"))
-        for user, rule in RULES.items():
-            jobs = 2 if rule in taken else 1
-            spool.wait_for(lambda: [j["state"] for j in self.jobs_named(spool, user, "big.csv")] ==
-                           ["done"] * jobs, what=f"the whole of {user} to be done")
-
-    def test_broken_off_by_the_client(self):
-        """Its process is killed half way: what is taken then is what the README says."""
-        spool = self.door_spool()
-        door = self.open(spool)
-        for client in self.start_all(spool, door):
-            client.kill()
-        self.judge_halves(spool, self.half_taken_when_client_dies)
-        self.send_again(spool, door, self.half_taken_when_client_dies)
-
-    def test_broken_off_by_the_server(self):
-        """The server's processes are killed half way."""
-        spool = self.door_spool()
-        door = self.open(spool)
-        clients = self.start_all(spool, door)
-        door.server.kill_sessions()
-        for client in clients:
-            client.kill()
-        self.judge_halves(spool, self.half_taken_when_server_dies)
-        self.send_again(spool, door, self.half_taken_when_server_dies)
-
-
-def sha256_line(data, name):
-    return f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode()

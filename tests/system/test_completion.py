@@ -1,5 +1,6 @@
 """When is an upload complete, and what becomes of it before it is?"""
 
+import hashlib
 import os
 import random
 import re
@@ -389,6 +390,68 @@ class Conventions(SystemTest):
         spool.drop("bob", "moved.csv", how="mv")
         spool.wait_state("moved.csv", "done", "bob")
         self.assertIsNone(spool.job("direct.csv", "bob"))
+
+
+class Vouchers(SystemTest):
+    """No event tells that a marker, checksum or list is whole; and no rescan helps."""
+
+    USERS = {"carol": {"completion": "marker"}, "dave": {"completion": "checksum"},
+             "erin": {"completion": "checksum"}}
+
+    def uploads(self):
+        spool = self.spool({"users": self.USERS, "scheduler_settings": {"interval_minutes": 60}},
+                           users=tuple(self.USERS))
+        vouchers = {"carol": ("a.csv.done", b"")}
+        for user, name in (("dave", "a.csv.sha256"), ("erin", "list.sha256")):
+            digest = hashlib.sha256(f"{user} a.csv\n".encode()).hexdigest()
+            vouchers[user] = name, f"{digest}  a.csv\n".encode()
+        for user, (name, data) in vouchers.items():
+            spool.drop(user, "a.csv")
+            spool.expect(user, name, data)
+        return spool, vouchers
+
+    def all_done(self, spool):
+        for user in self.USERS:
+            spool.wait_state("a.csv", "done", user)
+            spool.wait_for(lambda: spool.user(user)["arriving"] == 0, what="nothing to be left")
+            self.assertEqual(len(spool.jobs(user)), 1)
+
+    def test_written_without_a_name(self):
+        """O_TMPFILE, linked while it is still open: closed under no name."""
+        spool, vouchers = self.uploads()
+        fds = []
+        for user, (name, data) in vouchers.items():
+            incoming = os.open(spool.path(user), os.O_RDONLY | os.O_DIRECTORY)
+            fds.append(os.open(spool.path(user), os.O_TMPFILE | os.O_WRONLY, 0o644))
+            os.write(fds[-1], data)
+            os.link(f"/proc/self/fd/{fds[-1]}", name, dst_dir_fd=incoming, follow_symlinks=True)
+            os.close(incoming)
+        for user, (name, _) in vouchers.items():
+            def told():
+                why = spool.explain_file(name, user)
+                return "open for writing" in why["because"] and "counts" in why["next"]
+            spool.wait_for(told, what="it to wait for its writer")
+            self.assertEqual(spool.jobs(user), [])
+        for fd in fds:
+            os.close(fd)
+        self.all_done(spool)
+
+    def test_linked(self):
+        """Refused while it has two names; it is no upload when the other one is gone."""
+        spool, vouchers = self.uploads()
+        others = []
+        for user, (name, data) in vouchers.items():
+            others.append(os.path.join(spool.base, "staging", name))
+            with open(others[-1], "wb") as file:
+                file.write(data)
+            os.link(others[-1], spool.path(user, "incoming", name))
+        for user, (name, _) in vouchers.items():
+            spool.wait_for(lambda: spool.explain_file(name, user)["state"] == "refused",
+                           what="it to be refused")
+            spool.wait_for(lambda: spool.user(user)["refused"] == 1, what="it to be counted")
+        for other in others:
+            os.unlink(other)
+        self.all_done(spool)
 
 
 class Polling(SystemTest):

@@ -113,6 +113,16 @@ class Mended(SystemTest):
         os.chown(spool.root, 4321, -1)
         self.expect_mended(spool, "belongs neither to root", "doctor")
 
+    def test_way_to_the_spool(self):
+        """What leads to it: sshd asks as much of that."""
+        spool = self.spool(root="srv/spool")
+        way = os.path.join(spool.base, "srv")
+        for path in (way, spool.base):
+            os.chmod(path, 0o775)
+            self.expect_mended(spool, f"{path} is writable by others than its owner", "doctor")
+            os.chown(path, 4321, -1)
+            self.expect_mended(spool, f"{path} belongs neither to root", "doctor")
+
     def test_handler_on_a_noexec_mount(self):
         spool = self.spool()
         handlers = os.path.join(spool.base, "handlers")
@@ -193,13 +203,16 @@ class Mended(SystemTest):
     def test_group_out_of_reach(self):
         """Where there is a group spool, it is its members that must get in."""
         spool = self.spool()
-        groups = os.path.join(spool.base, "group")
-        with open("/etc/group") as old, open(groups, "w") as new:
+        # All of /etc is another: a mount on the file goes when another test replaces that.
+        # (So do temporary files there, which cp may miss.)
+        etc = os.path.join(spool.base, "etc")
+        subprocess.run(["cp", "-a", "/etc", etc], check=False, stderr=subprocess.DEVNULL)
+        with open("/etc/group") as old, open(os.path.join(etc, "group"), "w") as new:
             new.write(re.sub(r"(?m)^spool:.*\n", "", old.read()) + "spool:x:54321:\n")
         os.chmod(spool.socket_path(), 0o660)
 
         def doctor():
-            command = f"mount --bind '{groups}' /etc/group && exec '{harness.BUILD}/spoolctl' " \
+            command = f"mount --bind '{etc}' /etc && exec '{harness.BUILD}/spoolctl' " \
                       f"--config '{spool.config_path}' --json doctor"
             done = subprocess.run(["unshare", "--mount", "bash", "-c", command], cwd=spool.base,
                                   env=spool.environment(), stdout=subprocess.PIPE)

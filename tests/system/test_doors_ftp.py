@@ -5,14 +5,14 @@ import os
 import subprocess
 import sys
 
-from doors import RATE, Client, Matrix, Server, example, free_port, may_unshare, program, \
+from doors import FIRST_UID, RATE, RULES, Client, Server, example, free_port, may_unshare, program, \
     with_accounts
-from doors import RULES
 from harness import SystemTest, root_only
+from matrix import ALL, Matrix, Resumed
 
 SEND = """
 import ftplib, sys, time
-port, user, path, name, rate = sys.argv[1:]
+port, user, path, name, rate, resume = sys.argv[1:]
 ftp = ftplib.FTP()
 ftp.connect("127.0.0.1", int(port), timeout=120)
 ftp.login(user, "secret")
@@ -20,7 +20,10 @@ ftp.cwd("/incoming")
 def told(piece):
     time.sleep(len(piece) / int(rate) if int(rate) else 0)
 with open(path, "rb") as file:
-    ftp.storbinary("STOR " + name, file, blocksize=32768, callback=told)
+    if resume:
+        ftp.voidcmd("TYPE I")
+        file.seek(ftp.size(name))
+    ftp.storbinary(("APPE " if resume else "STOR ") + name, file, blocksize=32768, callback=told)
 ftp.quit()
 """
 
@@ -45,11 +48,23 @@ class Vsftpd:
 
 @root_only
 class Ftp(Matrix, SystemTest):
+    """STOR"""
+
     def open(self, spool):
         for number, user in enumerate(RULES):
-            os.chown(spool.path(user, "incoming"), 47011 + number, 47011 + number)
+            os.chown(spool.path(user, "incoming"), FIRST_UID + number, FIRST_UID + number)
         return Vsftpd(self, spool)
 
-    def put(self, door, user, path, name, slow=False):
+    def put(self, door, user, path, name, slow=False, resume=""):
         return Client(self, [sys.executable, "-c", SEND, str(door.server.port), user, path, name,
-                             str(RATE if slow else 0)])
+                             str(RATE if slow else 0), resume])
+
+
+class Appe(Resumed, Ftp):
+    """APPE, with the rest"""
+
+    def resume(self, door, user, path, name):
+        return self.put(door, user, path, name, resume="resume")
+
+    if not ALL:
+        test_broken_off_by_the_client = None

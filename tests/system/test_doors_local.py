@@ -2,21 +2,22 @@
 
 import mmap
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
-from doors import ALL, RATE, Client, Matrix, content
+from doors import RATE, Client, program
 from harness import SystemTest
+from matrix import ALL, BEGUN, TREE, Matrix, content, packed
 
-COPY = """
-import sys, time
-path, to, rate = sys.argv[1:]
-with open(path, "rb") as source, open(to, "wb", buffering=0) as target:
-    while piece := source.read(32768):
-        target.write(piece)
-        time.sleep(len(piece) / int(rate) if int(rate) else 0)
-"""
+
+def slowed(argv):
+    """The program itself, kept waiting before each of its writes."""
+    return [program("strace"), "-f", "-qq", "-o", "/dev/null", "-e", "trace=write,copy_file_range",
+            "-e", "inject=copy_file_range:error=EXDEV",
+            "-e", f"inject=write:delay_enter={131072 * 1_000_000 // RATE}", *argv]
 
 
 class NoServer:
@@ -32,16 +33,128 @@ class NoServer:
 
 
 class Copy(Matrix, SystemTest):
-    """cp; slow, a program that writes what cp writes."""
+    test_broken_off_by_the_server = None
 
     def open(self, spool):
         return NoServer(spool)
 
     def put(self, door, user, path, name, slow=False):
+        argv = ["cp", "--reflink=never", path, os.path.join(door.spool.path(user), name)]
+        return Client(self, slowed(argv) if slow else argv)
+
+
+class CopyTree(Copy):
+    """cp -r"""
+
+    below = TREE
+
+    def put(self, door, user, path, name, slow=False):
+        argv = ["cp", "-r", "--reflink=never", packed(door.spool, path, name),
+                door.spool.path(user)]
+        return Client(self, slowed(argv) if slow else argv)
+
+    if not ALL:
+        test_one_upload_one_job = None
+
+
+class Move(Copy):
+    """mv: a rename; but from another file system, which is what takes long and
+    breaks off, it copies."""
+
+    renames = True
+    across = False
+
+    def put(self, door, user, path, name, slow=False):
+        if slow or self.across:
+            directory = tempfile.mkdtemp(prefix="spd-", dir="/dev/shm")
+            self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+            path = shutil.copy(path, directory)
+            self.assertNotEqual(os.stat(path).st_dev, os.stat(door.spool.root).st_dev)
+        argv = ["mv", "-f", path, os.path.join(door.spool.path(user), name)]
+        return Client(self, slowed(argv) if slow else argv)
+
+
+class MoveAcross(Move):
+    renames = False
+    across = True
+    test_broken_off_by_the_client = test_broken_off_over_a_waiting_one = None
+
+    if not ALL:
+        test_one_upload_one_job = None
+
+
+LINKED = """
+import os, subprocess, sys, time
+path, to, rate = sys.argv[1:]
+other = path + ".other"
+with open(path, "rb") as source, open(other, "wb", buffering=0) as target:
+    while piece := source.read(32768):
+        target.write(piece)
+        if target.tell() == len(piece):
+            subprocess.run(["ln", "-f", other, to], check=True)
+        time.sleep(len(piece) / int(rate) if int(rate) else 0)
+os.unlink(other)
+"""
+
+
+class Link(Copy):
+    """ln, and then the other name goes. While there are two, it is never taken: that
+    is how long it may be written, and what is left of a writer that died."""
+
+    half_taken_when_client_dies = set()
+
+    def put(self, door, user, path, name, slow=False):
         target = os.path.join(door.spool.path(user), name)
-        if not slow:
-            return Client(self, ["cp", path, target])
-        return Client(self, [sys.executable, "-c", COPY, path, target, str(RATE)])
+        if slow:
+            return Client(self, [sys.executable, "-c", LINKED, path, target, str(RATE)])
+        return Client(self, ["sh", "-c", 'ln -f "$1" "$2" && rm "$1"', "sh", path, target])
+
+    if not ALL:
+        test_one_upload_one_job = None
+
+
+NAMELESS = """
+import os, sys, time
+path, directory, name, rate = sys.argv[1:]
+fd = os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o644)
+with open(path, "rb") as source:
+    while piece := source.read(32768):
+        os.write(fd, piece)
+        time.sleep(len(piece) / int(rate) if int(rate) else 0)
+into = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+os.link(f"/proc/self/fd/{fd}", f".{name}.new", dst_dir_fd=into, follow_symlinks=True)
+os.rename(f".{name}.new", name, src_dir_fd=into, dst_dir_fd=into)
+"""
+
+
+class Nameless(Copy):
+    """O_TMPFILE; to replace what is there, the name that it is given at the end is
+    one that it is renamed from."""
+
+    renames = True
+    half_takes_the_name = False
+    half_taken_when_client_dies = set()
+    clients = {}
+
+    def put(self, door, user, path, name, slow=False):
+        self.clients[user] = Client(self, [sys.executable, "-c", NAMELESS, path,
+                                           door.spool.path(user), name, str(RATE if slow else 0)])
+        return self.clients[user]
+
+    def begun(self, spool, user, size=BEGUN):
+        """Nothing is seen in incoming; but it has it open."""
+        fds = f"/proc/{self.clients[user].process.pid}/fd"
+        for fd in os.listdir(fds):
+            try:
+                if os.readlink(f"{fds}/{fd}").startswith(spool.path(user)) and \
+                        os.stat(f"{fds}/{fd}").st_size >= size:
+                    return True
+            except FileNotFoundError:
+                pass
+        return False
+
+    if not ALL:
+        test_one_upload_one_job = None
 
 
 MAPPED = """
@@ -93,6 +206,10 @@ class Tar(Copy):
 
     if not ALL:
         test_one_upload_one_job = None
+
+
+class TarTree(Tar):
+    below = TREE
 
 
 class Others(SystemTest):

@@ -3,8 +3,9 @@ in place, and with --partial."""
 
 import os
 
-from doors import ALL, RATE, Client, Matrix, Sshd, content, program
+from doors import RATE, Client, Sshd, program
 from harness import SystemTest
+from matrix import ALL, TREE, Matrix, Resumed, content, packed
 
 
 class Rsync(Matrix, SystemTest):
@@ -12,6 +13,7 @@ class Rsync(Matrix, SystemTest):
 
     flags = ()
     renames = True
+    half_takes_the_name = False
     half_taken_when_client_dies = set()
     half_taken_when_server_dies = set()
 
@@ -28,6 +30,7 @@ class Rsync(Matrix, SystemTest):
 class RsyncInplace(Rsync):
     flags = ("--inplace",)
     renames = False
+    half_takes_the_name = True
     half_taken_when_client_dies = {"auto"}
     half_taken_when_server_dies = {"auto"}
 
@@ -37,6 +40,7 @@ class RsyncPartial(Rsync):
     tells it from a whole one."""
 
     flags = ("--partial",)
+    half_takes_the_name = True
     half_taken_when_client_dies = {"auto", "rename"}
 
     if not ALL:
@@ -49,7 +53,44 @@ class RsyncPartialDir(Rsync):
     flags = ("--partial-dir=.rsync-partial",)
 
     if not ALL:
-        test_one_upload_one_job = None
+        test_one_upload_one_job = test_broken_off_by_the_server = None
+
+
+class RsyncTree(Rsync):
+    """-r: a directory"""
+
+    below = TREE
+
+    def put(self, door, user, path, name, slow=False):
+        flags = [*self.flags, *([f"--bwlimit={RATE // 1024}"] if slow else [])]
+        return Client(self, [program("rsync"), "-r", "--whole-file", *flags, "-e", door.shell(),
+                             packed(door.spool, path, name),
+                             f"{door.host()}:{door.spool.path(user)}/"])
+
+    if not ALL:
+        test_one_upload_one_job = test_broken_off_by_the_server = None
+
+
+class RsyncTreeInplace(RsyncTree):
+    flags = ("--inplace",)
+    renames = False
+    half_takes_the_name = True
+    half_taken_when_client_dies = {"auto"}
+    half_taken_when_server_dies = {"auto"}
+
+    if not ALL:
+        test_broken_off_by_the_client = None
+
+
+class RsyncAppend(Resumed, RsyncInplace):
+    """--append"""
+
+    def resume(self, door, user, path, name):
+        return Client(self, [program("rsync"), "--append", "-e", door.shell(), path,
+                             f"{door.host()}:{door.spool.path(user)}/{name}"])
+
+    if not ALL:
+        test_broken_off_by_the_server = None
 
 
 class Variants(SystemTest):
@@ -71,25 +112,3 @@ class Variants(SystemTest):
         for name in names:
             spool.wait_state(name, "done")
         self.assertEqual(len(spool.jobs("alice")), 2)
-
-    def test_append_goes_on_where_it_broke_off(self):
-        """--append under "marker": the half waits, the rest and the marker come."""
-        spool = self.spool({"spool": {"completion": "marker"}})
-        data = content("alice", "big.csv")
-        path = os.path.join(spool.base, "staging", "big.csv")
-        with open(path, "wb") as file:
-            file.write(data)
-        spool.expect("alice", "big.csv", data)
-        door = Sshd(self, spool)
-        remote = f"{spool.path('alice')}/big.csv"
-        half = Client(self, [program("rsync"), "--inplace", f"--bwlimit={RATE // 1024}", "-e",
-                             door.shell(), path, f"{door.host()}:{remote}"])
-        spool.wait_for(lambda: os.path.exists(remote) and os.path.getsize(remote) > 100_000,
-                       what="bytes to arrive")
-        half.kill()
-        Client(self, [program("rsync"), "--append", "-e", door.shell(), path,
-                      f"{door.host()}:{remote}"]).wait()
-        self.assertEqual(spool.jobs("alice"), [])
-        spool.drop("alice", "big.csv.done", b"")
-        spool.wait_state("big.csv", "done")
-        self.assertEqual(len(spool.jobs("alice")), 1)

@@ -2,9 +2,9 @@
 
 import os
 
-from doors import ALL, BEGUN, BYTES, RATE, Client, Matrix, Sshd, content, example, may_unshare, \
-    with_accounts
-from harness import SystemTest, root_only
+from doors import FIRST_UID, RATE, RULES, Client, Sshd, example, may_unshare, with_accounts
+from harness import BAD_FAILS, SystemTest, root_only
+from matrix import ALL, BEGUN, TREE, Matrix, Resumed, content, packed
 
 LIMIT = ["-l", str(RATE * 8 // 1000)]  # Kbit/s
 
@@ -12,12 +12,35 @@ LIMIT = ["-l", str(RATE * 8 // 1000)]  # Kbit/s
 class Sftp(Matrix, SystemTest):
     """sftp put"""
 
+    test_broken_off_over_a_waiting_one = Matrix.broken_off_over_a_waiting_one
+
     def open(self, spool):
         return Sshd(self, spool)
 
     def put(self, door, user, path, name, slow=False):
         return door.sftp([f"put {path} {door.spool.path(user)}/{name}"],
                          *(LIMIT if slow else []))
+
+
+class SftpReput(Resumed, Sftp):
+    """reput, when put broke off"""
+
+    def resume(self, door, user, path, name):
+        return door.sftp([f"reput {path} {door.spool.path(user)}/{name}"])
+
+
+class SftpTree(Sftp):
+    """put -r"""
+
+    below = TREE
+
+    def put(self, door, user, path, name, slow=False):
+        return door.sftp([f"cd {door.spool.path(user)}",
+                          f"put -r {packed(door.spool, path, name)}"], *(LIMIT if slow else []))
+
+    if not ALL:
+        test_one_upload_one_job = test_broken_off_by_the_client = None
+        test_broken_off_over_a_waiting_one = None
 
 
 class Scp(Matrix):
@@ -49,9 +72,43 @@ class ScpP(NewScp):
 
     flags = ("-p",)
 
+    if not ALL:
+        test_broken_off_by_the_client = test_broken_off_by_the_server = None
+
 
 class OldScpP(NewScp):
-    flags = ("-O", "-p")
+    """It sets the times of a file after it closed it. A marker that spoke in between is
+    another one then, and stays: so those come without -p."""
+
+    flags = ("-O",)
+
+    def put(self, door, user, path, name, slow=False):
+        more = [] if name.endswith((".done", ".sha256")) else ["-p"]
+        return door.scp(*self.flags, *more, *(LIMIT if slow else []), path,
+                        f"{door.host()}:{door.spool.path(user)}/{name}")
+
+    if not ALL:
+        test_broken_off_by_the_client = test_broken_off_by_the_server = None
+
+
+class ScpTree(NewScp):
+    """-r: a directory"""
+
+    below = TREE
+
+    def put(self, door, user, path, name, slow=False):
+        return door.scp("-r", *self.flags, *(LIMIT if slow else []), packed(door.spool, path, name),
+                        f"{door.host()}:{door.spool.path(user)}")
+
+    if not ALL:
+        test_broken_off_by_the_client = None
+
+
+class OldScpTree(ScpTree):
+    flags = ("-O",)
+
+    if not ALL:
+        test_broken_off_by_the_server = None
 
 
 class Variants(SystemTest):
@@ -103,16 +160,9 @@ class Variants(SystemTest):
                     found.append(file.read())
         self.assertEqual(sorted(found, key=len), [half, whole])
 
-    def test_sftp_put_r_broken_off(self):
-        self.broken_off(lambda door, top, to, limit: door.sftp([f"cd {to}", f"put -r {top}"], *limit))
-
     def test_scp_r_broken_off(self):
         self.broken_off(lambda door, top, to, limit:
                         door.scp("-r", *limit, top, f"{door.host()}:{to}"))
-
-    def test_old_scp_r_broken_off(self):
-        self.broken_off(lambda door, top, to, limit:
-                        door.scp("-O", "-r", *limit, top, f"{door.host()}:{to}"))
 
     def test_sftp_put_r(self):
         spool = self.spool()
@@ -141,27 +191,6 @@ class Variants(SystemTest):
         self.assertEqual(len(spool.jobs("alice")), 1)
         self.assertEqual(os.stat(spool.path("alice", "done", "old.csv")).st_mtime, 1_000_000_000)
 
-    def test_reput_goes_on_where_it_broke_off(self):
-        """Under "marker": the half waits, reput completes it, the marker ends it."""
-        spool = self.spool({"spool": {"completion": "marker"}})
-        data = content("alice", "big.csv")
-        path = os.path.join(spool.base, "staging", "big.csv")
-        with open(path, "wb") as file:
-            file.write(data)
-        spool.expect("alice", "big.csv", data)
-        door = Sshd(self, spool)
-        remote = f"{spool.path('alice')}/big.csv"
-        half = door.sftp([f"put {path} {remote}"], *LIMIT)
-        spool.wait_for(lambda: os.path.exists(remote) and os.path.getsize(remote) > 100_000,
-                       what="bytes to arrive")
-        half.kill()
-        self.assertLess(os.path.getsize(remote), BYTES)
-        door.sftp([f"reput {path} {remote}"]).wait()
-        self.assertEqual(spool.jobs("alice"), [])
-        spool.drop("alice", "big.csv.done", b"")
-        spool.wait_state("big.csv", "done")
-        self.assertEqual(len(spool.jobs("alice")), 1)
-
     def test_ssh_cat(self):
         spool = self.spool()
         door = Sshd(self, spool)
@@ -174,32 +203,51 @@ class Variants(SystemTest):
 
 
 @root_only
-class Chroot(SystemTest):
-    """packaging/examples/sshd_config as it is: accounts locked into their spool
-    directories."""
+class Chroot(Matrix, SystemTest):
+    """internal-sftp with packaging/examples/sshd_config as it is: accounts locked into
+    the directories that spoolctl user add makes."""
 
-    def test_each_account_in_its_own_spool(self):
+    def door_spool(self, handler=None, **over):
+        users = {user: {"completion": rule} for user, rule in RULES.items()}
+        spool = self.spool({"users": users, "scheduler_settings": {"max_concurrent_jobs": 4}, **over},
+                           users=(), **({} if handler is None else {"handler": handler}))
+        for number, user in enumerate(RULES):
+            account = str(FIRST_UID + number)
+            spool.ctl("user", "add", "--uid", account, "--gid", account, user)
+            spool.wait_for(lambda: spool.user(user), what=f"{user} to be known")
+        return spool
+
+    def open(self, spool):
         if not may_unshare():
-            self.skipTest("needs a mount namespace, for an account of its own")
-        spool = self.spool(users=())
-        made = spool.path("alice", ".")
-        os.makedirs(made)
-        for place, mode in (("incoming", 0o770), ("processing", 0o700), ("done", 0o750),
-                            ("failed", 0o750)):
-            os.makedirs(spool.path("alice", place), exist_ok=True)
-            os.chmod(spool.path("alice", place), mode)
-            if place != "processing":
-                os.chown(spool.path("alice", place), 47011 if place == "incoming" else 0, 47011)
+            self.skipTest("needs a mount namespace, for accounts of its own")
         # sshd asks that all that leads to a chroot is root's alone.
         parent = spool.base
         while parent != "/":
             if os.stat(parent).st_mode & 0o022 and not os.stat(parent).st_mode & 0o1000:
                 self.skipTest(f"{parent} may be written by others")
             parent = os.path.dirname(parent)
-        root = self.chroot_root(spool)
-        door = Sshd(self, spool, example("sshd_config", spool).replace(spool.root, root),
-                    before=[*with_accounts(spool, ("alice",)), "sh", "-c",
+        root = self.chroot_root()
+        return Sshd(self, spool, example("sshd_config", spool).replace(spool.root, root),
+                    before=[*with_accounts(spool, tuple(RULES)), "sh", "-c",
                             f"mount --bind {spool.root} {root}; exec \"$@\"", "sh"])
+
+    def chroot_root(self):
+        """A path of root's alone: /tmp is everybody's, and sshd refuses that."""
+        root = f"/mnt/spoold-{os.getpid()}"
+        os.makedirs(root, exist_ok=True)
+        self.addCleanup(os.rmdir, root)
+        return root
+
+    def put(self, door, user, path, name, slow=False):
+        return door.sftp([f"put {path} {name}"], *(LIMIT if slow else []), user=user)
+
+    if not ALL:
+        test_one_upload_one_job = None
+        test_broken_off_by_the_client = test_broken_off_by_the_server = None
+
+    def test_each_account_in_its_own_spool(self):
+        spool = self.door_spool()
+        door = self.open(spool)
         path = os.path.join(spool.base, "staging", "x.csv")
         data = content("alice", "x.csv", 500_000)
         with open(path, "wb") as file:
@@ -210,7 +258,7 @@ class Chroot(SystemTest):
         spool.wait_state("x.csv", "done")
         self.assertEqual(len(spool.jobs("alice")), 1)
         st = os.stat(spool.path("alice", "done", "x.csv"))
-        self.assertEqual((st.st_uid, st.st_mode & 0o777), (47011, 0o640))
+        self.assertEqual((st.st_uid, st.st_mode & 0o777), (FIRST_UID, 0o640))
         # It finds its result there, and cannot reach anything else.
         door.sftp([f"get /done/x.csv {spool.base}/staging/back.csv"], user="alice").wait()
         with open(os.path.join(spool.base, "staging", "back.csv"), "rb") as file:
@@ -221,9 +269,27 @@ class Chroot(SystemTest):
             refused.wait(check=False)
             self.assertNotEqual(refused.process.returncode, 0, command)
 
-    def chroot_root(self, spool):
-        """A path of root's alone: /tmp is everybody's, and sshd refuses that."""
-        root = f"/mnt/spoold-{os.getpid()}"
-        os.makedirs(root, exist_ok=True)
-        self.addCleanup(os.rmdir, root)
-        return root
+    def test_who_has_no_shell_reads_what_became_of_a_file(self):
+        """The log of what failed, and the notice of what is not taken: by sftp."""
+        spool = self.door_spool(handler=BAD_FAILS, spool={"notice_after_seconds": 0.3},
+                                scheduler_settings={"max_retries": 0})
+        door = self.open(spool)
+        path = self.source(spool, "alice", "bad.csv", b"bad")
+        spool.expect("alice", "bad.csv", b"bad")
+        door.sftp([f"put {path} bad.csv", "ln -s /etc/passwd link.csv"], user="alice").wait()
+        spool.wait_state("bad.csv", "failed")
+        spool.wait_file("bad.csv.log", "failed")
+        spool.wait_file("SPOOLD-NOTICE.txt", "incoming")
+        back = os.path.join(spool.base, "staging")
+        door.sftp([f"get /failed/bad.csv.log {back}/log",
+                   f"get /incoming/SPOOLD-NOTICE.txt {back}/notice"], user="alice").wait()
+        for name, words in (("log", "cannot digest bad.csv"), ("notice", "link.csv")):
+            with open(os.path.join(back, name)) as file:
+                self.assertIn(words, file.read())
+        # It may not be written to, and goes when what it speaks of is gone.
+        refused = door.sftp([f"put {path} SPOOLD-NOTICE.txt"], user="alice")
+        refused.wait(check=False)
+        self.assertNotEqual(refused.process.returncode, 0)
+        door.sftp(["rm link.csv"], user="alice").wait()
+        notice = spool.path("alice", "incoming", "SPOOLD-NOTICE.txt")
+        spool.wait_for(lambda: not os.path.exists(notice), what="the notice to go")
