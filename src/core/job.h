@@ -46,6 +46,8 @@ enum place {
 	PLACES
 };
 
+enum { WHOLE_UNKNOWN = 1 };
+
 /* Which file: the same upload has the same identity. */
 struct file_ident {
 	uint64_t dev;      /* as it was numbered at the time; not compared */
@@ -56,7 +58,8 @@ struct file_ident {
 	uint32_t uid;      /* owner at acceptance, put back at the end */
 	uint32_t gid;
 	uint64_t whole;    /* of a directory that is one job: a digest of all in it, see whole.h; its
-	                      size is that of all files then, the rest its own. 0: a plain file */
+	                      size is that of all files then, the rest its own. 0: a plain file;
+	                      WHOLE_UNKNOWN: it was found, and what was accepted is not known */
 };
 
 enum outcome {

@@ -36,6 +36,7 @@ static const struct field order_fields[] = {
 	{"idle_ms", FIELD_COUNT, offsetof(struct run_order, idle_ms)},
 	{"directory", FIELD_FLAG, offsetof(struct run_order, directory)},
 	{"whole", FIELD_COUNT, offsetof(struct run_order, whole)},
+	{"whole_ino", FIELD_COUNT, offsetof(struct run_order, whole_ino)},
 	{"after", FIELD_COUNT, offsetof(struct run_order, after)},
 };
 

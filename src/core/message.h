@@ -66,8 +66,9 @@ struct run_order {
 	uint64_t recycle_ms;   /* when it is that old, */
 	uint64_t idle_ms;      /* when it waited that long for the next job */
 	bool directory;        /* the file is a directory: a job as a whole */
-	uint64_t whole;        /* its digest as it was accepted, to be compared before the handler sees
-	                          it; 0 = no more */
+	uint64_t whole;        /* its digest as it was accepted, to be compared before a handler sees
+	                          it for the first time; 0 = never */
+	uint64_t whole_ino;    /* the inode that was accepted: another one is a handler's */
 	uint64_t after;        /* the job that has to succeed before, in the same worker; 0: at once */
 };
 

@@ -68,8 +68,8 @@ void whole_note_flaw(struct whole *w, enum whole_flaw flaw, const char *problem,
 void whole_end(struct whole *w)
 {
 	w->ident.whole = with(w->ident.whole, w->files) & DIGEST_MASK;
-	if (w->ident.whole == 0)
-		w->ident.whole = 1;
+	if (w->ident.whole <= WHOLE_UNKNOWN)
+		w->ident.whole = WHOLE_UNKNOWN + 1;
 }
 
 static bool is_letter_or_digit(char c)

@@ -149,6 +149,8 @@ int tree_open_incoming(struct tree *t, const char *user, const char *path);
 /* Opens a directory in incoming that is to be one job. -EPERM: this account may not
  * move it (the system asks for write permission in it); -ENOTDIR: it is none. */
 int tree_open_whole(struct tree *t, const char *user, const char *path);
+/* The same of one that was claimed: where it is in its private directory. */
+int tree_open_taken(struct tree *t, const char *user, uint64_t id, const char *path);
 /* Opens the directory in incoming that holds this upload (for syncing). */
 int tree_open_holder(struct tree *t, const char *user, const char *path);
 

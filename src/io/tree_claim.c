@@ -161,7 +161,8 @@ int tree_take_in(struct tree *t, const struct tree_finish *f)
 	return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;
 }
 
-static int take(int dirfd, const char *base, const struct file_ident *ident, int privfd)
+static int take(struct tree *t, uint64_t id, int dirfd, const char *base,
+                const struct file_ident *ident, int privfd)
 {
 	struct file_ident now;
 	enum entry_kind kind;
@@ -170,7 +171,11 @@ static int take(int dirfd, const char *base, const struct file_ident *ident, int
 		return r;
 	if (!tree_is_same(ident, &now, kind))
 		return -ESTALE;
-	return rename_in(dirfd, base, privfd);
+	r = rename_in(dirfd, base, privfd);
+	/* Afterwards: a power cut that undoes the rename undoes its new ctime, too. */
+	if (r == 0 && ident->whole != 0)
+		tree_note_claimed(t, privfd, base, id);
+	return r;
 }
 
 /* A file in the private directory was taken before: by us, before a crash. */
@@ -181,7 +186,7 @@ static int take_and_check(struct tree *t, const char *user, uint64_t id, const c
 	int dirfd = tree_borrow_holder(t, user, path, &same_base);
 	int r = made ? -ENOENT : check_taken(privfd, base, ident);
 	if (r == -ENOENT) {
-		r = dirfd < 0 ? dirfd : take(dirfd, base, ident, privfd);
+		r = dirfd < 0 ? dirfd : take(t, id, dirfd, base, ident, privfd);
 		if (r < 0)
 			goto out;
 		r = check_taken(privfd, base, ident);
@@ -225,6 +230,15 @@ int tree_claim(struct tree *t, const char *user, uint64_t id, const char *path,
 		tree_keep_job(t, user, id, privfd);
 	}
 	return r;
+}
+
+int tree_open_taken(struct tree *t, const char *user, uint64_t id, const char *path)
+{
+	int privfd = tree_open_private(t, user, id);
+	int fd = privfd < 0 ? privfd
+	                    : fd_open_beneath(privfd, name_base(path), O_RDONLY | O_DIRECTORY, 0);
+	fd_close(privfd);
+	return fd;
 }
 
 int tree_put_back(struct tree *t, const char *user, uint64_t id, const char *path, char **ret_kept)

@@ -42,6 +42,8 @@ int tree_ask_cancel(struct tree *t, const char *user, uint64_t id)
 
 /* The uploader's file among what lies in a private directory. */
 struct upload_search {
+	struct tree *t;
+	uint64_t id;
 	int dirfd;
 	struct statx dir;
 	bool log_moved; /* "log" is no name of ours here */
@@ -72,13 +74,14 @@ static int score(const struct upload_search *s, const char *name, const struct s
 	return is_earlier(st, &s->dir) ? points + 4 : points;
 }
 
-/* A directory that is a job as a whole is older than the one that was made for it, or
- * somebody else's; those that handlers make are neither. */
+/* A directory that is a job as a whole says so; or it is older than the one that was made
+ * for it, or somebody else's. Those that handlers make are nothing of that. */
 static bool may_be_whole(const struct upload_search *s, const char *name, const struct statx *st)
 {
 	bool output = strcmp(name, name_output("")) == 0 || strcmp(name, "output.spoold") == 0;
 	return S_ISDIR(st->stx_mode) && !output &&
-	       (st->stx_uid != s->dir.stx_uid || is_earlier(st, &s->dir));
+	       (st->stx_uid != s->dir.stx_uid || is_earlier(st, &s->dir) ||
+	        tree_is_claimed(s->t, s->dirfd, name, s->id));
 }
 
 static int look_for_upload(void *ctx, const char *name, uint64_t ino)
@@ -99,7 +102,7 @@ static int look_for_upload(void *ctx, const char *name, uint64_t ino)
 		return 0;
 	/* What it was like when it was accepted is not known any more. */
 	if (kind == ENTRY_DIRECTORY)
-		s->ident.whole = 1;
+		s->ident.whole = WHOLE_UNKNOWN;
 	free(s->name);
 	s->name = strdup(name);
 	s->score = points;
@@ -107,10 +110,11 @@ static int look_for_upload(void *ctx, const char *name, uint64_t ino)
 	return s->name == NULL ? -ENOMEM : 0;
 }
 
-static int find_upload(int dirfd, char **ret_name, struct file_ident *ret_ident)
+static int find_upload(struct tree *t, uint64_t id, int dirfd, char **ret_name,
+                       struct file_ident *ret_ident)
 {
 	struct stat st;
-	struct upload_search s = {.dirfd = dirfd};
+	struct upload_search s = {.t = t, .id = id, .dirfd = dirfd};
 	s.log_moved = fstatat(dirfd, "log.spoold", &st, AT_SYMLINK_NOFOLLOW) == 0;
 	if (statx(dirfd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &s.dir) < 0)
 		return -errno;
@@ -187,7 +191,7 @@ static int visit(struct tree *t, const char *user, uint64_t id,
 		leave_alone(user, name);
 		return 0;
 	}
-	int r = dirfd < 0 ? dirfd : find_upload(dirfd, &upload, &ident);
+	int r = dirfd < 0 ? dirfd : find_upload(t, id, dirfd, &upload, &ident);
 	fd_close(dirfd);
 	if (r == 0)
 		r = each(ctx, id, upload, upload == NULL ? NULL : &ident);

@@ -134,6 +134,9 @@ int tree_rename_final(struct tree *t, const char *user, enum place to, int old_d
  * run: it carries the number of the job that it is not. */
 #define STRANGER_ATTRIBUTE "user.spoold.not-job"
 
+/* A directory that was claimed: so it is known again where the index is lost. */
+#define CLAIMED_ATTRIBUTE "user.spoold.claimed"
+
 static void job_text(const struct tree *t, uint64_t id, char *out, size_t size)
 {
 	snprintf(out, size, "%016" PRIx64 " %" PRIu64, t->id, id);
@@ -164,6 +167,11 @@ void tree_note_stranger(struct tree *t, int dirfd, const char *name, uint64_t id
 	note(t, dirfd, name, STRANGER_ATTRIBUTE, id);
 }
 
+void tree_note_claimed(struct tree *t, int dirfd, const char *name, uint64_t id)
+{
+	note(t, dirfd, name, CLAIMED_ATTRIBUTE, id);
+}
+
 static bool is_noted(struct tree *t, int dirfd, const char *name, const char *attribute,
                      uint64_t id)
 {
@@ -173,6 +181,11 @@ static bool is_noted(struct tree *t, int dirfd, const char *name, const char *at
 	ssize_t n = fd < 0 ? -1 : fgetxattr(fd, attribute, have, sizeof have);
 	fd_close(fd);
 	return n == (ssize_t)strlen(want) && memcmp(have, want, (size_t)n) == 0;
+}
+
+bool tree_is_claimed(struct tree *t, int dirfd, const char *name, uint64_t id)
+{
+	return is_noted(t, dirfd, name, CLAIMED_ATTRIBUTE, id);
 }
 
 /* Inode numbers do not last on network mounts. */

@@ -152,6 +152,10 @@ int tree_move_final(struct tree *t, const char *user, enum place to, const struc
 int tree_find_renamed(int privfd, const struct file_ident *ident, char **ret_name);
 /* Notes on a file which job it belongs to (where the file system can). */
 void tree_note_job(struct tree *t, int dirfd, const char *name, uint64_t id);
+/* Notes on a directory, in its private directory which job has claimed it; and asks for
+ * that. */
+void tree_note_claimed(struct tree *t, int dirfd, const char *name, uint64_t id);
+bool tree_is_claimed(struct tree *t, int dirfd, const char *name, uint64_t id);
 /* Notes on a file that it is not this job's, though it may have the job's inode. */
 void tree_note_stranger(struct tree *t, int dirfd, const char *name, uint64_t id);
 /* Looks for a job's file under all the names it may have got in done or

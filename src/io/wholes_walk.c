@@ -301,7 +301,10 @@ static void end_walk(struct wholes_walk *w, const struct stat *st)
 static void sync_top(struct wholes_walk *w, int fd)
 {
 	int up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (up < 0 || fsync(fd) < 0 || fsync(up) < 0)
+	/* Descriptors may be short: nothing is lost by that. */
+	if (up < 0)
+		w->result.error = -errno;
+	else if (fsync(fd) < 0 || fsync(up) < 0)
 		note_unsynced(w, -errno);
 	fd_close(up);
 }

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 struct task *task_new(struct run_order *order, int lock, int jobdir)
@@ -95,23 +97,78 @@ void task_clear_names(const struct task *t)
 		log_warning("job %" PRIu64 ": its directory cannot be synced: %m", t->order.job);
 }
 
-int task_compare(const struct task *t)
+/* A directory that a handler may have seen carries the number of its job: what is in it
+ * may be another by then. It is set before the handler starts, so that on a disk with a
+ * journal no power cut keeps what the handler did and loses this. */
+#define SEEN_ATTRIBUTE "user.spoold.seen"
+
+static bool cannot_be_noted(int error)
 {
-	const struct run_order *order = &t->order;
+	return error == EOPNOTSUPP || error == EPERM || error == EACCES;
+}
+
+static int note_seen(const struct task *t, int fd)
+{
+	char text[32];
+	int n = snprintf(text, sizeof text, "%" PRIu64, t->order.job);
+	bool noted = fsetxattr(fd, SEEN_ATTRIBUTE, text, (size_t)n, 0) == 0 || cannot_be_noted(errno);
+	return noted ? 0 : -errno;
+}
+
+static bool was_seen(const struct task *t, int fd)
+{
+	char have[32], want[32];
+	struct stat st;
+	if (t->order.attempt <= 1)
+		return false;
+	/* Put there by a handler; or it cannot be known. */
+	if (fstat(fd, &st) < 0 || st.st_ino != t->order.whole_ino)
+		return true;
+	snprintf(want, sizeof want, "%" PRIu64, t->order.job);
+	ssize_t n = fgetxattr(fd, SEEN_ATTRIBUTE, have, sizeof have);
+	if (n > 0)
+		return (size_t)n == strlen(want) && memcmp(have, want, (size_t)n) == 0;
+	/* Where nothing can be noted now, nothing could before. */
+	return (n < 0 && cannot_be_noted(errno)) ||
+	       (fsetxattr(fd, SEEN_ATTRIBUTE, "", 0, 0) < 0 && cannot_be_noted(errno));
+}
+
+static int compare(const struct task *t, int fd)
+{
 	struct wholes_order how = {.probe = true};
 	struct wholes_result found;
-	if (!order->directory || order->whole == 0)
+	if (was_seen(t, fd))
 		return 0;
-	int fd = openat(t->jobdir, order->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
 	wholes_look(fd, &how, &found);
-	fd_close(fd);
 	if (found.error < 0)
 		return found.error;
 	const struct whole *w = &found.whole;
-	bool same = w->ident.whole == order->whole && !w->writer && w->flaw == WHOLE_SOUND;
-	return same && (order->ident_ino == 0 || w->ident.ino == order->ident_ino) ? 0 : -ESTALE;
+	bool same = w->ident.whole == t->order.whole && w->ident.ino == t->order.whole_ino;
+	return same && !w->writer && w->flaw == WHOLE_SOUND ? 0 : -ESTALE;
+}
+
+/* With the directory of its job, where that is to be compared. */
+static int with_whole(const struct task *t, int (*act)(const struct task *t, int fd))
+{
+	if (!t->order.directory || t->order.whole == 0)
+		return 0;
+	int fd = openat(t->jobdir, t->order.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	/* A handler may have put something else in its place, or nothing. */
+	if (fd < 0)
+		return t->order.attempt > 1 ? 0 : -errno;
+	int r = act(t, fd);
+	fd_close(fd);
+	return r;
+}
+
+int task_compare(const struct task *t)
+{
+	return with_whole(t, compare);
+}
+
+int task_note_seen(const struct task *t)
+{
+	return with_whole(t, note_seen);
 }
 
 int task_leave_result(const struct task *t)

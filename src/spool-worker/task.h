@@ -31,8 +31,10 @@ void task_give_back(struct task *t, enum outcome outcome, const char *why);
  * are gone for good before that begins. */
 void task_clear_names(const struct task *t);
 /* Is a directory that is a job still what was accepted, with nobody at it? 0 where it
- * is, or is not to be asked; -ESTALE; other errors: it cannot be told. Takes as long as
+ * is, or a handler may have seen it; -ESTALE; other errors: it cannot be told. Takes as long as
  * a walk through it does. */
 int task_compare(const struct task *t);
+/* From now on a handler may change it: later attempts are not compared. */
+int task_note_seen(const struct task *t);
 /* Leaves the result beside the file. -ENOENT: the directory is gone. */
 int task_leave_result(const struct task *t);

@@ -96,6 +96,8 @@ static void begin(struct worker *w, struct task *t)
 		return;
 	}
 	if (r == 0)
+		r = task_note_seen(t);
+	if (r == 0)
 		r = runner_start(w->runner, &t->order, t->jobdir);
 	if (r < 0)
 		worker_tell_trouble(w, r);

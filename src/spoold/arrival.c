@@ -178,6 +178,10 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 				upload_once_more(d, e);
 			else
 				upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
+		} else if (kind == ENTRY_DIRECTORY) {
+			/* Another upload, or a place for some: not this one. */
+			upload_drop(d, e);
+			scan_want(d, u);
 		} else {
 			arrival_track(d, u, e->path, &ident, kind, WATCH_CHANGED, e->look.found);
 		}

@@ -70,8 +70,8 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.ident_ino = job->attempt > 1 || u->far ? 0 : job->ident.ino,
 		.limits = h->limits,
 		.directory = job->ident.whole != 0,
-		/* A handler may have changed it since. */
-		.whole = job->attempt > 1 && !fresh ? 0 : job->ident.whole,
+		.whole = job->ident.whole == WHOLE_UNKNOWN ? 0 : job->ident.whole,
+		.whole_ino = job->ident.whole == 0 ? 0 : job->ident.ino,
 		.fresh = fresh,
 		.stream = h->mode == HANDLER_STREAM,
 		.recycle_jobs = h->recycle_jobs,

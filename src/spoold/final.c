@@ -169,7 +169,10 @@ static int find_place(struct daemon *d, const struct user *u, const struct job *
 	int r = tree_find(d->tree, u->name, job, &found);
 	if (r < 0)
 		return r;
+	r = whole_confirm(d, u, job, &found);
 	free(found.final_name);
+	if (r < 0)
+		return r;
 	*ret = found.place == PLACE_INCOMING && found.same ? PLACE_INCOMING : PLACE_PROCESSING;
 	return 0;
 }

@@ -66,6 +66,14 @@ static bool see_inner(struct daemon *d, struct user *u, const char *path,
 	return known;
 }
 
+/* There is a directory of its name now. */
+static void forget_file(struct daemon *d, struct user *u, const char *path)
+{
+	struct upload_entry *e = upload_find(u, path);
+	if (e != NULL && e->whole == NULL && e->state != UPLOAD_SYNCING && e->state != UPLOAD_ACCEPTING)
+		upload_drop(d, e);
+}
+
 bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool no_jobs, bool *ret_new)
 {
@@ -75,6 +83,8 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 			notice_stray(u, path, false);
 		return false;
 	}
+	if (kind == ENTRY_DIRECTORY)
+		forget_file(d, u, path);
 	if (kind == ENTRY_DIRECTORY && is_whole_job(d, u, path, ident, no_jobs))
 		return true;
 	if (kind == ENTRY_DIRECTORY && whole_is(u, path)) {

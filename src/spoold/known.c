@@ -29,7 +29,11 @@ static bool is_same(const struct sight *s, const struct job *job)
 static bool is_undone(const struct sight *s, const struct job *job)
 {
 	bool withdrawn = job->state == JOB_CANCELED && job->place == PLACE_NOWHERE;
-	return !withdrawn && is_same(s, job) && job->ident.ctime_ns == s->ident->ctime_ns;
+	struct tree_found found = {.place = PLACE_INCOMING, .same = true};
+	if (withdrawn || !is_same(s, job) || job->ident.ctime_ns != s->ident->ctime_ns)
+		return false;
+	/* What cannot be told now is told by its recovery. */
+	return whole_confirm(s->d, s->user, job, &found) < 0 || found.same;
 }
 
 /* Redoes the moves of a job that is over, where this is its file; others may

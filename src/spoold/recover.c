@@ -128,6 +128,8 @@ static int end_claim(struct daemon *d, const struct user *u, const struct job *j
 {
 	char *kept = NULL;
 	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, &kept);
+	if (r == 0)
+		r = whole_confirm_taken(d, u, job, &kept);
 	free(kept);
 	if (r == -ESTALE) {
 		found->place = PLACE_INCOMING;
@@ -141,6 +143,8 @@ static int look_for(struct daemon *d, const struct user *u, const struct job *jo
                     struct tree_found *ret_found, struct run_result *ret_news, enum seen *ret_seen)
 {
 	int r = tree_find(d->tree, u->name, job, ret_found);
+	if (r == 0)
+		r = whole_confirm(d, u, job, ret_found);
 	if (r < 0) {
 		log_error("user %s: cannot look for the file of job %" PRIu64 ": %s", u->name, job->id,
 		          strerror(-r));
@@ -171,12 +175,6 @@ int recover_job(struct daemon *d, struct user *u, const struct job *job)
 	bool locked = u->lock_fd < 0 && (!u->reconciled || user_lock(d, u) < 0);
 	bool half_claimed = seen == SEEN_PROCESSING && found.bare && job->state == JOB_QUEUED &&
 	                    job->attempt == 1 && !locked;
-	if (half_claimed && job->ident.whole != 0) {
-		/* What is in a directory is compared by the worker that gets it. */
-		result_unclaim(d, u, job, 0, PLACE_PROCESSING);
-		free(found.final_name);
-		return 0;
-	}
 	if (half_claimed) {
 		r = end_claim(d, u, job, &found);
 		if (r < 0)

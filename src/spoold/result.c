@@ -430,7 +430,10 @@ static void unclaim_finish(struct daemon *d, struct change *c, int error)
 		log_notice("user %s: job %" PRIu64 " (%s): %s", u->user->name, u->job,
 		           shown == NULL ? "?" : shown, u->after.error);
 		free(shown);
-		tree_drop_job(d->tree, u->user->name, u->job, u->after.path);
+		int r = tree_drop_job(d->tree, u->user->name, u->job, u->after.path);
+		/* What a worker had already is not bare any more: nobody else would remove it. */
+		if (r < 0 && r != -ENOTEMPTY && u->gone && u->after.ident.whole != 0)
+			recover_later(d, u->user, r);
 		if (u->gone) {
 			retention_note(d, u->user, u->after.finished_ms, u->user->settings->keep_failed_ms);
 			request_job_ended(d, &u->after);

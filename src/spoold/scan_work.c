@@ -200,6 +200,15 @@ static int walk_slice(struct daemon *d, struct scan_work *w, int budget)
 	return budget;
 }
 
+/* What is not complete is no job, for however long it lies there. */
+static size_t became_jobs(const struct scan_work *w)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < w->found.n; i++)
+		n += upload_find(w->user, found_path(&w->found, i)) == NULL;
+	return n;
+}
+
 static void after_feed(struct daemon *d, struct scan_work *w)
 {
 	struct user *u = w->user;
@@ -217,7 +226,7 @@ static void after_feed(struct daemon *d, struct scan_work *w)
 	w->phase = SCAN_WITHDRAWN;
 	/* As many files in place as jobs that wait: nothing was taken away. */
 	if (index_get_user(d->index, u->name, &row) == 0 &&
-	    row.count[JOB_PENDING] + row.count[JOB_HELD] <= w->known + w->found.n)
+	    row.count[JOB_PENDING] + row.count[JOB_HELD] <= w->known + became_jobs(w))
 		end_scan(d, w);
 	user_row_clear(&row);
 }

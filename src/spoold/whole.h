@@ -60,5 +60,14 @@ void whole_abandon(struct daemon *d, struct upload_entry *e);
  * uploader's again. */
 void whole_give_back(struct daemon *d, const struct user *u, const struct job *job,
                      enum place place, const char *name);
+/* Where tree_find() took a directory in incoming for that of a job which was claimed
+ * once: only a walk tells that nothing in it changed since. It is waited for; what comes
+ * here is what a power cut undid. Negative errno: it could not be read. */
+int whole_confirm(struct daemon *d, const struct user *u, const struct job *job,
+                  struct tree_found *found);
+/* The same for one that a claim which was cut short had taken, before anything ran:
+ * -ESTALE: it is another one, and was put back, or kept (*ret_kept). */
+int whole_confirm_taken(struct daemon *d, const struct user *u, const struct job *job,
+                        char **ret_kept);
 /* What walks found. */
 void whole_read_results(struct daemon *d);

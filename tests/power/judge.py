@@ -56,17 +56,39 @@ def make_spool(base, disks, config=None):
     return spool
 
 
+def _read(full):
+    with open(full, "rb") as file:
+        return file.read()
+
+
+def _locate_directories(files, uploads, found):
+    """Those that are whole: all parts, in their order, with nothing between them."""
+    parts = defaultdict(list)
+    for place, path, full in sorted(files):
+        top, part, _ = path.rpartition(b"/part")
+        if part and not (contents._is_ours(place, path) and place != "incoming"):
+            parts[place, top].append(full)
+    for (place, top), names in parts.items():
+        data = b"".join(map(_read, names))
+        upload = uploads.get(len(data))
+        if upload is not None and upload.data == data:
+            found[upload.size].append((place, os.fsdecode(top)))
+
+
 def locate(root, uploads):
     """size -> where that upload lies whole: (place, path)."""
-    found = defaultdict(list)
+    found, inside = defaultdict(list), []
     for user, place, path in contents.inventory(root):
         full = os.path.join(os.fsencode(root), os.fsencode(user), os.fsencode(place), path)
+        if user == "whole":
+            inside.append((place, path, full))
+            continue
         upload = uploads.get(os.path.getsize(full))
         if upload is None or contents._is_ours(place, path) and place != "incoming":
             continue
-        with open(full, "rb") as file:
-            if file.read() == upload.data:
-                found[upload.size].append((place, os.fsdecode(path)))
+        if _read(full) == upload.data:
+            found[upload.size].append((place, os.fsdecode(path)))
+    _locate_directories(inside, uploads, found)
     return found
 
 

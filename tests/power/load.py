@@ -11,9 +11,11 @@ USERS = {
     "auto": {},
     "rename": {"completion": "rename"},
     "marker": {"completion": "marker"},
+    "whole": {"directories": "job"},
     "wide": {"single_job_per_user": False, "max_concurrent_jobs_per_user": 2},
 }
-ONE_BY_ONE = ("auto", "rename", "marker")
+ONE_BY_ONE = ("auto", "rename", "marker", "whole")
+PARTS = 3  # files of a directory, which lie in two directories
 
 CONFIG = {
     "spool": {"settle_seconds": 0.05},
@@ -27,7 +29,7 @@ HANDLER = """case $SPOOL_NAME in
 bad*) echo "cannot digest $SPOOL_NAME" >&2; exit 1 ;;
 flaky*) [ "$SPOOL_ATTEMPT" -gt 1 ] || exit 3 ;;
 slow*) sleep 0.3 ;;
-out*) cp "$SPOOL_FILE" "$SPOOL_OUTPUT_DIR/copy" ;;
+out*) cp -r "$SPOOL_FILE" "$SPOOL_OUTPUT_DIR/copy" ;;
 esac
 exit 0
 """
@@ -73,13 +75,16 @@ class Load:
     def _upload(self, user, dice, client):
         self.stopping.wait(dice.expovariate(1 / self.pace_s))
         kind = dice.choice(KINDS)
-        if dice.random() < 0.2:
+        # Nothing is renamed over a directory.
+        if dice.random() < 0.2 and user != "whole":
             name = f"{kind}-again{dice.randrange(4)}.csv"
         else:
             name = f"{kind}-{dice.randrange(10 ** 9)}.csv"
         upload = self.reports.begin_upload(user, name)
         how = dice.random()
-        if how < 0.2:
+        if user == "whole":
+            self._move_directory(upload, dice)
+        elif how < 0.2:
             self._submit(upload)
         elif how < 0.55 and user != "rename":
             self._copy(upload, dice)
@@ -107,6 +112,20 @@ class Load:
             if dice.random() < 0.3:
                 os.fsync(file.fileno())
         os.rename(aside, self.spool.path(upload.user, "incoming", upload.name))
+
+    def _move_directory(self, upload, dice):
+        """The first part lies deeper, so that no look at the top tells of it."""
+        incoming = os.fsdecode(self.spool.path(upload.user, "incoming"))
+        aside = os.path.join(incoming, f".{upload.name}.part")
+        os.makedirs(os.path.join(aside, "part0"))
+        step = upload.size // PARTS + 1
+        for part in range(PARTS):
+            inside = "part0/data" if part == 0 else f"part{part}"
+            with open(os.path.join(aside, inside), "wb") as file:
+                file.write(upload.data[part * step:(part + 1) * step])
+                if dice.random() < 0.3:
+                    os.fsync(file.fileno())
+        os.rename(aside, os.path.join(incoming, upload.name))
 
     def _submit(self, upload):
         staged = os.path.join(self.spool.base, "staging", f"{upload.size}")

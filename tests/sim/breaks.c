@@ -20,6 +20,8 @@ static const char *const names[] = {
 	"take-back-not-synced", "claim-before-commit", "end-before-commit", "put-back-not-synced",
 	"spare-not-forgotten", "removal-not-synced", "numbers-given-again", "goes-on-after-failure",
 	"ahead-runs-at-once", "old-result-not-synced", "recall-not-heard",
+	"whole-not-compared", "whole-writers-not-asked", "whole-file-not-synced",
+	"whole-directory-not-synced",
 };
 
 static const char *const rows[] = {"waits", "parked", "queued", "processing", "final", "withdrawn"};

@@ -10,10 +10,10 @@
 
 /* What may pass between the moment an upload is complete and its acceptance,
  * without another one that came later going first. */
-enum { ORDER_SLACK_MS = 60 };
+enum { ORDER_SLACK_MS = 60, ORDER_WHOLE_SLACK_MS = 1000 };
 
 /* In which an upload that is complete must be a job, when nothing disturbs. */
-enum { PROMPT_MS = 6000 };
+enum { PROMPT_MS = 6000, PROMPT_WHOLE_MS = 170000 };
 
 /* In which what waits in a worker is asked back when somebody needs its place. */
 enum { PASS_MS = 100 };
@@ -31,7 +31,7 @@ int ledger_of(const struct file_ident *ident)
 	for (int i = world->uploads_n - 1; i >= 0; i--) {
 		const struct ledger_entry *e = &world->uploads[i];
 		if (e->fate != FATE_WRITING && e->number == ident->ino && e->size == ident->size &&
-		    e->mtime_ns == ident->mtime_ns)
+		    e->mtime_ns == ident->mtime_ns && e->digest == ident->whole)
 			return i;
 	}
 	return NONE;
@@ -47,6 +47,14 @@ static int slot_of(int upload)
 	return NONE;
 }
 
+/* What is in a directory no event tells of; one that is looked at in vain is looked at
+ * less often. */
+static uint64_t prompt_ms(const struct ledger_entry *e)
+{
+	return e->digest != 0 ? world->settings.whole_settle_ms + PROMPT_WHOLE_MS
+	                      : world->settings.settle_ms + PROMPT_MS;
+}
+
 /* An upload that is whole becomes a job at once, not at the next rescan. */
 static void check_prompt(int upload)
 {
@@ -55,12 +63,22 @@ static void check_prompt(int upload)
 	bool watched = !world->profile.lossy_hints && !world->profile.errors &&
 	               !world->profile.clock_steps && world->user_watched[e->user] && world->mounted;
 	if (e->fate != FATE_WHOLE || e->job != 0 || !world->daemon_up || !watched ||
-	    world->now_ms < since + world->settings.settle_ms + PROMPT_MS)
+	    world->now_ms < since + prompt_ms(e))
 		return;
 	int slot = slot_of(upload);
 	if (slot != NONE && world->fs.slots[slot].place == PLACE_INCOMING)
 		violation("upload %d (%s of %s) waits although it is complete", upload, e->name,
 		          user_name(e->user));
+}
+
+/* Of a directory: each file in it, with its content. */
+static bool has_all(const struct ledger_entry *e, int inode)
+{
+	struct whole now;
+	if (e->digest == 0)
+		return world->fs.inodes[inode].size == e->size;
+	fs_whole(inode, &now);
+	return now.ident.whole == e->digest;
 }
 
 /* Nothing is lost: every upload is in exactly one place, whole. */
@@ -75,7 +93,7 @@ void check_world(void)
 			continue;
 		places[inode->upload]++;
 		if (world->uploads[inode->upload].fate == FATE_WHOLE &&
-		    inode->size != world->uploads[inode->upload].size)
+		    !has_all(&world->uploads[inode->upload], s->inode))
 			violation("upload %d (%s) lost some of its data", inode->upload, s->name);
 	}
 	for (int i = 0; i < world->uploads_n; i++) {
@@ -90,12 +108,21 @@ void check_world(void)
 
 static uint64_t moment(const struct ledger_entry *e)
 {
-	return e->whole_ms + (e->renamed ? 0 : world->settings.settle_ms);
+	uint64_t quiet_ms =
+		e->digest != 0 ? world->settings.whole_settle_ms : world->settings.settle_ms;
+	return e->whole_ms + (e->renamed ? 0 : quiet_ms);
+}
+
+/* Of what is walked through twice it is not the moment that counts. */
+static uint64_t slack_ms(const struct ledger_entry *a, const struct ledger_entry *b)
+{
+	return a->digest != 0 || b->digest != 0 ? ORDER_WHOLE_SLACK_MS : ORDER_SLACK_MS;
 }
 
 static bool may_be_ordered(const struct ledger_entry *e)
 {
-	return e->undisturbed && e->seq != 0;
+	/* When a directory that grows in incoming was last changed is only seen by a look. */
+	return e->undisturbed && e->seq != 0 && (e->digest == 0 || e->renamed);
 }
 
 static void check_order(const struct ledger_entry *e)
@@ -104,10 +131,10 @@ static void check_order(const struct ledger_entry *e)
 		const struct ledger_entry *o = &world->uploads[i];
 		if (o == e || o->user != e->user || !may_be_ordered(o) || !may_be_ordered(e))
 			continue;
-		if (o->seq > e->seq && moment(o) + ORDER_SLACK_MS < moment(e))
+		if (o->seq > e->seq && moment(o) + slack_ms(o, e) < moment(e))
 			violation("%s was complete before %s, but comes after it in the line", o->name,
 			          e->name);
-		if (o->seq < e->seq && moment(e) + ORDER_SLACK_MS < moment(o))
+		if (o->seq < e->seq && moment(e) + slack_ms(o, e) < moment(o))
 			violation("%s was complete before %s, but comes after it in the line", e->name,
 			          o->name);
 	}
@@ -471,7 +498,10 @@ void check_purge(uint64_t job, int slot)
 	if (f == NULL || !job_state_is_final(f->job.state) ||
 	    f->job.finished_ms + world->settings.keep_ms > wall_ms())
 		violation("a file of job %llu is removed before its time", (unsigned long long)job);
-	if (e != NULL && e->job != job && e->fate != FATE_PURGED && !world->torn)
+	/* Where no worker came to compare a directory, what came into it lately ends in failed
+	 * with it. */
+	bool along = inode->directory && inode->seen_by != job && f != NULL && f->job.state != JOB_DONE;
+	if (e != NULL && e->job != job && e->fate != FATE_PURGED && !world->torn && !along)
 		violation("upload %d is removed as the file of job %llu", inode->upload,
 		          (unsigned long long)job);
 	say("retention: the file of job %llu is removed", (unsigned long long)job);
@@ -480,6 +510,41 @@ void check_purge(uint64_t job, int slot)
 }
 
 /* After a power cut. */
+
+/* What is there by now, whatever it was. */
+static void take_as_it_is(struct ledger_entry *e, int inode)
+{
+	const struct inode *i = &world->fs.inodes[inode];
+	struct whole whole = {0};
+	if (i->directory)
+		fs_whole(inode, &whole);
+	e->fate = i->directory && whole.files == 0 ? FATE_UNSYNCED : FATE_WHOLE;
+	e->number = i->number;
+	e->size = i->directory ? whole.ident.size : i->size;
+	e->mtime_ns = i->mtime_ns;
+	e->digest = whole.ident.whole;
+}
+
+/* The last changes of a directory may be undone: then it is what it was before. */
+static void find_earlier(int inode)
+{
+	struct inode *i = &world->fs.inodes[inode];
+	struct whole now;
+	fs_whole(inode, &now);
+	if (i->upload == NONE || world->uploads[i->upload].digest == now.ident.whole)
+		return;
+	for (int u = world->uploads_n - 1; u >= 0; u--) {
+		struct ledger_entry *e = &world->uploads[u];
+		if (e->number != i->number || e->digest != now.ident.whole || e->fate == FATE_WRITING)
+			continue;
+		world->uploads[i->upload].fate = FATE_UNSYNCED;
+		i->upload = u;
+		if (e->fate == FATE_REPLACED)
+			e->fate = FATE_WHOLE;
+		e->undisturbed = false;
+		return;
+	}
+}
 
 static void after_cut(int upload, struct ledger_entry *e)
 {
@@ -498,12 +563,15 @@ static void after_cut(int upload, struct ledger_entry *e)
 	bool back = e->fate != FATE_WHOLE && e->fate != FATE_PURGED;
 	if (back || !promised) {
 		/* Half of a file is another one. */
-		if (e->size != inode->size)
+		bool other =
+			inode->directory != (e->digest != 0) || !has_all(e, world->fs.slots[slot].inode);
+		/* What a handler removed, and how much of that lasts, changes nothing. */
+		if (other && e->fate != FATE_EATEN)
 			e->job = 0;
-		e->fate = FATE_WHOLE;
-		e->number = inode->number;
-		e->size = inode->size;
-		e->mtime_ns = inode->mtime_ns;
+		/* So is one whose removal was undone but for some of what was in it. */
+		if (other && inode->directory)
+			e->success_kept = e->permanent = false;
+		take_as_it_is(e, world->fs.slots[slot].inode);
 		e->undisturbed = false;
 	}
 	if (world->fs.slots[slot].name[0] == '.')
@@ -542,6 +610,9 @@ static void find_jobs_again(void)
 
 void ledger_after_cut(void)
 {
+	for (int i = 0; i < world->fs.inodes_n; i++)
+		if (world->fs.inodes[i].directory)
+			find_earlier(i);
 	for (int i = 0; i < world->uploads_n; i++) {
 		struct ledger_entry *e = &world->uploads[i];
 		after_cut(i, e);
@@ -549,8 +620,10 @@ void ledger_after_cut(void)
 	world->torn |= world->profile.relaxed || world->index_lost;
 	if (world->torn)
 		find_jobs_again();
-	for (int u = 0; u < world->profile.users; u++)
-		world->uploaders[u].slot_upload = NONE;
+	for (int u = 0; u < world->profile.users; u++) {
+		world->uploaders[u].slot_upload = world->uploaders[u].inner = NONE;
+		world->uploaders[u].folder = false;
+	}
 }
 
 void ledger_without_index(void)
@@ -571,17 +644,31 @@ static bool is_held(const struct flat_job *f)
 	return f->job.state == JOB_HELD || (f->job.state == JOB_PENDING && user->held);
 }
 
+/* What changed in a directory is found out at the turn of its job, which is held. */
+static bool is_behind_held(const struct ledger_entry *e)
+{
+	for (int i = 0; i < world->committed.jobs_n; i++) {
+		const struct flat_job *f = &world->committed.jobs[i];
+		if (f->job.ident.whole != 0 && f->job.ident.ino == e->number && is_held(f))
+			return e->digest != 0;
+	}
+	return false;
+}
+
 static const char *unsettled(int upload)
 {
 	const struct ledger_entry *e = &world->uploads[upload];
 	int slot = slot_of(upload);
 	const struct flat_job *f = e->job == 0 ? NULL : rows_job(&world->committed, e->job);
-	if (e->fate != FATE_WHOLE || (f != NULL && is_held(f)))
+	if (e->fate != FATE_WHOLE || (f != NULL && is_held(f)) || is_behind_held(e))
 		return NULL;
 	if (world->fs.slots[slot].place != PLACE_DONE && world->fs.slots[slot].place != PLACE_FAILED)
 		return "did not reach done or failed";
 	if (f != NULL && !job_state_is_final(f->job.state))
 		return "is in its final place, but its job has not ended";
+	if (e->digest != 0 && world->fs.slots[slot].place == PLACE_DONE && e->runs == 0 &&
+	    !e->moved_outside && !world->torn)
+		return "is in done, but nothing ran on what is in it";
 	return NULL;
 }
 
@@ -606,6 +693,9 @@ static void check_waits(const struct flat_job *f)
 {
 	const struct ledger_entry *e = entry_of(f->job.id);
 	if (f->job.state != JOB_PENDING || f->job.place != PLACE_INCOMING || e == NULL || world->torn)
+		return;
+	/* What changed deep inside a directory is found out at its turn. */
+	if (e->digest != 0 && e->fate == FATE_REPLACED)
 		return;
 	int slot = slot_of((int)(e - world->uploads));
 	if (e->fate != FATE_WHOLE || world->fs.slots[slot].place != PLACE_INCOMING)

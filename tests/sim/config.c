@@ -17,6 +17,8 @@ static struct user_settings user_settings(void)
 	return (struct user_settings){
 		.settle = {.completion = COMPLETION_AUTO, .settle_ms = s->settle_ms},
 		.marker_suffix = suffix,
+		.directories = s->wholes ? DIRECTORIES_JOB : DIRECTORIES_FOLLOW,
+		.whole_settle_ms = s->whole_settle_ms,
 		.ignore = ignore,
 		.max_running = s->max_running,
 		.prefetch = s->prefetch,

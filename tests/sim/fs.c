@@ -49,6 +49,34 @@ static void forget_durable(void)
 	memmove(fs->undo, fs->undo + n, (size_t)fs->undo_n * sizeof fs->undo[0]);
 }
 
+#define WITHIN_BIT (UINT64_C(1) << 40) /* no job has such a number */
+
+uint64_t fs_within(int inode)
+{
+	return world->fs.inodes[inode].number | WITHIN_BIT;
+}
+
+/* Its own times change with the names in it. */
+static int holder_of(const struct slot *s)
+{
+	const struct fs *fs = &world->fs;
+	for (int i = 0; s->place == PLACE_WITHIN && i < fs->inodes_n; i++)
+		if (fs->inodes[i].directory && fs_within(i) == s->dir)
+			return i;
+	return NONE;
+}
+
+static void note_holder(struct undo *u)
+{
+	u->holder = holder_of(u->after.used ? &u->after : &u->before);
+	if (u->holder == NONE)
+		return;
+	struct inode *holder = &world->fs.inodes[u->holder];
+	u->holder_mtime_ns = holder->mtime_ns;
+	u->holder_ctime_ns = holder->ctime_ns;
+	holder->mtime_ns = holder->ctime_ns = stamp_ns();
+}
+
 static void change(int slot, const struct slot *after)
 {
 	struct fs *fs = &world->fs;
@@ -63,6 +91,7 @@ static void change(int slot, const struct slot *after)
 		.ctime_ns = fs->inodes[inode].ctime_ns,
 		.ms = world->now_ms,
 	};
+	note_holder(&fs->undo[fs->undo_n - 1]);
 	fs->slots[slot] = *after;
 	fs->inodes[inode].ctime_ns = stamp_ns();
 }
@@ -77,7 +106,8 @@ static bool is_referred_to(int inode)
 		if (fs->undo[i].before.inode == inode || fs->undo[i].after.inode == inode)
 			return true;
 	for (int i = 0; i < FDS_MAX; i++)
-		if (world->fds[i].kind == FD_FILE && world->fds[i].inode == inode)
+		if ((world->fds[i].kind == FD_FILE || world->fds[i].place == PLACE_WITHIN) &&
+		    world->fds[i].kind != FD_FREE && world->fds[i].inode == inode)
 			return true;
 	return false;
 }
@@ -220,6 +250,12 @@ bool fs_is_durable(int slot)
 {
 	const struct fs *fs = &world->fs;
 	const struct inode *inode = &fs->inodes[fs->slots[slot].inode];
+	for (int i = 0; inode->directory && i < fs->undo_n; i++)
+		if (fs->undo[i].holder == fs->slots[slot].inode && fs->undo[i].op > fs->durable_op)
+			return false;
+	for (int i = NONE; (i = fs_next_within(fs->slots[slot].inode, i + 1)) != NONE;)
+		if (!fs_is_durable(i))
+			return false;
 	for (int i = 0; i < fs->undo_n; i++)
 		if (fs->undo[i].slot == slot && fs->undo[i].op > fs->durable_op)
 			return false;
@@ -259,11 +295,18 @@ void fs_power_cut(void)
 		fs->slots[u->slot] = u->before;
 		int inode = u->after.used ? u->after.inode : u->before.inode;
 		fs->inodes[inode].ctime_ns = u->ctime_ns;
+		if (u->holder != NONE) {
+			fs->inodes[u->holder].mtime_ns = u->holder_mtime_ns;
+			fs->inodes[u->holder].ctime_ns = u->holder_ctime_ns;
+		}
 	}
 	fs->undo_n = 0;
 	fs->op = fs->durable_op = keep;
-	for (int i = 0; i < fs->inodes_n; i++)
+	for (int i = 0; i < fs->inodes_n; i++) {
 		lose_data(&fs->inodes[i]);
+		if (fs->inodes[i].seen_op > keep)
+			fs->inodes[i].seen_by = fs->inodes[i].seen_op = 0;
+	}
 }
 
 void fs_ident(int inode, struct file_ident *ret)
@@ -276,4 +319,55 @@ void fs_ident(int inode, struct file_ident *ret)
 		.ctime_ns = i->ctime_ns,
 		.mtime_ns = i->mtime_ns,
 	};
+}
+
+int fs_next_within(int inode, int from)
+{
+	const struct fs *fs = &world->fs;
+	uint64_t dir = fs_within(inode);
+	for (int i = from; fs->inodes[inode].directory && i < fs->slots_n; i++)
+		if (fs->slots[i].used && fs->slots[i].place == PLACE_WITHIN && fs->slots[i].dir == dir)
+			return i;
+	return NONE;
+}
+
+void fs_remove_upload(int slot)
+{
+	int inode = world->fs.slots[slot].inode;
+	for (int i = NONE; (i = fs_next_within(inode, i + 1)) != NONE;)
+		fs_unlink(i);
+	fs_unlink(slot);
+}
+
+bool fs_is_same(const struct file_ident *ident, int inode)
+{
+	struct file_ident now;
+	fs_ident(inode, &now);
+	if (world->fs.inodes[inode].directory != (ident->whole != 0))
+		return false;
+	return ident->whole != 0 ? file_ident_same_top(ident, &now) : file_ident_same(ident, &now);
+}
+
+/* An attribute: in the journal like a name. */
+void fs_note_seen(int inode, uint64_t job)
+{
+	struct inode *i = &world->fs.inodes[inode];
+	if (!i->directory || i->seen_by == job)
+		return;
+	i->seen_by = job;
+	i->seen_op = ++world->fs.op;
+}
+
+void fs_whole(int inode, struct whole *ret)
+{
+	const struct fs *fs = &world->fs;
+	struct file_ident ident;
+	fs_ident(inode, &ident);
+	whole_begin(ret, &ident);
+	for (int i = NONE; (i = fs_next_within(inode, i + 1)) != NONE;) {
+		fs_ident(fs->slots[i].inode, &ident);
+		whole_add(ret, fs->slots[i].name, false, &ident);
+		ret->writer |= fs->inodes[fs->slots[i].inode].writing;
+	}
+	whole_end(ret);
 }

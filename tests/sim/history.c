@@ -10,6 +10,7 @@ enum {
 	DRAIN_STEPS = 20000,
 	BURSTS_MORE = 8,
 	AWAKE_MS = 15000, /* by then nothing is left of the first start */
+	WHOLES_1_OF = 4,        /* histories in which directories are jobs */
 	RESCAN_MS = 130 * 1000, /* after which whatever no event told of is found */
 };
 
@@ -108,10 +109,12 @@ static void begin(uint64_t seed, bool verbose)
 	world->settings.prefetch = (uint32_t)(seed % 4 == 0 ? 0 : seed % 7);
 	if (seed % 16 == 9)
 		choose_bursts();
+	world->settings.wholes = seed % WHOLES_1_OF == 2;
+	world->settings.whole_settle_ms = 300 + seed % 1700;
 	world->total_limit = world->settings.max_concurrent;
 	for (int u = 0; u < USERS_MAX; u++) {
 		struct uploader *p = &world->uploaders[u];
-		p->slot_upload = NONE;
+		p->slot_upload = p->inner = NONE;
 		p->there = one_of(2) || world->profile.bursts;
 		p->left = 1 + (unsigned)dice_roll(8) + (world->profile.bursts ? BURSTS_MORE : 0);
 		p->due_ms = u < world->profile.users ? world->now_ms + dice_roll(2000) : FAR;
@@ -127,17 +130,17 @@ static void say_profile(void)
 	const struct profile *p = &world->profile;
 	const struct settings *s = &world->settings;
 	say("%d users; settle %llu ms, %u at a time, %u of a user, %u ahead, %u retries at the "
-	    "%s%s%s%s%s", p->users, (unsigned long long)s->settle_ms, s->max_concurrent, s->max_running,
+	    "%s%s%s%s%s%s", p->users, (unsigned long long)s->settle_ms, s->max_concurrent, s->max_running,
 	    s->prefetch, s->max_retries,
 	    s->retry_back ? "back" : "front", p->relaxed ? ", relaxed" : "",
 	    p->lossy_hints ? ", hints get lost" : "", p->no_watch ? ", no hints" : "",
-	    p->index_loss ? ", the index gets lost" : "");
+	    p->index_loss ? ", the index gets lost" : "", s->wholes ? ", directories are jobs" : "");
 }
 
 /* Who acts next: all that are due within a moment are equally likely. */
 
 enum actor { ACTOR_DAEMON, ACTOR_SYNC, ACTOR_USER, ACTOR_WORKER = ACTOR_USER + USERS_MAX,
-             ACTORS = ACTOR_WORKER + WORKERS_MAX };
+             ACTOR_WALK = ACTOR_WORKER + WORKERS_MAX, ACTORS };
 
 static uint64_t due_of(int actor)
 {
@@ -147,6 +150,8 @@ static uint64_t due_of(int actor)
 		return sync_due();
 	if (actor < ACTOR_WORKER)
 		return world->mounted ? uploader_due(actor - ACTOR_USER) : FAR;
+	if (actor == ACTOR_WALK)
+		return walk_due();
 	return worker_due(actor - ACTOR_WORKER);
 }
 
@@ -158,6 +163,8 @@ static void act(int actor)
 		sync_work();
 	else if (actor < ACTOR_WORKER)
 		uploader_act(actor - ACTOR_USER);
+	else if (actor == ACTOR_WALK)
+		walk_act();
 	else
 		worker_act(actor - ACTOR_WORKER);
 }
@@ -246,7 +253,7 @@ static void say_state(void)
 		const struct slot *s = &world->fs.slots[i];
 		if (s->used)
 			say("disk: %s/%s/%llu/%s (upload %d)", user_name(s->user),
-			    place_name((enum place)s->place), (unsigned long long)s->dir, s->name,
+			    s->place == PLACE_WITHIN ? "within" : place_name((enum place)s->place), (unsigned long long)s->dir, s->name,
 			    world->fs.inodes[s->inode].upload);
 	}
 }

@@ -60,6 +60,7 @@ static void forget_life(void)
 	fds_close_all();
 	hints_forget();
 	sync_forget();
+	walks_forget();
 	control_forget();
 	workers_lose_daemon();
 	index_daemon_died();
@@ -144,6 +145,7 @@ static void begin(void)
 	d.index = any;
 	d.pool = any;
 	d.sync = any;
+	d.wholes = any;
 	d.control = any;
 	d.watch = world->profile.no_watch ? NULL : any;
 	world->pool_max = config->max_concurrent;
@@ -203,7 +205,7 @@ typedef void room_fn(struct daemon *daemon);
 /* One of the descriptors that are readable, as the event loop would take it. */
 static room_fn *pick_source(void)
 {
-	room_fn *ready[4];
+	room_fn *ready[5];
 	unsigned n = 0;
 	if (d.watch != NULL && hints_waiting())
 		ready[n++] = intake_read_hints;
@@ -213,6 +215,8 @@ static room_fn *pick_source(void)
 		ready[n++] = dispatch_read_events;
 	if (control_waiting())
 		ready[n++] = request_read_all;
+	if (walk_ready())
+		ready[n++] = whole_read_results;
 	return n == 0 ? NULL : ready[dice_roll(n)];
 }
 
@@ -232,7 +236,7 @@ uint64_t daemon_due(void)
 	if (!world->daemon_up)
 		return world->daemon_due_ms;
 	bool readable = (d.watch != NULL && hints_waiting()) || sync_ready() || pool_ready() ||
-	                control_waiting();
+	                control_waiting() || walk_ready();
 	return readable ? world->now_ms : world->daemon_due_ms;
 }
 

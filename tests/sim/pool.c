@@ -99,6 +99,7 @@ static void take_up(struct sim_worker *w, const struct sim_order *order)
 	w->job = order->job;
 	w->attempt = order->attempt;
 	w->want_ino = order->want_ino;
+	w->whole = order->whole;
 	w->timeout_ms = order->timeout_ms;
 	w->upload = NONE;
 	strcpy(w->name, order->name);
@@ -162,6 +163,20 @@ static void plan(struct sim_worker *w)
 	set_result(w, outcome, exit_code);
 }
 
+/* Not what was accepted, or still written. */
+static bool is_stale(const struct sim_worker *w, int inode)
+{
+	struct whole now;
+	fs_whole(inode, &now);
+	return (now.ident.whole != w->whole || now.writer) && !broken("whole-not-compared");
+}
+
+/* Did an earlier attempt begin, as far as the disk knows? */
+static bool was_seen(const struct sim_worker *w, int inode)
+{
+	return w->attempt > 1 && world->fs.inodes[inode].seen_by == w->job;
+}
+
 static void start(struct sim_worker *w)
 {
 	int slot = fs_find(w->user, PLACE_PROCESSING, w->job, w->name);
@@ -173,6 +188,13 @@ static void start(struct sim_worker *w)
 		end_run(w);
 		return;
 	}
+	if (w->whole != 0 && !was_seen(w, world->fs.slots[slot].inode) && is_stale(w, world->fs.slots[slot].inode)) {
+		set_result(w, OUTCOME_INTERRUPTED, EXIT_CODE_NONE);
+		w->result.stale = true;
+		end_run(w);
+		return;
+	}
+	fs_note_seen(world->fs.slots[slot].inode, w->job);
 	w->phase = WORKER_RUNNING;
 	w->handler = true;
 	w->begun_ms = world->now_ms;
@@ -190,7 +212,7 @@ static void eat(struct sim_worker *w)
 	int slot = fs_find(w->user, PLACE_PROCESSING, w->job, w->name);
 	if (slot == NONE)
 		return;
-	fs_unlink(slot);
+	fs_remove_upload(slot);
 	if (w->upload != NONE && world->uploads[w->upload].fate == FATE_WHOLE)
 		world->uploads[w->upload].fate = FATE_EATEN;
 	say("worker: the handler of job %llu removed its file", (unsigned long long)w->job);
@@ -480,7 +502,8 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 	int r = io_may_fail("hand a job over", -EMFILE, -ENOMEM), i = 0;
 	(void)job_dirfd;
 	struct sim_order o = {.job = order->job, .attempt = order->attempt,
-	                      .want_ino = order->ident_ino, .timeout_ms = order->timeout_ms};
+	                      .want_ino = order->ident_ino, .timeout_ms = order->timeout_ms,
+	                      .whole = order->whole};
 	strcpy(o.name, order->name);
 	if (r < 0)
 		return r;
@@ -636,7 +659,7 @@ static void flush(struct sim_worker *w)
 		io_step("acknowledge results");
 	while ((k = next_acked(w)) != NULL) {
 		/* What never began leaves no attempt; it may be claimed again by now. */
-		if (!run_result_never_began(&k->result))
+		if (!run_result_never_began(&k->result) && !k->result.stale)
 			check_ack(k->job, k->attempt);
 		acknowledge(w, k);
 	}

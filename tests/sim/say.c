@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct world the_world;
 struct world *world = &the_world;
@@ -82,6 +83,11 @@ struct passwd *getpwuid(uid_t uid)
 	static struct passwd root = {.pw_name = name};
 	(void)uid;
 	return &root;
+}
+
+uid_t geteuid(void)
+{
+	return 0;
 }
 
 struct group *getgrnam(const char *name)

@@ -223,6 +223,11 @@ const char *entry_kind_problem(enum entry_kind kind)
 
 /* Uploads. */
 
+static enum entry_kind kind_of(int inode)
+{
+	return world->fs.inodes[inode].directory ? ENTRY_DIRECTORY : ENTRY_FILE;
+}
+
 static int look(const char *what, const char *user, const char *path)
 {
 	int r = io_may_fail(what, -EIO, -EMFILE);
@@ -240,7 +245,7 @@ int tree_look(struct tree *t, const char *user, const char *path, struct file_id
 	if (slot < 0)
 		return slot;
 	fs_ident(world->fs.slots[slot].inode, ret_ident);
-	*ret_kind = ENTRY_FILE;
+	*ret_kind = kind_of(world->fs.slots[slot].inode);
 	return 0;
 }
 
@@ -275,6 +280,8 @@ int tree_open_upload(struct tree *t, const char *user, const char *path)
 	int slot = look("open an upload", user, path);
 	if (slot < 0)
 		return slot;
+	if (world->fs.inodes[world->fs.slots[slot].inode].directory)
+		return -EINVAL;
 	return open_fd((struct sim_fd){.kind = FD_FILE, .inode = world->fs.slots[slot].inode});
 }
 
@@ -342,16 +349,36 @@ int tree_mark_unsafe_fd(int fd, const struct file_ident *ident, int error)
 	return 0;
 }
 
+static int open_upload_directory(const char *user, enum place place, uint64_t dir,
+                                 const char *name)
+{
+	int u = user_index(user), r = io_may_fail("open a directory", -EIO, -EMFILE);
+	int slot = world->mounted ? fs_find(u, (uint8_t)place, dir, name) : NONE;
+	if (r < 0 || slot == NONE)
+		return r < 0 ? r : -ENOENT;
+	int inode = world->fs.slots[slot].inode;
+	if (!world->fs.inodes[inode].directory)
+		return -ENOTDIR;
+	return open_fd((struct sim_fd){.kind = FD_DIRECTORY, .inode = inode, .user = u,
+	                               .place = PLACE_WITHIN, .dir = fs_within(inode)});
+}
+
 int tree_open_final(struct tree *t, const char *user, enum place place, const char *name)
 {
-	(void)t, (void)user, (void)place, (void)name;
-	return -ENOTDIR;
+	(void)t;
+	return open_upload_directory(user, place, 0, name);
+}
+
+int tree_open_taken(struct tree *t, const char *user, uint64_t id, const char *path)
+{
+	(void)t;
+	return open_upload_directory(user, PLACE_PROCESSING, id, path);
 }
 
 int tree_open_whole(struct tree *t, const char *user, const char *path)
 {
-	(void)t, (void)user, (void)path;
-	return -ENOTDIR;
+	(void)t;
+	return open_upload_directory(user, PLACE_INCOMING, 0, path);
 }
 
 int tree_is_unsafe(int fd, const struct file_ident *ident)
@@ -449,7 +476,7 @@ int tree_find(struct tree *t, const char *user, const struct job *job, struct tr
 		struct file_ident now;
 		fs_ident(world->fs.slots[slot].inode, &now);
 		found.place = PLACE_INCOMING;
-		found.same = file_ident_same(&job->ident, &now) &&
+		found.same = fs_is_same(&job->ident, world->fs.slots[slot].inode) &&
 		             (!job_state_is_final(job->state) || job->ident.ctime_ns == now.ctime_ns);
 	}
 	bool elsewhere = found.place == PLACE_NOWHERE || (found.place == PLACE_INCOMING && !found.same);
@@ -520,6 +547,8 @@ int tree_each_processing(struct tree *t, const char *user,
 		if (slot != NONE) {
 			strcpy(name, fs->slots[slot].name);
 			fs_ident(fs->slots[slot].inode, &ident);
+			/* What it was like when it was accepted is not known any more. */
+			ident.whole = fs->inodes[fs->slots[slot].inode].directory;
 		}
 		r = each(ctx, ids[i], slot == NONE ? NULL : name, slot == NONE ? NULL : &ident);
 	}
@@ -572,7 +601,7 @@ int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident
 		strcpy(s->path, slot->name);
 		fs_ident(slot->inode, ret_ident);
 		*ret_path = s->path;
-		*ret_kind = ENTRY_FILE;
+		*ret_kind = kind_of(slot->inode);
 		return 0;
 	}
 	return -ENOENT;
@@ -609,7 +638,7 @@ int64_t tree_scan_began_ns(const struct tree_scan *s)
 	return s->began_ns;
 }
 
-/* The world has no notices, no directories and endless room. */
+/* The world has no notices, no directories in directories and endless room. */
 bool tree_is_too_deep(const char *path, bool directory)
 {
 	(void)path;

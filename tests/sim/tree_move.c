@@ -52,14 +52,17 @@ static char *find_moved(int user, enum place to, const struct file_ident *ident)
  * write it any more? */
 static int check_taken(int user, uint64_t id, const char *path, const struct file_ident *ident)
 {
-	struct file_ident now;
 	int slot = fs_find(user, PLACE_PROCESSING, id, path);
 	if (slot == NONE)
 		return -ENOENT;
 	int inode = world->fs.slots[slot].inode;
-	fs_ident(inode, &now);
-	bool same = file_ident_same(&now, ident) && !world->fs.inodes[inode].writing;
+	bool same = fs_is_same(ident, inode) && !world->fs.inodes[inode].writing;
 	return same || broken("claim-not-checked") ? 0 : -ESTALE;
+}
+
+static bool is_directory(int slot)
+{
+	return world->fs.inodes[world->fs.slots[slot].inode].directory;
 }
 
 static int put_back(int user, uint64_t id, const char *path, char **ret_kept)
@@ -70,7 +73,7 @@ static int put_back(int user, uint64_t id, const char *path, char **ret_kept)
 		fs_rename(slot, user, PLACE_INCOMING, 0, path);
 		if (!broken("put-back-not-synced"))
 			fs_sync_dir(user, PLACE_INCOMING, 0);
-		hint_add(user, WATCH_RENAMED_IN, path);
+		hint_add(user, is_directory(slot) ? WATCH_DIRECTORY_IN : WATCH_RENAMED_IN, path);
 		return 0;
 	}
 	world->fs.inodes[world->fs.slots[slot].inode].stranger_of = id;
@@ -79,12 +82,10 @@ static int put_back(int user, uint64_t id, const char *path, char **ret_kept)
 
 static int take(int user, uint64_t id, const char *path, const struct file_ident *ident)
 {
-	struct file_ident now;
 	int slot = fs_find(user, PLACE_INCOMING, 0, path);
 	if (slot == NONE)
 		return -ENOENT;
-	fs_ident(world->fs.slots[slot].inode, &now);
-	if (!file_ident_same(&now, ident) && !broken("claim-not-checked"))
+	if (!fs_is_same(ident, world->fs.slots[slot].inode) && !broken("claim-not-checked"))
 		return -ESTALE;
 	io_step("take a file");
 	slot = fs_find(user, PLACE_INCOMING, 0, path);
@@ -280,10 +281,7 @@ static int finish_incoming(struct finish *e, char **ret_name)
 	if (r < 0)
 		return r;
 	int slot = fs_find(e->user, PLACE_INCOMING, 0, f->path);
-	struct file_ident now = {0};
-	if (slot != NONE)
-		fs_ident(world->fs.slots[slot].inode, &now);
-	if (slot != NONE && file_ident_same(&now, f->ident)) {
+	if (slot != NONE && fs_is_same(f->ident, world->fs.slots[slot].inode)) {
 		fs_make_dir(e->user, f->id);
 		fs_rename(slot, e->user, PLACE_PROCESSING, f->id, f->path);
 		hint_add(e->user, WATCH_LEFT, f->path);
@@ -303,12 +301,17 @@ int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name)
 	                                 : finish_processing(&e, ret_name);
 }
 
-/* No directory is a job of its own in this world. */
 int tree_put_back(struct tree *t, const char *user, uint64_t id, const char *path, char **ret_kept)
 {
-	(void)t, (void)user, (void)id, (void)path, (void)ret_kept;
-	assert(!"no claim is undone here");
-	return -EIO;
+	int u = user_index(user);
+	(void)t;
+	*ret_kept = NULL;
+	int r = io_may_fail("undo a claim", -ENOSPC, -EMFILE);
+	if (r < 0)
+		return r;
+	if (!world->mounted || fs_find(u, PLACE_PROCESSING, id, path) == NONE)
+		return -ENOENT;
+	return put_back(u, id, path, ret_kept);
 }
 
 int tree_take_back(struct tree *t, const char *user, const struct job *job, enum place from,
@@ -361,6 +364,11 @@ int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 		fs_unlink(log);
 	io_step("remove a final file");
 	check_purge(job->id, slot);
+	/* Itself last, so that it is found again. */
+	for (int i; (i = fs_next_within(world->fs.slots[slot].inode, 0)) != NONE;) {
+		fs_unlink(i);
+		io_step("remove more of a final directory");
+	}
 	fs_unlink(slot);
 	return 0;
 }

@@ -12,7 +12,7 @@ uint64_t uploader_due(int user)
 	return world->uploaders[user].due_ms;
 }
 
-static void later(int user, uint64_t ms)
+void upload_later(int user, uint64_t ms)
 {
 	world->uploaders[user].due_ms = world->now_ms + 1 + dice_roll(ms);
 }
@@ -40,13 +40,13 @@ static int slot_of_inode(int inode)
 	return NONE;
 }
 
-static void gone(int upload, enum fate fate)
+void upload_gone(int upload, enum fate fate)
 {
 	if (upload != NONE && world->uploads[upload].fate == FATE_WHOLE)
 		world->uploads[upload].fate = fate;
 }
 
-static int new_entry(int user, const char *name, bool renamed)
+int upload_new(int user, const char *name, bool renamed)
 {
 	int upload = world->uploads_n++;
 	world->uploads[upload] = (struct ledger_entry){
@@ -71,7 +71,7 @@ static void open_name(int user, const char *name, int upload)
 		hint_add(user, WATCH_CHANGED, name);
 	}
 	struct inode *inode = &world->fs.inodes[world->fs.slots[slot].inode];
-	gone(inode->upload, FATE_REPLACED);
+	upload_gone(inode->upload, FATE_REPLACED);
 	inode->upload = upload;
 	inode->size = 0;
 	inode->synced = false;
@@ -90,6 +90,11 @@ static int some_file(int user)
 	return n == 0 ? NONE : slots[dice_roll((uint64_t)n)];
 }
 
+static bool is_directory(int slot)
+{
+	return slot != NONE && world->fs.inodes[world->fs.slots[slot].inode].directory;
+}
+
 /* One of few names, often one that is there: that may be what a power cut brought back. */
 static void choose_name(int user, char *name)
 {
@@ -100,28 +105,57 @@ static void choose_name(int user, char *name)
 		snprintf(name, NAME_ROOM, "%c.csv", (int)('a' + dice_roll(5)));
 }
 
+/* Whatever has the name; of a directory, `rm -r`. */
+void make_way(int user, const char *name)
+{
+	int slot = fs_find(user, PLACE_INCOMING, 0, name);
+	if (slot == NONE)
+		return;
+	upload_gone(world->fs.inodes[world->fs.slots[slot].inode].upload, FATE_WITHDRAWN);
+	fs_remove_upload(slot);
+	hint_add(user, WATCH_LEFT, name);
+}
+
 static void begin_upload(int user)
 {
 	struct uploader *p = &world->uploaders[user];
 	char name[NAME_ROOM], aside[NAME_ROOM + 8];
 	choose_name(user, name);
+	if (is_directory(fs_find(user, PLACE_INCOMING, 0, name))) {
+		folder_change(user, fs_find(user, PLACE_INCOMING, 0, name));
+		return;
+	}
+	if (world->settings.wholes && !one_of(3)) {
+		folder_begin(user, name);
+		return;
+	}
 	p->aside = one_of(3);
 	p->goal = 1 + dice_roll(5000);
-	p->slot_upload = new_entry(user, name, p->aside);
+	p->slot_upload = upload_new(user, name, p->aside);
 	p->left--;
 	snprintf(aside, sizeof aside, ".%s.part", name);
+	if (p->aside && is_directory(fs_find(user, PLACE_INCOMING, 0, aside)))
+		make_way(user, aside);
 	open_name(user, p->aside ? aside : name, p->slot_upload);
 	say("user %s begins %s (upload %d)", user_name(user), p->aside ? aside : name, p->slot_upload);
-	later(user, 400);
+	upload_later(user, 400);
 }
 
-static void become_whole(int upload, const struct inode *inode)
+void upload_becomes_whole(int upload, int inode)
 {
 	struct ledger_entry *e = &world->uploads[upload];
+	struct file_ident ident;
+	fs_ident(inode, &ident);
+	if (world->fs.inodes[inode].directory) {
+		struct whole whole;
+		fs_whole(inode, &whole);
+		ident = whole.ident;
+	}
 	e->fate = FATE_WHOLE;
-	e->number = inode->number;
-	e->size = inode->size;
-	e->mtime_ns = inode->mtime_ns;
+	e->number = ident.ino;
+	e->size = ident.size;
+	e->mtime_ns = ident.mtime_ns;
+	e->digest = ident.whole;
 	e->whole_ms = world->now_ms;
 	say("user %s: %s (upload %d) is whole: %llu bytes", user_name(e->user), e->name, upload,
 	    (unsigned long long)e->size);
@@ -132,9 +166,16 @@ static void rename_in(int user, int slot, const char *name)
 	char old[NAME_ROOM];
 	strcpy(old, world->fs.slots[slot].name);
 	int there = fs_find(user, PLACE_INCOMING, 0, name);
+	if (is_directory(there)) {
+		/* That cannot be: it gives up. */
+		upload_gone(world->fs.inodes[world->fs.slots[slot].inode].upload, FATE_WITHDRAWN);
+		fs_unlink(slot);
+		hint_add(user, WATCH_LEFT, old);
+		return;
+	}
 	if (there != NONE) {
 		struct inode *replaced = &world->fs.inodes[world->fs.slots[there].inode];
-		gone(replaced->upload, FATE_REPLACED);
+		upload_gone(replaced->upload, FATE_REPLACED);
 	}
 	fs_rename(slot, user, PLACE_INCOMING, 0, name);
 	hint_add(user, WATCH_LEFT, old);
@@ -151,7 +192,7 @@ static void end_upload(int user)
 	int slot = slot_of_inode(inode);
 	world->fs.inodes[inode].writing = false;
 	bool here = slot != NONE && world->fs.slots[slot].place == PLACE_INCOMING;
-	become_whole(upload, &world->fs.inodes[inode]);
+	upload_becomes_whole(upload, inode);
 	if (slot == NONE)
 		world->uploads[upload].fate = FATE_WITHDRAWN;
 	if (!here)
@@ -179,12 +220,12 @@ static void write_on(int user)
 
 void uploader_drop(int user, const char *name)
 {
-	int upload = new_entry(user, name, true), inode = fs_new_inode(INODE_UPLOAD);
+	int upload = upload_new(user, name, true), inode = fs_new_inode(INODE_UPLOAD);
 	fs_link(user, PLACE_INCOMING, 0, name, inode);
 	world->fs.inodes[inode].upload = upload;
 	world->fs.inodes[inode].size = 100;
 	touch(&world->fs.inodes[inode]);
-	become_whole(upload, &world->fs.inodes[inode]);
+	upload_becomes_whole(upload, inode);
 	hint_add(user, WATCH_RENAMED_IN, name);
 }
 
@@ -194,7 +235,8 @@ static void burst(int user)
 {
 	struct uploader *p = &world->uploaders[user];
 	bool many = user == 0;
-	for (unsigned n = many ? 8 : 1; n > 0 && p->left > 0 && world->uploads_n < UPLOADS_MAX; n--) {
+	unsigned n = many ? 8 : 1;
+	for (; n > 0 && p->left > 0 && world->uploads_n + USERS_MAX < UPLOADS_MAX; n--) {
 		char name[NAME_ROOM];
 		snprintf(name, sizeof name, "%d.csv", world->uploads_n);
 		uploader_drop(user, name);
@@ -215,8 +257,8 @@ static void take_away(int user)
 	strcpy(name, world->fs.slots[slot].name);
 	if (inode->upload != NONE && world->uploads[inode->upload].fate == FATE_WRITING)
 		return;
-	gone(inode->upload, FATE_WITHDRAWN);
-	fs_unlink(slot);
+	upload_gone(inode->upload, FATE_WITHDRAWN);
+	fs_remove_upload(slot);
 	hint_add(user, WATCH_LEFT, name);
 	say("user %s takes %s away (upload %d)", user_name(user), name, inode->upload);
 }
@@ -224,19 +266,21 @@ static void take_away(int user)
 void uploader_act(int user)
 {
 	struct uploader *p = &world->uploaders[user];
-	later(user, one_of(4) ? 5000 : 300);
+	upload_later(user, one_of(4) ? 5000 : 300);
 	if (!p->there)
 		arrive(user);
+	else if (p->folder)
+		folder_act(user);
 	else if (p->slot_upload != NONE)
 		write_on(user);
 	else if (one_of(14))
 		take_away(user);
 	else if (p->left > 0 && world->profile.bursts)
 		burst(user);
-	else if (p->left > 0 && world->uploads_n < UPLOADS_MAX)
+	else if (p->left > 0 && world->uploads_n + USERS_MAX < UPLOADS_MAX)
 		begin_upload(user);
 	else
-		later(user, 20000);
+		upload_later(user, 20000);
 }
 
 /* Somebody acts while the daemon is in the middle of something. */
@@ -256,7 +300,9 @@ void uploader_finish_all(void)
 	for (int u = 0; u < world->profile.users; u++) {
 		if (!world->uploaders[u].there)
 			arrive(u);
-		if (world->uploaders[u].slot_upload != NONE)
+		if (world->uploaders[u].folder)
+			folder_end(u);
+		else if (world->uploaders[u].slot_upload != NONE)
 			end_upload(u);
 		world->uploaders[u].due_ms = FAR;
 	}

@@ -4,7 +4,6 @@
 
 #include "io/digest.h"
 #include "io/tree.h"
-#include "io/wholes.h"
 
 #include <assert.h>
 
@@ -39,26 +38,6 @@ uint64_t digest_progress(struct digest *g, uint64_t tag)
 int digest_next(struct digest *g, uint64_t *ret_tag, int *ret_error, uint8_t ret_sum[DIGEST_SIZE])
 {
 	(void)g, (void)ret_tag, (void)ret_error, (void)ret_sum;
-	return 0;
-}
-
-/* Nor is a directory one job. */
-int wholes_add(struct wholes *w, uint64_t tag, int dirfd, const struct wholes_order *order)
-{
-	(void)w, (void)tag, (void)dirfd, (void)order;
-	assert(!"no directory is walked through here");
-	return -1;
-}
-
-void wholes_cancel(struct wholes *w, uint64_t tag)
-{
-	(void)w, (void)tag;
-	assert(!"no directory is walked through here");
-}
-
-int wholes_next(struct wholes *w, uint64_t *ret_tag, struct wholes_result *ret)
-{
-	(void)w, (void)ret_tag, (void)ret;
 	return 0;
 }
 

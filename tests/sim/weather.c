@@ -49,7 +49,7 @@ void ask_why(void)
 	if (fs->slots_n == 0)
 		return;
 	const struct slot *s = &fs->slots[dice_roll((uint64_t)fs->slots_n)];
-	if (!s->used || s->place == PLACE_PROCESSING)
+	if (!s->used || s->place == PLACE_PROCESSING || s->place == PLACE_WITHIN)
 		return;
 	snprintf(text, sizeof text, "{\"command\":\"explain\",\"path\":\"/spool/%s/%s/%s\"}",
 	         user_name(s->user), place_name((enum place)s->place), s->name);

@@ -2,7 +2,7 @@
  * and its clock, all in one struct without pointers.
  *
  * What the daemon calls (the headers of io/) is played by tree.c, index.c,
- * pool.c, watch.c, sync.c, control.c and config.c on top of it. A history is
+ * pool.c, watch.c, sync.c, wholes.c, control.c and config.c on top of it. A history is
  * what one seed makes of it; everything random comes from world->dice.
  *
  * The world is the one global of the simulation: runner_kill_strays() and
@@ -12,6 +12,7 @@
 #include "core/message.h"
 #include "core/record.h"
 #include "core/retry.h"
+#include "core/whole.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,15 +20,17 @@
 enum {
 	NAME_ROOM = 48,
 	USERS_MAX = 4,
-	SLOTS_MAX = 256,
-	INODES_MAX = 256,
+	SLOTS_MAX = 512,
+	INODES_MAX = 512,
 	UNDO_MAX = 1024,
-	UPLOADS_MAX = 40,
-	JOBS_MAX = 64,
+	UPLOADS_MAX = 96,
+	JOBS_MAX = 96,
 	ATTEMPTS_MAX = 256,
 	WORKERS_MAX = 12,
 	HINTS_MAX = 48,
 	BATCHES_MAX = 16,
+	WALKS_MAX = 64,
+	INNER_MAX = 4,
 	GIVEN_MAX = 128,
 	FDS_MAX = 128,
 	LOCKS_MAX = 24,
@@ -43,7 +46,7 @@ enum {
 /* The file system: names lead to inodes; what is changed is undone by a power
  * cut as far as nobody has synced it. As in a journal, what is older goes to
  * the disk first. */
-enum inode_kind { INODE_UPLOAD, INODE_RESULT, INODE_CANCEL, INODE_LOG, INODE_DIR };
+enum inode_kind { INODE_UPLOAD, INODE_RESULT, INODE_CANCEL, INODE_LOG, INODE_DIR, INODE_INNER };
 
 struct inode {
 	enum inode_kind kind;
@@ -51,15 +54,22 @@ struct inode {
 	int upload;             /* whose content it has: of world.uploads, or NONE */
 	uint64_t size, synced_size;
 	int64_t mtime_ns, ctime_ns;
+	bool directory;         /* an upload that is one job as a whole; what is in it: PLACE_WITHIN */
 	bool writing;           /* its uploader has it open for writing */
 	bool synced;
 	uint64_t dirty_ms;      /* steady: last written to */
+	uint64_t seen_by;       /* of a directory: the job whose handler may have seen it */
+	uint64_t seen_op;
 	uint64_t stranger_of;   /* the job that this is noted not to be the file of */
 	struct run_result result;  /* INODE_RESULT; its texts point nowhere */
 };
 
 /* A name: in a place of a user, or in the private directory `dir` below
- * processing. The private directory itself is a name, too: its number. */
+ * processing. The private directory itself is a name, too: its number. What is in an
+ * upload that is a directory lies in PLACE_WITHIN, by the number of its inode, and so
+ * goes wherever that goes. */
+enum { PLACE_WITHIN = PLACES };
+
 struct slot {
 	bool used;
 	uint8_t user;
@@ -82,6 +92,8 @@ struct undo {
 	int slot;
 	struct slot before, after;
 	int64_t ctime_ns;       /* of the inode, before */
+	int holder;             /* the upload that it is in, or NONE; and its times before */
+	int64_t holder_mtime_ns, holder_ctime_ns;
 	uint64_t ms;            /* steady; after a while the kernel writes it by itself */
 };
 
@@ -145,6 +157,7 @@ struct ledger_entry {
 	uint64_t number;        /* of the inode */
 	uint64_t size;
 	int64_t mtime_ns;
+	uint64_t digest;        /* of a directory: all in it, as it was then; else 0 */
 	uint64_t whole_ms;      /* steady: closed or renamed in */
 	bool renamed;           /* by rename: complete at once */
 	bool undisturbed;       /* nothing went wrong meanwhile that may cost its place */
@@ -176,7 +189,7 @@ enum worker_phase {
 struct sim_order {
 	uint64_t job;
 	uint32_t attempt;
-	uint64_t want_ino, timeout_ms;
+	uint64_t want_ino, timeout_ms, whole;
 	char name[NAME_ROOM];
 };
 
@@ -207,7 +220,7 @@ struct sim_worker {
 	bool cancel, interrupt;
 	uint64_t job;
 	uint32_t attempt;
-	uint64_t want_ino, timeout_ms;
+	uint64_t want_ino, timeout_ms, whole;
 	int user, lock, upload;
 	bool handler;           /* runs now */
 	uint64_t begun_ms, give_up_ms;
@@ -259,6 +272,17 @@ struct sim_batch {
 	int *errors;            /* the daemon's, of each */
 };
 
+/* A walk through a directory, one entry at a time. */
+struct sim_walk {
+	uint64_t tag;
+	uint64_t due_ms;
+	bool probe, sync, give, begun, done;
+	int fd, at;             /* of fs.slots: the next one to look at */
+	int64_t top_ctime_ns;
+	int error;
+	struct whole whole;
+};
+
 /* A user at work: one upload at a time. */
 struct uploader {
 	bool there;             /* its directories exist */
@@ -266,6 +290,9 @@ struct uploader {
 	int slot_upload;        /* being written, or NONE */
 	uint64_t goal;          /* bytes it is going to have */
 	bool aside;             /* under an ignored name, to be renamed */
+	bool folder;            /* it is a directory */
+	int inner;              /* the file in it that is open, an inode, or NONE */
+	unsigned inner_left;    /* files that are still to be put into it */
 	unsigned left;          /* uploads it still wants to make */
 };
 
@@ -288,8 +315,9 @@ struct settings {
 	uint32_t max_concurrent, max_running, prefetch;
 	uint32_t max_retries;
 	bool retry_back, auto_start, hold_on_failure;
+	bool wholes;            /* directories are jobs, and some of the uploads */
 	uint8_t on_crash;
-	uint64_t settle_ms, retry_delay_ms, timeout_ms, keep_ms;
+	uint64_t settle_ms, whole_settle_ms, retry_delay_ms, timeout_ms, keep_ms;
 };
 
 struct dice {
@@ -341,6 +369,8 @@ struct world {
 	bool overflow, root_watched, user_watched[USERS_MAX];
 	struct sim_batch batches[BATCHES_MAX];
 	int batches_n;
+	struct sim_walk walks[WALKS_MAX];
+	int walks_n;
 	uint64_t disturbed_ms;  /* the last time something went wrong that may cost places */
 	uint64_t io_calls;
 	uint64_t life_began_ms;
@@ -397,6 +427,13 @@ bool fs_is_durable(int slot);
 void fs_power_cut(void);
 void fs_ident(int inode, struct file_ident *ret);
 void fs_begin(void);
+uint64_t fs_within(int inode);            /* the `dir` of what is in this directory */
+int fs_next_within(int inode, int from);  /* a slot at or after this one, or NONE */
+void fs_remove_upload(int slot);          /* with all in it */
+/* As the claim of a job asks: of a directory only what can be seen without a walk. */
+bool fs_is_same(const struct file_ident *ident, int inode);
+void fs_note_seen(int inode, uint64_t job);
+void fs_whole(int inode, struct whole *ret); /* what a walk would find at this moment */
 
 /* tree.c */
 const char *user_name(int user);
@@ -416,6 +453,12 @@ uint64_t sync_due(void);
 void sync_work(void);
 bool sync_ready(void);
 void sync_forget(void);
+
+/* wholes.c */
+uint64_t walk_due(void);
+void walk_act(void);
+bool walk_ready(void);
+void walks_forget(void);
 
 /* pool.c */
 uint64_t worker_due(int i);
@@ -445,7 +488,18 @@ void daemon_ask_stop(void);
 uint64_t daemon_due(void);
 void daemon_cut(void);
 
+/* folders.c: uploads that are directories */
+void folder_begin(int user, const char *name);
+void folder_change(int user, int slot); /* that of one which lies in incoming */
+void folder_act(int user);
+void folder_end(int user);
+void upload_becomes_whole(int upload, int inode);
+
 /* users.c, operators.c, weather.c */
+int upload_new(int user, const char *name, bool renamed);
+void upload_gone(int upload, enum fate fate);
+void upload_later(int user, uint64_t ms);
+void make_way(int user, const char *name); /* takes away what has it */
 uint64_t uploader_due(int user);
 void uploader_act(int user);
 void uploader_finish_all(void);

@@ -4,10 +4,11 @@ was accepted."""
 import datetime
 import os
 import shutil
+import signal
 import subprocess
 import time
 
-from doors import RATE, Client, Sshd, program
+from doors import RATE, Client, Smbd, Sshd, program
 from harness import SystemTest, root_only
 import procs
 
@@ -492,6 +493,75 @@ class Crash(Whole):
         self.assertEqual(self.inside(spool, "run1"), sorted(TREE))
 
 
+    def test_index_lost_in_a_directory_that_was_handed_on(self):
+        """Then the directory made for its job is older than it, and both may be root's."""
+        spool = self.whole({"spool": JOB, "job_processing": MANUAL},
+                           handler="[ $SPOOL_NAME = run0 ] || gate\n")
+        self.move(spool, "run0")
+        spool.wait_state("run0", "pending")
+        spool.ctl("start")
+        # Made while the first one runs or has ended a moment ago.
+        spool.wait_state("run0", "done")
+        self.move(spool, "run1")
+        spool.wait_started("run1")
+        workers = spool.workers()
+        spool.kill9()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
+                       what="the worker to end")
+        shutil.rmtree(spool.index_path())
+        spool.open_gate()
+        spool.start()
+        spool.ctl("start")
+        spool.wait_state("run1", "done")
+        self.assertEqual(self.inside(spool, "run1"), sorted(TREE))
+
+    def test_changed_while_daemon_and_worker_were_gone(self):
+        """No handler has seen it: its second attempt is the first to be compared."""
+        spool = self.whole()
+        self.move(spool, "run0")
+        spool.wait_state("run0", "done")
+        workers = spool.workers()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        self.move(spool, "run1")
+        first = spool.wait_state("run1", "queued")["job"]
+        top = spool.path("alice", "processing", f"{first}/run1")
+        spool.wait_for(lambda: os.path.isdir(top), what="the claim")
+        spool.kill9()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
+                       what="the worker to end")
+        with open(os.path.join(os.fsdecode(top), "deep", "late.tif"), "wb") as file:
+            file.write(b"late")
+        spool.expect("alice", "run1/deep/late.tif", b"late")
+        spool.start()
+        spool.wait_for(lambda: dict((j["job"], j["state"]) for j in spool.jobs("alice"))[first] ==
+                       "canceled", what="it to go back")
+        job = spool.wait_state("run1", "done")
+        self.assertEqual(self.seen(spool, job["job"]), sorted([*TREE, "deep/late.tif"]))
+        self.assertEqual(len(spool.journal.starts("alice", "run1")), 1)
+
+    def test_what_its_handler_did_is_no_change(self):
+        """Nor where its daemon and its worker were gone in the middle of it."""
+        spool = self.whole(handler="echo x >\"$SPOOL_FILE/deep/by-handler\"\n[ $SPOOL_ATTEMPT -ge 2 ] || gate\n")
+        spool.expect("alice", "run1/deep/by-handler", b"x\n")
+        self.move(spool, "run1")
+        spool.wait_started("run1")
+        workers = spool.workers()
+        spool.kill9()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
+                       what="the worker to end")
+        spool.start()
+        spool.wait_state("run1", "done")
+        self.assertEqual(len(spool.jobs("alice")), 1)
+        self.assertEqual(len(spool.journal.starts("alice", "run1")), 2)
+
+
 class Setting(Whole):
     def test_reload_both_ways(self):
         spool = self.whole({"spool": {}, "job_processing": MANUAL})
@@ -579,6 +649,31 @@ class Doors(Whole):
         spool, door, top = self.doors()
         Client(self, [program("rsync"), "-rt", "-e", door.shell(), top,
                       f"{door.host()}:{spool.path('alice')}/"]).wait()
+        self.check(spool)
+
+    def mput(self, door, *names):
+        place = os.path.join(door.spool.base, "staging")
+        puts = "; ".join(f"mput {name}" for name in names)
+        door.client("alice", f"lcd {place}; recurse on; prompt off; {puts}").wait()
+
+    def test_samba_mput(self):
+        spool = self.whole({"spool": {**JOB, "directory_settle_seconds": 3}})
+        self.make(spool, "run1")
+        self.mput(Smbd(self, spool), "run1")
+        self.check(spool)
+
+    def test_samba_mput_with_its_marker(self):
+        """However long it lies there: only the marker says that it is all."""
+        spool = self.whole({"spool": {**JOB, "completion": "marker"}})
+        door = Smbd(self, spool)
+        self.make(spool, "run1")
+        self.mput(door, "run1")
+        spool.wait_for(lambda: "marker" in spool.explain_file("run1")["because"],
+                       what="explain to ask for the marker")
+        self.assertEqual(spool.jobs("alice"), [])
+        with open(os.path.join(spool.base, "staging", "run1.done"), "wb"):
+            spool.expect("alice", "run1.done", b"")
+        self.mput(door, "run1.done")
         self.check(spool)
 
     def test_killed_upload_without_its_marker(self):

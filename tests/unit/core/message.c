@@ -56,6 +56,7 @@ Test(message, an_order_travels_with_any_bytes_and_numbers)
 	m.order.after = 41;
 	m.order.directory = true;
 	m.order.whole = 77;
+	m.order.whole_ino = 78;
 	struct message got = travel(&m);
 	const struct run_order *o = &got.order;
 	cr_assert_eq(o->job, 42u);
@@ -76,6 +77,7 @@ Test(message, an_order_travels_with_any_bytes_and_numbers)
 	cr_assert_eq(o->after, 41u);
 	cr_assert(o->directory);
 	cr_assert_eq(o->whole, 77u);
+	cr_assert_eq(o->whole_ino, 78u);
 	cr_assert_eq(o->ident_ino, UINT64_C(0xfffffffffffffff0));
 	cr_assert_eq(memcmp(&o->limits, &m.order.limits, sizeof o->limits), 0);
 	message_clear(&got);
