@@ -162,7 +162,18 @@ static char *reason_text(const struct job *job)
 	return n < 0 ? NULL : text;
 }
 
-static int find_place(struct daemon *d, const struct user *u, const struct job *job,
+/* What is in it is compared when its uploader cannot write there any more: what came into
+ * it since its handler ran, no handler saw. */
+static int take_whole(struct daemon *d, struct user *u, const struct job *job, enum place *ret)
+{
+	int r = whole_take(d, u, job);
+	*ret = PLACE_PROCESSING;
+	if (r == -ESTALE)
+		scan_want(d, u);
+	return r == -ESTALE ? 0 : r;
+}
+
+static int find_place(struct daemon *d, struct user *u, const struct job *job,
                       enum place *ret)
 {
 	struct tree_found found = {0};
@@ -173,8 +184,9 @@ static int find_place(struct daemon *d, const struct user *u, const struct job *
 	free(found.final_name);
 	if (r < 0)
 		return r;
-	*ret = found.place == PLACE_INCOMING && found.same ? PLACE_INCOMING : PLACE_PROCESSING;
-	return 0;
+	bool same = found.place == PLACE_INCOMING && found.same;
+	*ret = same ? PLACE_INCOMING : PLACE_PROCESSING;
+	return same && job->ident.whole != 0 && job->attempt > 0 ? take_whole(d, u, job, ret) : 0;
 }
 
 static void move_final(struct daemon *d, struct user *u, const struct job *job, enum place from)

@@ -126,11 +126,7 @@ static void act(struct daemon *d, struct user *u, const struct job *job, enum re
 static int end_claim(struct daemon *d, const struct user *u, const struct job *job,
                      struct tree_found *found)
 {
-	char *kept = NULL;
-	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, &kept);
-	if (r == 0)
-		r = whole_confirm_taken(d, u, job, &kept);
-	free(kept);
+	int r = whole_take(d, u, job);
 	if (r == -ESTALE) {
 		found->place = PLACE_INCOMING;
 		found->same = false;

@@ -410,7 +410,8 @@ static int unclaim_apply(struct daemon *d, struct change *c)
 	int r = index_get_job(d->index, u->job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (job.state == JOB_QUEUED) {
+	/* One that was adopted, the index being lost, counts as begun. */
+	if (job_state_is_active(job.state) && job.attempt > 0) {
 		r = unclaim_job(d, u, &job);
 		if (r == 0)
 			r = index_put_job(d->index, &job);

@@ -243,7 +243,10 @@ static void check_adopted(const struct flat_job *job)
 
 static void check_canceled(const struct ledger_entry *e, const struct flat_job *job)
 {
-	bool there = e->fate == FATE_WHOLE && !e->moved_outside && !world->torn;
+	/* A directory that was adopted may have been refused by a worker before: what was accepted
+	 * is not known, so it is put back and judged anew. */
+	bool there = e->fate == FATE_WHOLE && !e->moved_outside && !world->torn &&
+	             job->job.ident.whole != WHOLE_UNKNOWN;
 	if (job->job.place == PLACE_NOWHERE && there)
 		violation("job %llu (%s) is canceled as gone, but its file is there",
 		          (unsigned long long)job->job.id, job->path);
