@@ -175,6 +175,9 @@ static int make_whole(const struct tree *t, const char *user, uid_t uid, gid_t g
 bool tree_wants_owner(struct tree *t, const char *user)
 {
 	struct stat st;
+	/* A mount that hangs must not be touched. */
+	if (tree_answers(t, user, true) < 0)
+		return false;
 	int userfd = fd_open_beneath(t->rootfd, user, O_RDONLY | O_DIRECTORY, 0);
 	bool wants = userfd >= 0 && fstat(userfd, &st) == 0 && st.st_uid == 0 &&
 	             fstatat(userfd, tree_place_dir(PLACE_INCOMING), &st, AT_SYMLINK_NOFOLLOW) < 0 &&
