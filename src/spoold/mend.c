@@ -122,8 +122,11 @@ static void mend_finish(struct daemon *d, struct change *c, int error)
 		         m->after.error == NULL ? "" : ": ",
 		         m->after.error == NULL ? "" : m->after.error);
 		free(shown);
-		if (m->after.place == PLACE_NOWHERE)
-			tree_drop_job(d->tree, m->user->name, m->job, m->after.path);
+		int r = m->after.place == PLACE_NOWHERE
+		                ? tree_drop_job(d->tree, m->user->name, m->job, m->after.path) : 0;
+		/* Where that could not be done nobody else would do it before the next start. */
+		if (r < 0 && r != -ENOTEMPTY)
+			recover_later(d, m->user, r);
 		result_ended(d, m->user, &m->after, PLACE_NOWHERE);
 		user_unlock_idle(d, m->user);
 	}
