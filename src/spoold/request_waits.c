@@ -5,6 +5,7 @@
 #include "spoold/request_private.h"
 #include "spoold/room.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,7 +130,10 @@ void add_waiting(struct daemon *d, const struct user *u, const struct user_row *
 	put(object, "refused_first", u->uploads_refused == 0 ? NULL : example(u, is_refused));
 	add_over(u, object);
 	put(object, "waits_for", row->count[JOB_PENDING] > 0 ? waits_for(d, u) : NULL);
-	put(object, "problem",
-	    u->unreadable == 0 ? NULL
-	                       : json_sprintf("incoming cannot be read: %s", strerror(u->unreadable)));
+	if (u->unreadable == ENOENT)
+		put(object, "problem", json_string("its directory, or incoming in it, is gone"));
+	else
+		put(object, "problem",
+		    u->unreadable == 0
+		            ? NULL : json_sprintf("incoming cannot be read: %s", strerror(u->unreadable)));
 }

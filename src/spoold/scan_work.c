@@ -72,8 +72,11 @@ static void conclude_missing(struct daemon *d, struct scan_work *w)
 		return;
 	}
 	u->missing_ms = 0;
-	if (tree_has_user(d->tree, u->name) && users_make_directories(d, u->name))
+	if (tree_has_user(d->tree, u->name) && users_make_directories(d, u->name)) {
+		u->unreadable = 0;
+		busy_look(d, u);
 		user_watch(d, u);
+	}
 	w->phase = SCAN_WITHDRAWN;
 }
 
@@ -84,7 +87,7 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	notice_walk_begins(u);
 	u->inner_seen = false;
 	int r = tree_scan_begin(d->tree, u->name, &w->walk);
-	u->unreadable = r == -ENOENT || r == -ETIMEDOUT ? 0 : -r;
+	u->unreadable = r == -ETIMEDOUT ? 0 : -r;
 	busy_look(d, u);
 	if (r == 0) {
 		u->missing_ms = 0;
@@ -101,6 +104,7 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	}
 	end_scan(d, w);
 }
+
 void scan_work_begin(struct daemon *d, struct scan_work *w, struct user *u)
 {
 	u->scan_running = true;

@@ -34,6 +34,8 @@ class Removed(SystemTest):
             spool.drop("alice", f"{n}.csv")
             spool.wait_state(f"{n}.csv", "done")
             self.assertFalse(os.path.exists(os.path.join(spool.root, "carol")), spool.log(at))
+        spool.wait_for(lambda: "is gone" in (spool.user("carol")["problem"] or ""),
+                       what="status to say so")
 
     def test_incoming_is_made_anew(self):
         """Promise 7: but who lost it gets it back by itself."""
