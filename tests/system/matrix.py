@@ -9,7 +9,7 @@ from doors import RULES
 from handlers import GATE
 from harness import limit
 
-BYTES = 4_000_000
+BYTES = 12_000_000  # slow for longer than it takes all clients to begin
 BEGUN = 100_000        # of that many, an upload is on its way
 
 
