@@ -204,6 +204,22 @@ static void answer_file(struct daemon *d, const struct asker *a, const char *pat
 	                       state, "because", shape_text(e->because), "next", next));
 }
 
+/* It cannot be looked at. */
+static void why_unseen(const struct user *u, int error, struct explanation *e)
+{
+	if (error == -ETIMEDOUT) {
+		why_say(e->because, "the mount it lies on does not answer");
+		why_say(e->next, "it is looked at when that does");
+	} else if (error == -EACCES) {
+		why_say(e->because, "spoold's account may not look at it (%s)", strerror(-error));
+		why_say(e->next, "'spoolctl user check %s' says what it needs", u->name);
+	} else if (error == -ENOENT) {
+		why_say(e->because, "there is no such file");
+	} else {
+		why_say(e->because, "it cannot be looked at: %s", strerror(-error));
+	}
+}
+
 /* A file in incoming that is no job. */
 static void explain_upload(struct daemon *d, const struct asker *a, const struct user *u,
                            const char *outside, const char *path)
@@ -213,17 +229,8 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 	enum entry_kind kind;
 	const struct upload_entry *entry = upload_find(u, path);
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
-	if (r == -ETIMEDOUT) {
-		why_say(e.because, "the mount it lies on does not answer");
-		why_say(e.next, "it is looked at when that does");
-		answer_file(d, a, outside, "unknown", &e);
-	} else if (r < 0) {
-		why_say(e.because, r == -ENOENT ? "there is no such file"
-		                   : r == -EACCES
-		                           ? "spoold's account may not look at it (%s)"
-		                           : "it cannot be looked at: %s", strerror(-r));
-		if (r == -EACCES)
-			why_say(e.next, "'spoolctl user check %s' says what it needs", u->name);
+	if (r < 0) {
+		why_unseen(u, r, &e);
 		answer_file(d, a, outside, "unknown", &e);
 	} else if (d->unmounted) {
 		why_say(e.because, "the spool is not mounted: its marker, .spoold/marker, is gone");

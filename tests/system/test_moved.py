@@ -16,6 +16,13 @@ def natural(name):
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
+def make_account(test, head):
+    name = f"{head}{os.getpid()}"
+    subprocess.run(["useradd", "--no-create-home", name], check=True)
+    test.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL, check=False)
+    return name
+
+
 class Removed(SystemTest):
     def test_user_can_be_removed(self):
         """A user's directory is not made anew under the hands of who removes it."""
@@ -67,9 +74,7 @@ class Made(SystemTest):
     @root_only
     def test_directory_made_by_hand_is_its_accounts(self):
         """As with 'spoolctl user add': else she could not upload."""
-        name = f"spt{os.getpid()}"
-        subprocess.run(["useradd", "--no-create-home", name], check=True)
-        self.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL, check=False)
+        name = make_account(self, "spt")
         spool = self.spool()
         os.mkdir(os.path.join(spool.root, name))
         spool.wait_for(lambda: os.path.isdir(spool.path(name, "failed")), what="its directories")
@@ -81,9 +86,7 @@ class Logs(SystemTest):
     @root_only
     def test_account_reads_the_log_of_any_upload(self):
         """Promise 7: whatever group the file came with; root brought one of these."""
-        name = f"spl{os.getpid()}"
-        subprocess.run(["useradd", "--no-create-home", name], check=True)
-        self.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL, check=False)
+        name = make_account(self, "spl")
         spool = self.spool(handler="exit 65\n")
         spool.ctl("user", "add", name)
         account = pwd.getpwnam(name)

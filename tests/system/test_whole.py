@@ -457,6 +457,14 @@ class Line(Whole):
 
 
 class Crash(Whole):
+    def kill_both(self, spool, workers):
+        """The daemon first: nobody is told of the workers' end."""
+        spool.kill9()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
+                       what="the worker to end")
+
     def test_kill_9_at_each_state(self):
         spool = self.whole({"spool": JOB, "job_processing": MANUAL}, handler="gate\n")
         for name in ("run1", "run2"):
@@ -505,11 +513,7 @@ class Crash(Whole):
         self.move(spool, "run1")
         spool.wait_started("run1")
         workers = spool.workers()
-        spool.kill9()
-        for pid in workers:
-            os.kill(pid, signal.SIGKILL)
-        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
-                       what="the worker to end")
+        self.kill_both(spool, workers)
         shutil.rmtree(spool.index_path())
         spool.open_gate()
         spool.start()
@@ -529,11 +533,7 @@ class Crash(Whole):
         first = spool.wait_state("run1", "queued")["job"]
         top = spool.path("alice", "processing", f"{first}/run1")
         spool.wait_for(lambda: os.path.isdir(top), what="the claim")
-        spool.kill9()
-        for pid in workers:
-            os.kill(pid, signal.SIGKILL)
-        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
-                       what="the worker to end")
+        self.kill_both(spool, workers)
         with open(os.path.join(os.fsdecode(top), "deep", "late.tif"), "wb") as file:
             file.write(b"late")
         spool.expect("alice", "run1/deep/late.tif", b"late")
@@ -551,11 +551,7 @@ class Crash(Whole):
         self.move(spool, "run1")
         spool.wait_started("run1")
         workers = spool.workers()
-        spool.kill9()
-        for pid in workers:
-            os.kill(pid, signal.SIGKILL)
-        spool.wait_for(lambda: not any(procs.alive(pid) for pid in workers),
-                       what="the worker to end")
+        self.kill_both(spool, workers)
         spool.start()
         spool.wait_state("run1", "done")
         self.assertEqual(len(spool.jobs("alice")), 1)
