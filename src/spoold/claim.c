@@ -8,6 +8,7 @@
 #include "spoold/daemon.h"
 #include "spoold/result.h"
 #include "spoold/stray.h"
+#include "spoold/unclaim.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -148,7 +149,7 @@ static void not_taken(struct daemon *d, struct user *u, const struct job *job, i
 {
 	if (error == -ENOENT && ended_outside(d, u, job) && recover_job(d, u, job) == 0)
 		return;
-	result_unclaim(d, u, job, error, PLACE_INCOMING);
+	unclaim_job(d, u, job, error, PLACE_INCOMING);
 }
 
 /* Who was to go before it does not any more, or no more fit into the socket, or too many
@@ -188,7 +189,7 @@ static int hand_over(struct daemon *d, struct claim *claim)
 		if (lost)
 			r = recover_job(d, u, job);
 		if (r < 0)
-			result_unclaim(d, u, job, is_too_late(claim, r) ? 0 : r, PLACE_PROCESSING);
+			unclaim_job(d, u, job, is_too_late(claim, r) ? 0 : r, PLACE_PROCESSING);
 		fd_close(dirfd);
 		r = lost && r == 0 ? -ENOENT : r;
 	}

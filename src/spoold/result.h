@@ -1,17 +1,10 @@
-/* Results: what the end of an attempt, or of the try to begin one, does to a
- * job and to its file. */
+/* Results: what the end of an attempt does to a job and to its file. */
 #pragma once
 
 #include "core/job.h"
 #include "spoold/dispatch.h"
 
 struct daemon;
-
-/* The claim is committed but the job could not be handed over: back into the
- * line (or canceled, when its file is gone or another one). `place`: where the
- * file is. */
-void result_unclaim(struct daemon *d, struct user *u, const struct job *job, int error,
-                    enum place place);
 
 /* What recovery found out: a result, or that there is none. As
  * dispatch_result(), but for a job in whatever state that has not ended;
