@@ -231,6 +231,16 @@ static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t 
 	return claim_apply(d, &claim->change);
 }
 
+int claim_and_compare(struct daemon *d, const struct user *u, const struct job *job)
+{
+	char *kept = NULL;
+	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, &kept);
+	if (r == 0)
+		r = whole_confirm_taken(d, u, job, &kept);
+	free(kept);
+	return r;
+}
+
 static int take_back(struct daemon *d, const struct user *u, const struct job *job,
                      const struct tree_found *found)
 {

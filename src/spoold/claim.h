@@ -18,6 +18,13 @@ int claim_one(struct daemon *d, const struct sched_pick *pick);
  * that ahead of its turn. *ret_claimed: false where it is none for that. */
 int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed);
 
+/* For recovery, without a worker that would look: takes the file of a job out of
+ * incoming, where a crash left its claim half done or a power cut undid it, and
+ * compares what is in the private directory then with what was accepted, a directory
+ * in all its parts. -ESTALE: it is another one, and is in incoming again, or kept in
+ * failed. */
+int claim_and_compare(struct daemon *d, const struct user *u, const struct job *job);
+
 /* Brings the file of a job that waits between two attempts, or for an operator's
  * retry, durably into its private directory: out of done or failed, where it
  * lies there, by what it is and not by its name, which may be another job's.

@@ -4,6 +4,7 @@
 #include "base/human.h"
 #include "base/log.h"
 #include "core/name.h"
+#include "spoold/claim.h"
 #include "spoold/daemon.h"
 
 #include <errno.h>
@@ -166,7 +167,7 @@ static char *reason_text(const struct job *job)
  * it since its handler ran, no handler saw. */
 static int take_whole(struct daemon *d, struct user *u, const struct job *job, enum place *ret)
 {
-	int r = whole_take(d, u, job);
+	int r = claim_and_compare(d, u, job);
 	*ret = PLACE_PROCESSING;
 	if (r == -ESTALE)
 		scan_want(d, u);

@@ -3,6 +3,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "core/reconcile.h"
+#include "spoold/claim.h"
 #include "spoold/daemon.h"
 #include "spoold/mend.h"
 #include "spoold/result.h"
@@ -126,7 +127,7 @@ static void act(struct daemon *d, struct user *u, const struct job *job, enum re
 static int end_claim(struct daemon *d, const struct user *u, const struct job *job,
                      struct tree_found *found)
 {
-	int r = whole_take(d, u, job);
+	int r = claim_and_compare(d, u, job);
 	if (r == -ESTALE) {
 		found->place = PLACE_INCOMING;
 		found->same = false;

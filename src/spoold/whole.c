@@ -380,24 +380,14 @@ static int compare(int fd, const struct job *job)
 	return result.error < 0 ? result.error : same ? 0 : -ESTALE;
 }
 
-static int confirm_taken(struct daemon *d, const struct user *u, const struct job *job,
-                         char **ret_kept)
+int whole_confirm_taken(struct daemon *d, const struct user *u, const struct job *job,
+                        char **ret_kept)
 {
 	if (job->ident.whole <= WHOLE_UNKNOWN)
 		return 0;
 	int r = compare(tree_open_taken(d->tree, u->name, job->id, job->path), job);
 	int back = r == -ESTALE ? tree_put_back(d->tree, u->name, job->id, job->path, ret_kept) : 0;
 	return back < 0 ? back : r;
-}
-
-int whole_take(struct daemon *d, const struct user *u, const struct job *job)
-{
-	char *kept = NULL;
-	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, &kept);
-	if (r == 0)
-		r = confirm_taken(d, u, job, &kept);
-	free(kept);
-	return r;
 }
 
 int whole_confirm(struct daemon *d, const struct user *u, const struct job *job,

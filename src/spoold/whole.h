@@ -65,9 +65,9 @@ void whole_give_back(struct daemon *d, const struct user *u, const struct job *j
  * here is what a power cut undid. Negative errno: it could not be read. */
 int whole_confirm(struct daemon *d, const struct user *u, const struct job *job,
                   struct tree_found *found);
-/* Claims, once more, what a crash left half claimed or a power cut put back: a directory is
- * compared when it is out of its uploader's reach. -ESTALE: it is another one, and was
- * put back, or kept in failed. */
-int whole_take(struct daemon *d, const struct user *u, const struct job *job);
+/* The same of one that was claimed, and is out of its uploader's reach. -ESTALE: it is
+ * another one, and was put back, or kept as failed/<*ret_kept> (free). */
+int whole_confirm_taken(struct daemon *d, const struct user *u, const struct job *job,
+                        char **ret_kept);
 /* What walks found. */
 void whole_read_results(struct daemon *d);
