@@ -10,10 +10,10 @@
 enum { KIND_JOB = 'J', KIND_ATTEMPT = 'A', KIND_USER = 'U' };
 
 /* Raise a record's own number when its layout changes; keep reading the older. */
-enum { JOB_VERSION = 3, ATTEMPT_VERSION = 1, USER_VERSION = 2 };
-/* A job without a voucher, and one that is a plain file, is written so that older
- * versions can read it. */
-enum { JOB_VERSION_PLAIN = 1, JOB_VERSION_FILE = 2 };
+enum { JOB_VERSION = 4, ATTEMPT_VERSION = 1, USER_VERSION = 2 };
+/* A job without a voucher, one that is a plain file, and one that is not claimed out of
+ * incoming for a second time is written so that older versions can read it. */
+enum { JOB_VERSION_PLAIN = 1, JOB_VERSION_FILE = 2, JOB_VERSION_WHOLE = 3 };
 
 /* Length of a string that is NULL, which is not the empty one. */
 enum { TEXT_NULL = 0xffff };
@@ -194,8 +194,10 @@ static bool job_fits(const struct job *job)
 
 static uint8_t job_version(const struct job *job)
 {
-	if (job->ident.whole != 0)
+	if (job->state == JOB_QUEUED && job->retaken)
 		return JOB_VERSION;
+	if (job->ident.whole != 0)
+		return JOB_VERSION_WHOLE;
 	return job->voucher.ino != 0 ? JOB_VERSION_FILE : JOB_VERSION_PLAIN;
 }
 
@@ -290,6 +292,7 @@ static void get_job_fields(struct in *in, int version, struct job *ret)
 	if (version == JOB_VERSION_FILE)
 		return;
 	ret->ident.whole = get_u64(in);
+	ret->retaken = version > JOB_VERSION_WHOLE;
 }
 
 int record_get_job(const void *data, size_t size, struct job *ret)

@@ -119,7 +119,7 @@ static bool was_seen(const struct task *t, int fd)
 {
 	char have[32], want[32];
 	struct stat st;
-	if (t->order.attempt <= 1)
+	if (t->order.attempt <= 1 || t->order.fresh)
 		return false;
 	/* Put there by a handler; or it cannot be known. */
 	if (fstat(fd, &st) < 0 || st.st_ino != t->order.whole_ino)

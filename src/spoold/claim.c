@@ -31,6 +31,7 @@ static int claim_apply(struct daemon *d, struct change *c)
 	job_step(job, JOB_EV_CLAIM);
 	job->place = PLACE_PROCESSING;
 	job->attempt++;
+	job->retaken = claim->from == PLACE_INCOMING && job->attempt > 1;
 	job->claimed_ms = d->wall_ms;
 	job->started_ms = 0;
 	job->not_before_ms = 0;
@@ -66,9 +67,9 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.kill_grace_ms = h->kill_grace_ms,
 		.log_limit_bytes = h->log_limit_bytes,
 		.sync = d->config->durability == DURABILITY_FULL,
-		/* An earlier attempt may have put another file in its place. On network
-		 * mounts numbers do not last. */
-		.ident_ino = job->attempt > 1 || u->far ? 0 : job->ident.ino,
+		/* An earlier attempt may have put another file in its place, unless it was in
+		 * incoming since. On network mounts numbers do not last. */
+		.ident_ino = (job->attempt > 1 && !fresh) || u->far ? 0 : job->ident.ino,
 		.limits = h->limits,
 		.directory = job->ident.whole != 0,
 		.whole = job->ident.whole == WHOLE_UNKNOWN ? 0 : job->ident.whole,

@@ -122,6 +122,16 @@ static void act(struct daemon *d, struct user *u, const struct job *job, enum re
 	}
 }
 
+/* Did nobody look at it since it left incoming? It came from there by the last claim, or
+ * by one that the index does not know, and no worker got it. What came from done or
+ * failed, or lay here since an earlier attempt, its handler may have changed. */
+static bool is_unchecked(const struct job *job, const struct tree_found *found)
+{
+	bool waits = job->state == JOB_PENDING || job->state == JOB_HELD;
+	bool claimed = job->state == JOB_QUEUED && (job->attempt == 1 || job->retaken);
+	return found->bare && (claimed || (waits && job->place == PLACE_INCOMING));
+}
+
 /* A claim that was cut short may have taken what was put in the place of the
  * upload at that moment: it is checked, and put back, as by the claim itself. */
 static int end_claim(struct daemon *d, const struct user *u, const struct job *job,
@@ -170,9 +180,7 @@ int recover_job(struct daemon *d, struct user *u, const struct job *job)
 	}
 	/* Taking the lock of a user that is not reconciled is for recover_user(). */
 	bool locked = u->lock_fd < 0 && (!u->reconciled || user_lock(d, u) < 0);
-	bool half_claimed = seen == SEEN_PROCESSING && found.bare && job->state == JOB_QUEUED &&
-	                    job->attempt == 1 && !locked;
-	if (half_claimed) {
+	if (seen == SEEN_PROCESSING && !locked && is_unchecked(job, &found)) {
 		r = end_claim(d, u, job, &found);
 		if (r < 0)
 			return r;
@@ -212,11 +220,16 @@ static int drop_directory(struct daemon *d, const struct user *u, uint64_t id,
 
 /* Is this the file of another job, which had this number before the index was
  * lost? What was never claimed has no file there but its own, renamed by a claim
- * that was forgotten. */
-static bool is_strange(const struct job *job, const char *name, const struct file_ident *ident)
+ * that was forgotten, or what that took instead. */
+static int is_strange(struct daemon *d, const struct user *u, const struct job *job,
+                      const struct file_ident *ident)
 {
-	return name != NULL && job->place == PLACE_INCOMING &&
-	       !file_ident_same_inode(&job->ident, ident);
+	struct tree_found found = {0};
+	if (job->place != PLACE_INCOMING || file_ident_same_inode(&job->ident, ident))
+		return false;
+	int r = tree_find(d->tree, u->name, job, &found);
+	free(found.final_name);
+	return r < 0 ? r : !is_unchecked(job, &found);
 }
 
 /* A private directory. Active jobs were looked at before. */
@@ -229,7 +242,10 @@ static int visit_directory(void *ctx, uint64_t id, const char *name, const struc
 	if (r < 0 && r != -ENOENT)
 		return r;
 	bool active = ours && job_state_is_active(job.state);
-	if (name != NULL && (!ours || is_strange(&job, name, ident)))
+	int strange = ours && name != NULL ? is_strange(v->d, v->user, &job, ident) : !ours;
+	if (strange < 0)
+		r = strange;
+	else if (strange && name != NULL)
 		r = adopt_file(v->d, v->user, id, name, ident);
 	else if (!ours)
 		r = drop_directory(v->d, v->user, id, NULL);

@@ -100,6 +100,7 @@ static void take_up(struct sim_worker *w, const struct sim_order *order)
 	w->attempt = order->attempt;
 	w->want_ino = order->want_ino;
 	w->whole = order->whole;
+	w->fresh = order->fresh;
 	w->timeout_ms = order->timeout_ms;
 	w->upload = NONE;
 	strcpy(w->name, order->name);
@@ -174,7 +175,7 @@ static bool is_stale(const struct sim_worker *w, int inode)
 /* Did an earlier attempt begin, as far as the disk knows? */
 static bool was_seen(const struct sim_worker *w, int inode)
 {
-	return w->attempt > 1 && world->fs.inodes[inode].seen_by == w->job;
+	return w->attempt > 1 && !w->fresh && world->fs.inodes[inode].seen_by == w->job;
 }
 
 static void start(struct sim_worker *w)
@@ -503,7 +504,7 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 	(void)job_dirfd;
 	struct sim_order o = {.job = order->job, .attempt = order->attempt,
 	                      .want_ino = order->ident_ino, .timeout_ms = order->timeout_ms,
-	                      .whole = order->whole};
+	                      .whole = order->whole, .fresh = order->fresh};
 	strcpy(o.name, order->name);
 	if (r < 0)
 		return r;

@@ -190,6 +190,7 @@ struct sim_order {
 	uint64_t job;
 	uint32_t attempt;
 	uint64_t want_ino, timeout_ms, whole;
+	bool fresh;
 	char name[NAME_ROOM];
 };
 
@@ -221,6 +222,7 @@ struct sim_worker {
 	uint64_t job;
 	uint32_t attempt;
 	uint64_t want_ino, timeout_ms, whole;
+	bool fresh;
 	int user, lock, upload;
 	bool handler;           /* runs now */
 	uint64_t begun_ms, give_up_ms;

@@ -77,6 +77,7 @@ static struct job random_job(uint64_t *seed, size_t path_max)
 	}
 	if (next_random(seed) % 3 == 0)
 		job.ident.whole = random_number(seed) | 1;
+	job.retaken = job.state == JOB_QUEUED && next_random(seed) % 2 == 0;
 	return job;
 }
 
@@ -114,6 +115,7 @@ static void same_job(const struct job *a, const struct job *b)
 	cr_assert_eq(a->yields, b->yields);
 	cr_assert_eq(a->spent_ms, b->spent_ms);
 	cr_assert_eq(a->attempt, b->attempt);
+	cr_assert_eq(a->retaken, b->retaken);
 	cr_assert_eq(a->failures, b->failures);
 	cr_assert_eq(a->interruptions, b->interruptions);
 	cr_assert_eq(a->exit_code, b->exit_code);
@@ -143,7 +145,7 @@ Test(record, a_job_without_a_voucher_is_a_record_of_version_1)
 	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), -EBADMSG, "bytes are left over");
 }
 
-/* A directory that is one job: only such a record is of the newest version. */
+/* A directory that is one job: only such a record is of this version. */
 Test(record, a_directory_is_a_record_of_version_3)
 {
 	static unsigned char bytes[RECORD_MAX];
@@ -161,8 +163,31 @@ Test(record, a_directory_is_a_record_of_version_3)
 	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), -EBADMSG, "what is none is no version 3");
 	bytes[1] = 2;
 	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), -EBADMSG, "bytes are left over");
-	bytes[1] = 4;
+	bytes[1] = 5;
 	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), -EPROTONOSUPPORT);
+}
+
+/* Only while that matters: what waits or has ended goes back to an older spoold. */
+Test(record, a_claim_of_what_was_in_incoming_again_is_a_record_of_version_4)
+{
+	static unsigned char bytes[RECORD_MAX];
+	char path[] = "x";
+	struct job job = {.id = 1, .user = 1, .path = path, .state = JOB_QUEUED, .attempt = 2}, back;
+	ssize_t plain = record_put_job(&job, bytes, sizeof bytes);
+	cr_assert_eq(bytes[1], 1);
+	job.retaken = true;
+	ssize_t n = record_put_job(&job, bytes, sizeof bytes);
+	cr_assert_gt(n, plain);
+	cr_assert_eq(bytes[1], 4);
+	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), 0);
+	cr_assert(back.retaken);
+	cr_assert_eq(back.ident.whole, 0);
+	job_clear(&back);
+	for (ssize_t cut = 2; cut < n; cut++)
+		cr_assert_eq(record_get_job(bytes, (size_t)cut, &back), -EBADMSG);
+	job.state = JOB_PROCESSING;
+	cr_assert_eq(record_put_job(&job, bytes, sizeof bytes), plain);
+	cr_assert_eq(bytes[1], 1);
 }
 
 Test(record, any_job_comes_back)
@@ -356,7 +381,7 @@ Test(record, a_newer_version_is_refused_by_name)
 	for (const char *kind = "JAU"; *kind != '\0'; kind++) {
 		unsigned char bytes[512];
 		size_t n = sample(*kind, bytes, sizeof bytes);
-		bytes[1] = 4;
+		bytes[1] = 5;
 		cr_assert_eq(decode(*kind, bytes, n), -EPROTONOSUPPORT);
 		bytes[1] = 0;
 		cr_assert_eq(decode(*kind, bytes, n), -EBADMSG);
