@@ -123,7 +123,21 @@ void retention_look(struct daemon *d, struct user *u)
 	want(d, u, 0);
 }
 
-/* 0: they are gone; -EAGAIN: a part of them is. */
+/* Does its file lie in incoming again? A power cut undid its moves and its uploader changed
+ * it since, or it would have been moved once more; a second cut can undo that, too, and
+ * only its history tells then that it has ended. What is there becomes durable when it is
+ * taken as another job, or away. */
+static bool may_come_back(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct file_ident now;
+	enum entry_kind kind;
+	int r = tree_look(d->tree, u->name, job->path, &now, &kind);
+	if (r < 0)
+		return r != -ENOENT && r != -ENOTDIR && r != -ELOOP;
+	return file_ident_same_inode(&job->ident, &now);
+}
+
+/* 0: they are gone; -EAGAIN: a part of them is; -EBUSY: their time has not come. */
 static int purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
 	/* A file that was taken away before its turn left nothing. */
@@ -131,6 +145,8 @@ static int purge_files(struct daemon *d, const struct user *u, const struct job 
 	bool moved = job->place == PLACE_DONE || job->place == PLACE_FAILED;
 	if (nothing || (moved && result_is_of_later(d, u, job)))
 		return 0;
+	if (may_come_back(d, u, job))
+		return -EBUSY;
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY : tree_purge_job(d->tree, u->name, job);
 	if (r == 0 || r == -EAGAIN)
