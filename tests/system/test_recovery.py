@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
+import unittest
 
 import harness
 import procs
@@ -144,6 +146,46 @@ exit 0
                 procs.kill(spool.workers()[0])
                 spool.wait_state("a.csv", state)
                 self.assertEqual(len(spool.journal.starts("alice")), 1)
+
+    def kill_before_a_move(self, spool):
+        """Kills the daemon in the claim that follows, when all is ready for the move."""
+        tracer = subprocess.Popen(
+            ["strace", "-o", "/dev/null", "-p", str(spool.daemon.pid), "-e", "trace=renameat2",
+             "-e", "inject=renameat2:signal=KILL"], stderr=subprocess.PIPE)
+        try:
+            tracer.stderr.readline()  # attached
+            spool.ctl("start", check=None)
+            spool.wait_exit()
+        finally:
+            tracer.kill()
+            tracer.communicate()
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_replaced_while_a_later_attempt_was_claimed(self):
+        """Promise 1: what a claim took instead of the upload, and a crash kept it from
+        looking at, is another upload, whichever attempt that claim was for."""
+        paused = {"job_processing": {"auto_start_processing": False}}
+        for attempts in (1, 2, 3):
+            with self.subTest(attempts=attempts):
+                spool = self.spool(paused)
+                spool.drop("alice", "a.csv", b"first")
+                first = spool.wait_state("a.csv", "pending")["job"]
+                for attempt in range(attempts):
+                    self.kill_before_a_move(spool)
+                    if attempt + 1 < attempts:
+                        spool.restart()
+                        spool.wait_for(lambda: spool.show(first)["attempt"] == attempt + 1,
+                                       what="the attempt to be interrupted")
+                spool.drop("alice", "a.csv", b"second", how="mv", replace=True)
+                os.rename(spool.path("alice", "incoming", "a.csv"),
+                          spool.path("alice", "processing", f"{first}/a.csv"))
+                spool.configure({"job_processing": {"auto_start_processing": True}})
+                spool.restart()
+                second = spool.wait_state("a.csv", "done")
+                self.assertEqual((second["job"] > first, second["attempt"]), (True, 1))
+                self.assertEqual([s.job for s in spool.journal.starts("alice")],
+                                 [second["job"]])
+                self.assertSays("replaced", spool.show(first)["error"])
 
     def test_pending_survives(self):
         """Promise 2: what was reported as pending is pending after a kill."""
@@ -377,6 +419,23 @@ class Index(SystemTest):
         spool.wait_state("b.csv", "done", "bob", limit=20)
         self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["attempt"], 2)
         self.assertEqual([s.attempt for s in spool.journal.starts("alice")], [2])
+
+    def test_claim_that_the_index_forgot_took_another(self):
+        """The same where that was put in the place of the upload at that moment, and
+        the crash came before it was looked at: it is another upload."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}})
+        spool.drop("alice", "a.csv", b"first")
+        job = spool.wait_state("a.csv", "pending")["job"]
+        spool.kill9()
+        spool.drop("alice", "a.csv", b"second", how="mv", replace=True)
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private)
+        os.rename(spool.path("alice", "incoming", "a.csv"), os.path.join(private, b"a.csv"))
+        spool.restart()
+        spool.ctl("start")
+        second = spool.wait_state("a.csv", "done")
+        self.assertEqual((second["job"] > job, second["attempt"]), (True, 1))
+        self.assertSays("replaced", spool.show(job)["error"])
 
 
 class Stopping(SystemTest):

@@ -48,6 +48,28 @@ class Retention(SystemTest):
         self.assertEqual(spool.files("alice", "done"), ["a.csv"])
         spool.check_contents = False
 
+    def test_remembers_a_job_whose_file_is_in_incoming_again(self):
+        """Promise 6: a power cut puts the file of a job that has succeeded back to
+        incoming, and its uploader changes it there; a second one may undo that, so
+        its history stays until the changed file is a job."""
+        spool = self.spool()
+        spool.check_contents = False
+        for name in ("a.csv", "b.csv"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "done")
+        first = spool.job("a.csv")["job"]
+        spool.kill9()
+        os.rename(spool.wait_file("a.csv"), spool.path("alice", "incoming", "a.csv"))
+        with open(spool.path("alice", "incoming", "a.csv"), "ab", buffering=0) as writer:
+            writer.write(b"more")
+            spool.configure({"scheduler_settings": {"cleanup_completed_jobs_days": 0.1 / DAY}})
+            spool.restart()
+            spool.wait_for(lambda: spool.job("b.csv") is None, what="the other to be forgotten")
+            self.assertEqual([j["job"] for j in spool.jobs("alice")], [first])
+        spool.wait_for(lambda: len(spool.journal.starts("alice", "a.csv")) == 2,
+                       what="the changed one to run")
+        spool.wait_for(lambda: spool.jobs("alice") == [], what="both to be forgotten")
+
     def test_spares_a_file_that_was_fetched_and_uploaded_again(self):
         """The same where the later file is the same inode."""
         spool = self.spool({"scheduler_settings": {"cleanup_completed_jobs_days": 8 / DAY}})
