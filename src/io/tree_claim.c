@@ -132,29 +132,42 @@ static int rename_in(int dirfd, const char *base, int privfd)
 	return errno != ENOENT || renameat(dirfd, base, privfd, base) < 0 ? -errno : 0;
 }
 
-/* Into the private directory, which is made; -ENOENT: it is not there. */
+/* No handler gets it, so whoever writes it or has linked it may go on. */
+static int is_unchanged(int dirfd, const char *base, const struct file_ident *ident)
+{
+	struct file_ident now;
+	enum entry_kind kind;
+	int r = tree_ident_at(dirfd, base, &now, &kind);
+	return r < 0 ? r : tree_is_same(ident, &now, kind == ENTRY_HARDLINKED ? ENTRY_FILE : kind);
+}
+
+/* Into the private directory, which is made; -ENOENT: it is not there. What was put in
+ * its place at that moment is another upload. */
 static int take_in(struct tree *t, const struct tree_finish *f, int dirfd, const char *base)
 {
 	bool made;
+	char *kept = NULL;
 	int privfd = make_private(t, f->user, f->id, f->path, &made);
 	if (privfd < 0)
 		return privfd;
 	int r = rename_in(dirfd, base, privfd);
+	if (r == 0 && is_unchanged(privfd, base, f->ident) == 0) {
+		r = put_back(t, f->user, f->id, f->path, privfd, dirfd, &kept);
+		r = r < 0 ? r : -ENOENT;
+	}
 	if (r < 0)
 		drop_empty(t, f->user, f->id, privfd);
+	free(kept);
 	fd_close(privfd);
 	return r;
 }
 
 int tree_take_in(struct tree *t, const struct tree_finish *f)
 {
-	struct file_ident now;
-	enum entry_kind kind;
 	const char *base;
 	int dirfd = tree_borrow_holder(t, f->user, f->path, &base);
-	int r = dirfd < 0 ? dirfd : tree_ident_at(dirfd, base, &now, &kind);
-	if (r == 0 && !tree_is_same(f->ident, &now, kind == ENTRY_HARDLINKED ? ENTRY_FILE : kind))
-		r = -ENOENT;
+	int r = dirfd < 0 ? dirfd : is_unchanged(dirfd, base, f->ident);
+	r = r < 0 ? r : r == 0 ? -ENOENT : 0;
 	if (r == 0)
 		r = take_in(t, f, dirfd, base);
 	tree_return_place(t, f->user, dirfd);

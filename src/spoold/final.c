@@ -163,9 +163,9 @@ static char *reason_text(const struct job *job)
 	return n < 0 ? NULL : text;
 }
 
-/* What is in it is compared when its uploader cannot write there any more: what came into
- * it since its handler ran, no handler saw. */
-static int take_whole(struct daemon *d, struct user *u, const struct job *job, enum place *ret)
+/* Compared when its uploader cannot write there any more: what came into it, or in its
+ * place, that no handler saw is another upload. */
+static int take_compared(struct daemon *d, struct user *u, const struct job *job, enum place *ret)
 {
 	int r = claim_and_compare(d, u, job);
 	*ret = PLACE_PROCESSING;
@@ -186,8 +186,11 @@ static int find_place(struct daemon *d, struct user *u, const struct job *job,
 	if (r < 0)
 		return r;
 	bool same = found.place == PLACE_INCOMING && found.same;
+	bool ran = job->attempt > 0;
+	/* Without a handler, a crash came before what was taken for its last move was looked at. */
+	bool unseen = found.place == PLACE_PROCESSING && !ran;
 	*ret = same ? PLACE_INCOMING : PLACE_PROCESSING;
-	return same && job->ident.whole != 0 && job->attempt > 0 ? take_whole(d, u, job, ret) : 0;
+	return unseen || (same && job->ident.whole != 0 && ran) ? take_compared(d, u, job, ret) : 0;
 }
 
 static void move_final(struct daemon *d, struct user *u, const struct job *job, enum place from)

@@ -669,9 +669,15 @@ static const char *unsettled(int upload)
 		return "did not reach done or failed";
 	if (f != NULL && !job_state_is_final(f->job.state))
 		return "is in its final place, but its job has not ended";
-	if (e->digest != 0 && world->fs.slots[slot].place == PLACE_DONE && e->runs == 0 &&
-	    !e->moved_outside && !world->torn)
+	if (e->moved_outside || world->torn)
+		return NULL;
+	if (world->fs.slots[slot].place == PLACE_DONE && e->runs == 0)
 		return "is in done, but nothing ran on what is in it";
+	/* What a claim took instead, and could not be put back, was none either; what came into
+	 * a directory before its job was canceled ends with it. */
+	if (e->digest == 0 && e->job == 0 && !world->index_lost &&
+	    world->fs.inodes[world->fs.slots[slot].inode].stranger_of == 0)
+		return "has ended, but was no job";
 	return NULL;
 }
 

@@ -272,6 +272,27 @@ static int finish_processing(struct finish *e, char **ret_name)
 	return 0;
 }
 
+/* Or what was put in its place at that moment, which goes back. */
+static int take_out_of_incoming(struct finish *e)
+{
+	const struct tree_finish *f = e->f;
+	char *kept = NULL;
+	int r = 0;
+	io_step("take a file that is not to be run");
+	int slot = fs_find(e->user, PLACE_INCOMING, 0, f->path);
+	if (slot != NONE) {
+		bool same = fs_is_same(f->ident, world->fs.slots[slot].inode);
+		fs_rename(slot, e->user, PLACE_PROCESSING, f->id, f->path);
+		hint_add(e->user, WATCH_LEFT, f->path);
+		if (!same && !broken("other-one-ends"))
+			r = put_back(e->user, f->id, f->path, &kept);
+	}
+	if (fs_find(e->user, PLACE_PROCESSING, f->id, f->path) == NONE)
+		fs_remove_dir(e->user, f->id);
+	free(kept);
+	return r;
+}
+
 /* By way of its private directory, as any other: what lies there is found again
  * after a crash. */
 static int finish_incoming(struct finish *e, char **ret_name)
@@ -283,8 +304,9 @@ static int finish_incoming(struct finish *e, char **ret_name)
 	int slot = fs_find(e->user, PLACE_INCOMING, 0, f->path);
 	if (slot != NONE && fs_is_same(f->ident, world->fs.slots[slot].inode)) {
 		fs_make_dir(e->user, f->id);
-		fs_rename(slot, e->user, PLACE_PROCESSING, f->id, f->path);
-		hint_add(e->user, WATCH_LEFT, f->path);
+		r = take_out_of_incoming(e);
+		if (r < 0)
+			return r;
 		io_step("move on to its final place");
 	}
 	return finish_processing(e, ret_name);

@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import time
+import unittest
 import unittest.mock
 
 import procs
@@ -316,6 +317,44 @@ fi
             tracer.communicate()
         spool.restart()
         self.assertEqual(spool.wait_state("a.csv", "done", limit=20)["attempt"], 1)
+
+
+class Swapped(SystemTest):
+    RENAMEAT2 = {"x86_64": 316, "aarch64": 276}.get(os.uname().machine)
+
+    def in_a_move(self, spool):
+        """Is the daemon about to rename something?"""
+        try:
+            with open(f"/proc/{spool.daemon.pid}/syscall", encoding="ascii") as file:
+                return file.read().startswith(f"{self.RENAMEAT2} ")
+        except OSError:
+            return False
+
+    @unittest.skipUnless(shutil.which("strace") and RENAMEAT2, "needs strace")
+    def test_replaced_while_its_job_was_canceled(self):
+        """Promise 1: who puts another file in the place of an upload just when an
+        operator cancels that, has uploaded another one: it does not end with it."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}})
+        spool.drop("alice", "a.csv", b"first")
+        first = spool.wait_state("a.csv", "pending")["job"]
+        tracer = subprocess.Popen(
+            ["strace", "-o", "/dev/null", "-p", str(spool.daemon.pid), "-e", "trace=renameat2",
+             "-e", "inject=renameat2:delay_enter=100000000:when=1"], stderr=subprocess.PIPE)
+        try:
+            tracer.stderr.readline()  # attached
+            asked = subprocess.Popen(
+                [os.path.join(BUILD, "spoolctl"), "--config", spool.config_path, "cancel",
+                 str(first)], stdout=subprocess.DEVNULL, env=spool.environment())
+            spool.wait_for(lambda: self.in_a_move(spool), what="the move of what was canceled")
+            spool.drop("alice", "a.csv", b"second", how="mv", replace=True)
+        finally:
+            tracer.kill()
+            tracer.communicate()
+        self.assertEqual(asked.wait(60), 0)
+        spool.ctl("start")
+        second = spool.wait_state("a.csv", "done")
+        self.assertGreater(second["job"], first)
+        self.assertEqual(spool.files("alice", "failed"), [])
 
 
 class Flood(SystemTest):
