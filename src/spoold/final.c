@@ -186,11 +186,11 @@ static int find_place(struct daemon *d, struct user *u, const struct job *job,
 	if (r < 0)
 		return r;
 	bool same = found.place == PLACE_INCOMING && found.same;
-	bool ran = job->attempt > 0;
+	bool back = same && job->ident.whole != 0 && (job->attempt > 0 || job->state == JOB_DONE);
 	/* Without a handler, a crash came before what was taken for its last move was looked at. */
-	bool unseen = found.place == PLACE_PROCESSING && !ran;
+	bool unseen = found.place == PLACE_PROCESSING && job->attempt == 0;
 	*ret = same ? PLACE_INCOMING : PLACE_PROCESSING;
-	return unseen || (same && job->ident.whole != 0 && ran) ? take_compared(d, u, job, ret) : 0;
+	return back || unseen ? take_compared(d, u, job, ret) : 0;
 }
 
 static void move_final(struct daemon *d, struct user *u, const struct job *job, enum place from)

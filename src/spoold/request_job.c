@@ -43,7 +43,7 @@ static void steer_free(struct steer *s)
 static bool is_without_file(struct daemon *d, const struct user *u, const struct job *job)
 {
 	struct tree_found found = {0};
-	if (job->place == PLACE_NOWHERE || retention_removes(d, job->id) ||
+	if (job->place == PLACE_NOWHERE || retention_removes(d, u, job) ||
 	    result_is_of_later(d, u, job))
 		return true;
 	/* Where that cannot be told now, its claim finds out. */
@@ -87,12 +87,12 @@ static int steer_one(struct daemon *d, struct steer *s, size_t i)
 	int r = index_get_job(d->index, s->jobs[i], &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
+	struct user *u = user_by_number(d, job.user);
 	bool takes = job_next_state(job.state, s->event) >= 0 &&
 	             !(s->event == JOB_EV_CANCEL && job_state_is_active(job.state)) &&
 	             !(s->event == JOB_EV_REQUEUE &&
-	               (job.place == PLACE_NOWHERE || retention_removes(d, job.id)));
+	               (job.place == PLACE_NOWHERE || (u != NULL && retention_removes(d, u, &job))));
 	s->from[i] = job.place;
-	struct user *u = user_by_number(d, job.user);
 	if (takes) {
 		r = steer_job(d, s, &job);
 		if (r == 0)

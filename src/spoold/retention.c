@@ -81,13 +81,24 @@ static void removal_send(struct daemon *d, struct removal *removal)
 	d->retention.removal = removal;
 }
 
-bool retention_removes(const struct daemon *d, uint64_t job)
+static uint64_t keep_ms(const struct user *u, enum job_state state)
+{
+	return state == JOB_DONE ? u->settings->keep_done_ms : u->settings->keep_failed_ms;
+}
+
+static bool is_over(const struct daemon *d, const struct user *u, const struct job *job)
+{
+	uint64_t keep = keep_ms(u, job->state);
+	return keep > 0 && job->finished_ms + keep <= d->wall_ms;
+}
+
+bool retention_removes(const struct daemon *d, const struct user *u, const struct job *job)
 {
 	const struct removal *removal = d->retention.removal;
 	for (size_t i = 0; removal != NULL && i < removal->n; i++)
-		if (removal->jobs[i] == job)
+		if (removal->jobs[i] == job->id)
 			return true;
-	return false;
+	return job->ident.whole != 0 && job_state_is_final(job->state) && is_over(d, u, job);
 }
 
 bool retention_synced(struct daemon *d, uint64_t tag, int error)
@@ -179,15 +190,15 @@ static bool note_directories(struct daemon *d, const struct user *u, enum job_st
 }
 
 /* One state of one user, oldest first. Returns false when the slice is full. */
-static bool purge_state(struct daemon *d, struct user *u, enum job_state state, uint64_t keep_ms,
+static bool purge_state(struct daemon *d, struct user *u, enum job_state state,
                         struct removal *removal)
 {
 	struct job job = {0};
-	uint64_t after_ms = 0, after_id = 0;
+	uint64_t after_ms = 0, after_id = 0, keep = keep_ms(u, state);
 	bool full = false, open = false;
-	while (keep_ms > 0 && !full &&
+	while (keep > 0 && !full &&
 	       index_next_final(d->index, u->number, state, after_ms, after_id, &job) == 0) {
-		uint64_t due = job.finished_ms + keep_ms;
+		uint64_t due = job.finished_ms + keep;
 		full = removal->n == RETENTION_SLICE;
 		if (due > d->wall_ms || full) {
 			want(d, u, due);
@@ -214,11 +225,9 @@ static bool purge_state(struct daemon *d, struct user *u, enum job_state state, 
 
 static bool purge_user(struct daemon *d, struct user *u, struct removal *removal)
 {
-	const struct user_settings *s = u->settings;
 	size_t before = removal->n;
-	bool all = purge_state(d, u, JOB_DONE, s->keep_done_ms, removal) &&
-	           purge_state(d, u, JOB_FAILED, s->keep_failed_ms, removal) &&
-	           purge_state(d, u, JOB_CANCELED, s->keep_failed_ms, removal);
+	bool all = purge_state(d, u, JOB_DONE, removal) && purge_state(d, u, JOB_FAILED, removal) &&
+	           purge_state(d, u, JOB_CANCELED, removal);
 	size_t n = removal->n - before;
 	if (n > 0)
 		log_info("user %s: removed %zu job%s past the retention time, with what was kept of %s",

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 struct daemon;
+struct job;
 struct user;
 
 struct removal;
@@ -30,8 +31,9 @@ void retention_note(struct daemon *d, struct user *u, uint64_t finished_ms, uint
  * again, and its history is still needed), or settings changed. */
 void retention_look(struct daemon *d, struct user *u);
 void retention_tick(struct daemon *d);
-/* Is this job about to be forgotten, its file gone already? */
-bool retention_removes(const struct daemon *d, uint64_t job);
+/* Is this job about to be forgotten, its file gone already? Of a directory whose time is
+ * over a part may be gone, by a removal that a crash cut short. */
+bool retention_removes(const struct daemon *d, const struct user *u, const struct job *job);
 /* A batch that was synced: true where it was of this room. */
 bool retention_synced(struct daemon *d, uint64_t tag, int error);
 /* At the end; the syncer is gone already. */

@@ -393,7 +393,10 @@ int whole_confirm_taken(struct daemon *d, const struct user *u, const struct job
 int whole_confirm(struct daemon *d, const struct user *u, const struct job *job,
                   struct tree_found *found)
 {
-	if (job->ident.whole <= WHOLE_UNKNOWN || job->attempt == 0 ||
+	/* What is canceled before its turn takes along what came into it; somebody may have put
+	 * one into done without any. */
+	bool as_it_is = job->attempt == 0 && job->state != JOB_DONE;
+	if (job->ident.whole <= WHOLE_UNKNOWN || as_it_is ||
 	    found->place != PLACE_INCOMING || !found->same)
 		return 0;
 	int r = compare(tree_open_whole(d->tree, u->name, job->path), job);

@@ -61,7 +61,7 @@ void whole_abandon(struct daemon *d, struct upload_entry *e);
 void whole_give_back(struct daemon *d, const struct user *u, const struct job *job,
                      enum place place, const char *name);
 /* Where tree_find() took a directory in incoming for that of a job which was claimed
- * once: only a walk tells that nothing in it changed since. It is waited for; what comes
+ * once, or is done: only a walk tells that nothing in it changed since. It is waited for; what comes
  * here is what a power cut undid. Negative errno: it could not be read. */
 int whole_confirm(struct daemon *d, const struct user *u, const struct job *job,
                   struct tree_found *found);
