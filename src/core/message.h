@@ -59,7 +59,8 @@ struct run_order {
 	uint64_t ident_ino;    /* the file that was accepted, another one is not run; 0 = any */
 	char *cookie;          /* marks every process of the attempt in its environment, see runner_kill_strays() */
 	struct run_limits limits;
-	bool fresh;            /* its directory was made for this attempt: nothing of an earlier one is there */
+	bool fresh;            /* its directory was made for this attempt, its file comes out of incoming:
+	                          nothing of an earlier one is there */
 	bool stream;           /* the handler serves many jobs, one line each; `cookie` marks all that
 	                          serve this user then */
 	uint64_t recycle_jobs; /* of a stream handler, 0 = never: it is ended after so many jobs, */

@@ -207,7 +207,8 @@ struct tree_finish {
 	uint64_t id;
 	const char *path;
 	const struct file_ident *ident;
-	enum place from;       /* PLACE_INCOMING for a job canceled before its claim */
+	enum place from;       /* PLACE_INCOMING for a job canceled before its claim: what was put in
+	                          its place stays there, or is kept in failed */
 	enum place to;         /* PLACE_DONE or PLACE_FAILED */
 	bool keep_log, keep_output;
 	const char *reason;    /* or NULL */

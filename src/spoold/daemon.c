@@ -205,6 +205,7 @@ static void do_what_is_due(struct daemon *d, bool *ret_more)
 	users_tick(d);
 	*ret_more = scan_tick(d);
 	intake_tick(d);
+	whole_tick(d);
 	notice_tick(d);
 	retention_tick(d);
 	dispatch_tick(d);
@@ -246,6 +247,7 @@ static uint64_t next_of_spool(const struct daemon *d)
 	uint64_t next = due_min(due_min(users_next(d), intake_next(d)), scan_next(d));
 	next = due_min(next, due_min(retention_next(d), notice_next(d)));
 	next = due_min(next, due_min(numbers_next(d), spares_next(d)));
+	next = due_min(next, whole_next(d));
 	return due_min(next, d->rescan_ms);
 }
 

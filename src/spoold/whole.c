@@ -138,7 +138,19 @@ void whole_abandon(struct daemon *d, struct upload_entry *e)
 		wholes_cancel(d->wholes, w->tag);
 	w->syncing = false;
 	leave(d, w);
+}
+
+/* Not where one is given up: the next one may be gone by now, whose entry the caller
+ * may have in hand as well. */
+void whole_tick(struct daemon *d)
+{
 	go_on(d);
+}
+
+uint64_t whole_next(const struct daemon *d)
+{
+	const struct whole_looks *all = &d->wholes_looks;
+	return all->users != NULL && all->walking_n < WHOLE_WALKING_MAX ? d->steady_ms : UINT64_MAX;
 }
 
 static void no_more_refused(struct daemon *d, struct upload_entry *e)

@@ -54,6 +54,9 @@ void whole_track(struct daemon *d, struct user *u, const char *path,
 void whole_forget(struct daemon *d, struct user *u, const char *path);
 /* Its time has come. The entry may be gone afterwards. */
 void whole_due(struct daemon *d, struct upload_entry *e);
+/* Begins the walks that others made way for. */
+void whole_tick(struct daemon *d);
+uint64_t whole_next(const struct daemon *d);
 /* No result of a walk is wanted any more. */
 void whole_abandon(struct daemon *d, struct upload_entry *e);
 /* Its directory ended in `place` as `name`, or went back to incoming: all in it is its
