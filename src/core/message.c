@@ -25,11 +25,11 @@ static const struct field order_fields[] = {
 	{"sync", FIELD_BOOL, offsetof(struct run_order, sync)},
 	{"ident_ino", FIELD_U64, offsetof(struct run_order, ident_ino)},
 	{"cookie", FIELD_STRING, offsetof(struct run_order, cookie)},
-	{"cpu_seconds", FIELD_U64, offsetof(struct run_order, limits.cpu_seconds)},
-	{"memory_bytes", FIELD_U64, offsetof(struct run_order, limits.memory_bytes)},
-	{"file_bytes", FIELD_U64, offsetof(struct run_order, limits.file_bytes)},
-	{"open_files", FIELD_U64, offsetof(struct run_order, limits.open_files)},
-	{"processes", FIELD_U64, offsetof(struct run_order, limits.processes)},
+	{"cpu_seconds", FIELD_COUNT, offsetof(struct run_order, limits.cpu_seconds)},
+	{"memory_bytes", FIELD_COUNT, offsetof(struct run_order, limits.memory_bytes)},
+	{"file_bytes", FIELD_COUNT, offsetof(struct run_order, limits.file_bytes)},
+	{"open_files", FIELD_COUNT, offsetof(struct run_order, limits.open_files)},
+	{"processes", FIELD_COUNT, offsetof(struct run_order, limits.processes)},
 	{"fresh", FIELD_FLAG, offsetof(struct run_order, fresh)},
 	{"stream", FIELD_FLAG, offsetof(struct run_order, stream)},
 	{"recycle_jobs", FIELD_COUNT, offsetof(struct run_order, recycle_jobs)},
@@ -39,6 +39,7 @@ static const struct field order_fields[] = {
 	{"whole", FIELD_COUNT, offsetof(struct run_order, whole)},
 	{"whole_ino", FIELD_COUNT, offsetof(struct run_order, whole_ino)},
 	{"after", FIELD_COUNT, offsetof(struct run_order, after)},
+	{"acked", FIELD_ANY_NUMBERS, offsetof(struct run_order, acked)},
 };
 
 /* What a stream handler was started with, and cannot change. */
@@ -123,6 +124,7 @@ void run_order_clear(struct run_order *order)
 	free(order->dir);
 	free(order->run_as);
 	free(order->cookie);
+	free(order->acked);
 	*order = (struct run_order){0};
 }
 

@@ -6,9 +6,10 @@
  *                    private directory), CANCEL, RECALL, ACK, QUIT
  *   worker → daemon  STARTED, PROGRESS, RESULT
  *
- * A worker runs one job at a time. After RESULT it waits for ACK; if the
- * daemon goes away instead, it leaves the result beside the file (NAME_RESULT)
- * and exits.
+ * A worker runs one job at a time. After RESULT it waits for ACK, which may come
+ * with its next order; if the daemon goes away instead, it leaves the result beside
+ * the file (NAME_RESULT) and exits. Where the private directory is another job's by
+ * then, the result is in the index.
  *
  * An order may come ahead of its turn (`after` in it): it is begun when that job
  * has succeeded, its RESULT is sent, and nothing the daemon said before is
@@ -71,6 +72,7 @@ struct run_order {
 	                          it for the first time; 0 = never */
 	uint64_t whole_ino;    /* the inode that was accepted: another one is a handler's */
 	uint64_t after;        /* the job that has to succeed before, in the same worker; 0: at once */
+	uint64_t *acked;       /* results of that worker which are in the index, as in ACK; NULL: none */
 };
 
 struct run_progress {

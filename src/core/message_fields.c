@@ -150,6 +150,7 @@ static json_t *field_to_json(enum field_kind kind, const void *at)
 	case FIELD_LIST:
 		return list_to_json(*(char **const *)at);
 	case FIELD_NUMBERS:
+	case FIELD_ANY_NUMBERS:
 		return numbers_to_json(*(uint64_t *const *)at);
 	}
 	return NULL;
@@ -165,6 +166,8 @@ static bool is_absent(enum field_kind kind, const void *at)
 		return !*(const bool *)at;
 	if (kind == FIELD_COUNT)
 		return *(const uint64_t *)at == 0;
+	if (kind == FIELD_ANY_NUMBERS)
+		return *(uint64_t *const *)at == NULL;
 	return kind == FIELD_TEXT && *(char *const *)at == NULL;
 }
 
@@ -237,6 +240,7 @@ static int absent_field(enum field_kind kind, void *at)
 		*(uint64_t *)at = 0;
 		return 0;
 	case FIELD_TEXT:
+	case FIELD_ANY_NUMBERS:
 		return 0;
 	default:
 		return -EBADMSG;
@@ -276,6 +280,7 @@ static int field_from_json(enum field_kind kind, const json_t *json, void *at)
 	case FIELD_LIST:
 		return list_from_json(json, at);
 	case FIELD_NUMBERS:
+	case FIELD_ANY_NUMBERS:
 		return numbers_from_json(json, at);
 	}
 	return -EBADMSG;

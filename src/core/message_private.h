@@ -19,6 +19,7 @@ enum field_kind {
 	FIELD_TEXT,      /* char *; absent: NULL */
 	FIELD_LIST,      /* NULL-terminated char **, at least one element */
 	FIELD_NUMBERS,   /* uint64_t *, at least one, ended by 0 */
+	FIELD_ANY_NUMBERS, /* the same; absent: NULL */
 };
 
 struct field {

@@ -65,7 +65,7 @@ void pool_outdate(struct pool *p)
 		w->outdated = w->handler != NULL;
 }
 
-static struct worker *find_job(const struct pool *p, uint64_t job, bool told)
+struct worker *pool_find_job(const struct pool *p, uint64_t job, bool told)
 {
 	for (struct worker *w = p->workers; w != NULL; w = w->next) {
 		const struct pool_task *t = pool_task_find(w, job);
@@ -100,7 +100,7 @@ static int hand_over(struct pool *p, struct worker *w, const struct message *mes
 	int r = pool_task_add(w, job);
 	if (r < 0)
 		return r;
-	r = pool_worker_send(w, message, fds, n);
+	r = pool_send_with_acks(w, message, fds, n);
 	if (r < 0) {
 		pool_task_remove(w, job);
 		return r;
@@ -133,7 +133,7 @@ static int run_now(struct pool *p, const struct message *message, const char *ha
 /* One that died meanwhile: what it said before is still to be read. */
 static int run_after(struct pool *p, const struct message *message, const int *fds, size_t n)
 {
-	struct worker *w = find_job(p, message->order.after, false);
+	struct worker *w = pool_find_job(p, message->order.after, false);
 	if (w == NULL || pool_task_last(w)->job != message->order.after)
 		return -ESRCH;
 	int r = hand_over(p, w, message, fds, n);
@@ -158,7 +158,7 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 
 void pool_wake(struct pool *p, uint64_t job)
 {
-	const struct worker *w = find_job(p, job, false);
+	const struct worker *w = pool_find_job(p, job, false);
 	if (w != NULL && !w->reaped)
 		kill(w->pid, SIGCONT);
 }
@@ -166,7 +166,7 @@ void pool_wake(struct pool *p, uint64_t job)
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt)
 {
 	struct message cancel = {.type = MESSAGE_CANCEL, .job = job, .interrupt = interrupt};
-	struct worker *w = find_job(p, job, false);
+	struct worker *w = pool_find_job(p, job, false);
 	if (w == NULL)
 		return -ESRCH;
 	int r = pool_worker_send(w, &cancel, NULL, 0);
@@ -179,72 +179,15 @@ int pool_cancel(struct pool *p, uint64_t job, bool interrupt)
 void pool_recall(struct pool *p, uint64_t job)
 {
 	const struct message recall = {.type = MESSAGE_RECALL};
-	struct worker *w = find_job(p, job, false);
+	struct worker *w = pool_find_job(p, job, false);
 	if (w != NULL && pool_worker_send(w, &recall, NULL, 0) < 0 && !w->reaped)
 		kill(w->pid, SIGKILL);
 }
 
 bool pool_frees(const struct pool *p, uint64_t job)
 {
-	const struct worker *w = find_job(p, job, true);
+	const struct worker *w = pool_find_job(p, job, true);
 	return w != NULL && w->state == WORKER_TOLD && w->tasks->job == job;
-}
-
-void pool_ack(struct pool *p, uint64_t job)
-{
-	struct worker *w = find_job(p, job, true);
-	struct pool_task *t = w == NULL ? NULL : pool_task_find(w, job);
-	if (t == NULL || t->acked)
-		return;
-	t->acked = true;
-	w->acked_n++;
-}
-
-static int send_acks(struct worker *w)
-{
-	struct message ack = {.type = MESSAGE_ACK};
-	size_t n = 0;
-	ack.jobs = calloc(w->acked_n + 1, sizeof *ack.jobs);
-	if (ack.jobs == NULL)
-		return -ENOMEM;
-	for (const struct pool_task *t = w->tasks; t != NULL; t = t->next)
-		if (t->acked)
-			ack.jobs[n++] = t->job;
-	int r = pool_worker_send(w, &ack, NULL, 0);
-	free(ack.jobs);
-	return r;
-}
-
-static void flush(struct pool *p, struct worker *w)
-{
-	int r = send_acks(w);
-	if (r < 0 && w->state == WORKER_TOLD) {
-		pool_worker_kill(p, w);
-		return;
-	}
-	/* What it said of its other jobs is still to be read. */
-	if (r < 0 && !w->reaped)
-		kill(w->pid, SIGKILL);
-	for (struct pool_task *t = w->tasks, *next; t != NULL; t = next) {
-		next = t->next;
-		if (t->acked)
-			pool_task_remove(w, t->job);
-	}
-	w->acked_n = 0;
-	pool_task_set_state(w);
-}
-
-void pool_flush(struct pool *p)
-{
-	bool any = false;
-	for (struct worker *w = p->workers; w != NULL; w = w->next) {
-		if (w->acked_n == 0 || (w->state != WORKER_BUSY && w->state != WORKER_TOLD))
-			continue;
-		flush(p, w);
-		any = true;
-	}
-	if (any)
-		pool_shrink(p);
 }
 
 /* The job that a message is about; NULL where its worker cannot say that. */

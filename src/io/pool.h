@@ -63,12 +63,14 @@ bool pool_frees(const struct pool *p, uint64_t job);
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt);
 /* Lets a worker that was stopped (SIGSTOP) go on; no other notices. */
 void pool_wake(struct pool *p, uint64_t job);
-/* The result is in the index: the worker may forget it, as soon as pool_flush()
- * tells it so. */
-void pool_ack(struct pool *p, uint64_t job);
-/* Tells the workers of all that were acknowledged, each in one message. Before a
- * private directory is another job's: what a worker keeps it leaves there. */
-void pool_flush(struct pool *p);
+/* The result is in the index: the worker may forget it, and its place is free. It hears
+ * of that with its next order, or by pool_flush(). `at_once`: by the first of them, because
+ * the same job may run again: what a worker keeps it leaves in the private directory, if
+ * that is still the one of this job. */
+void pool_ack(struct pool *p, uint64_t job, bool at_once);
+/* Tells the workers what was acknowledged, each in one message: what has to be told at
+ * once, or all. */
+void pool_flush(struct pool *p, bool all);
 
 /* The next thing that happened: 1, or 0 when there is nothing more now. */
 int pool_next(struct pool *p, struct pool_event *ret);

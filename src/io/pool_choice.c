@@ -26,7 +26,8 @@ uint32_t pool_free_places(const struct pool *p)
 static void let_go(struct pool *p, struct worker *w)
 {
 	struct message quit = {.type = MESSAGE_QUIT};
-	if (pool_worker_send(w, &quit, NULL, 0) < 0)
+	int r = w->acked_n == 0 ? 0 : pool_send_acks(w);
+	if (r < 0 || pool_worker_send(w, &quit, NULL, 0) < 0)
 		pool_worker_kill(p, w);
 	else
 		w->state = WORKER_LEAVING;

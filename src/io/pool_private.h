@@ -6,9 +6,9 @@
 #include <sys/types.h>
 
 enum worker_state {
-	WORKER_IDLE,
+	WORKER_IDLE,    /* all that it told is in the index, which it may still have to be told */
 	WORKER_BUSY,    /* has a job that it has not told the result of */
-	WORKER_TOLD,    /* told all its results, waits for the acknowledgement */
+	WORKER_TOLD,    /* told all its results, which are not in the index yet */
 	WORKER_LEAVING, /* asked to exit */
 	WORKER_DYING,   /* killed, not yet reaped */
 	WORKER_DEAD,    /* reaped; what it left behind is being killed */
@@ -17,7 +17,7 @@ enum worker_state {
 struct pool_task {
 	uint64_t job;
 	bool told;     /* its result */
-	bool acked;    /* and that is committed: gone with the next flush */
+	bool acked;    /* and that is committed: gone when the worker is told so */
 	struct pool_task *next;
 };
 
@@ -34,6 +34,7 @@ struct worker {
 	bool garbled;  /* what it said last could not be understood */
 	bool owes;     /* the end of a job was not told */
 	unsigned acked_n; /* of its tasks */
+	bool ack_at_once; /* not with its next order: before files move */
 	unsigned gone_n; /* jobs it was told to be gone with */
 	bool reaped;
 };
@@ -51,6 +52,17 @@ struct pool {
 	struct message message;
 	char buffer[MESSAGE_MAX];
 };
+
+/* pool.c */
+
+/* The worker that has this job, and has told its result, or not. */
+struct worker *pool_find_job(const struct pool *p, uint64_t job, bool told);
+
+/* pool_ack.c: what is in the index. On failure it is still to be told. */
+
+int pool_send_acks(struct worker *w);
+/* With an order. */
+int pool_send_with_acks(struct worker *w, const struct message *order, const int *fds, size_t n);
 
 /* pool_worker.c: one worker process. */
 int pool_worker_start(struct pool *p, struct worker **ret);

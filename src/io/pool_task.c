@@ -57,7 +57,10 @@ void pool_task_set_state(struct worker *w)
 {
 	if (w->state != WORKER_IDLE && w->state != WORKER_BUSY && w->state != WORKER_TOLD)
 		return;
-	w->state = w->tasks == NULL               ? WORKER_IDLE
+	const struct pool_task *open = w->tasks;
+	while (open != NULL && open->acked)
+		open = open->next;
+	w->state = open == NULL               ? WORKER_IDLE
 	           : pool_task_first(w) == NULL ? WORKER_TOLD
 	                                        : WORKER_BUSY;
 }

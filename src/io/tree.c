@@ -269,14 +269,14 @@ bool tree_path_is_network(const char *path, const char **ret_type)
 	return type != NULL && type->network;
 }
 
-bool tree_is_network(struct tree *t, const char *user)
+int tree_is_network(struct tree *t, const char *user)
 {
 	struct statfs fs;
 	int fd = user == NULL ? t->rootfd : tree_open_place(t, user, PLACE_INCOMING);
-	bool network = fd >= 0 && fstatfs(fd, &fs) == 0 && is_network(&fs);
+	int r = fd < 0 ? fd : fstatfs(fd, &fs) < 0 ? -errno : is_network(&fs);
 	if (user != NULL)
 		fd_close(fd);
-	return network;
+	return r;
 }
 
 /* An OFD lock: it belongs to the open file, so it is passed on and inherited

@@ -65,8 +65,9 @@ int tree_user_mounted(struct tree *t, const char *user);
 /* Notes that it is one, below .spoold. */
 int tree_note_mount(struct tree *t, const char *user);
 /* Is the file system of this user's incoming one where inotify sees only
- * what this machine does (NFS, SMB, FUSE ...)? `user` NULL: the root. */
-bool tree_is_network(struct tree *t, const char *user);
+ * what this machine does (NFS, SMB, FUSE ...)? `user` NULL: the root. 1: yes; 0: no;
+ * -errno: that cannot be told now, as of a mount whose server just went. */
+int tree_is_network(struct tree *t, const char *user);
 /* The same for a path, which need not exist yet. *ret_type names the file
  * system's type, for messages: "ext4", "fuse", "unknown"; it is untouched where
  * nothing could be found out. */

@@ -117,7 +117,7 @@ static struct tree_kept *new_kept(struct tree *t)
 		return NULL;
 	k->job_fd = -1;
 	k->room = room();
-	k->far = tree_is_network(t, "");
+	k->far = tree_is_network(t, NULL) != 0;
 	for (int i = 0; i < KEPT_USERS; i++)
 		for (int place = 0; place < PLACES; place++)
 			k->slots[i].fds[place] = -1;

@@ -197,7 +197,7 @@ static bool is_file_of(struct tree *t, const char *user, int dirfd, const char *
 	if (is_noted(t, dirfd, name, JOB_ATTRIBUTE, id))
 		return true;
 	return ident->size == now->size && ident->mtime_ns == now->mtime_ns &&
-	       tree_is_network(t, user);
+	       tree_is_network(t, user) > 0;
 }
 
 struct search {

@@ -29,7 +29,7 @@ static bool is_it(struct tree *t, const char *user, int dirfd, const char *name,
 		return false;
 	return file_ident_same(&now, voucher) ||
 	       (now.size == voucher->size && now.mtime_ns == voucher->mtime_ns &&
-	        tree_is_network(t, user));
+	        tree_is_network(t, user) > 0);
 }
 
 /* Opens the directory of the voucher beside `file`; *ret_name is its base name

@@ -171,6 +171,21 @@ int task_note_seen(const struct task *t)
 	return with_whole(t, note_seen);
 }
 
+/* Is its directory that of another job by now? That is given away when the result is in
+ * the index, and we may not have heard of that. */
+static bool is_given_away(const struct task *t)
+{
+	char path[32];
+	struct stat own, now;
+	snprintf(path, sizeof path, "../%" PRIu64, t->order.job);
+	/* Removed, or out of reach: that is said when it cannot be written to. */
+	if (fstat(t->jobdir, &own) < 0 || own.st_nlink == 0)
+		return false;
+	if (fstatat(t->jobdir, path, &now, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT;
+	return now.st_ino != own.st_ino || now.st_dev != own.st_dev;
+}
+
 int task_leave_result(const struct task *t)
 {
 	char *data;
@@ -180,6 +195,10 @@ int task_leave_result(const struct task *t)
 		return r;
 	/* The handler may have closed it to its account, which may be ours. */
 	fd_permit(t->jobdir);
+	if (is_given_away(t)) {
+		free(data);
+		return 0;
+	}
 	clear_names(t->jobdir);
 	r = fd_write_file(t->jobdir, NAME_RESULT, data, size, 0600);
 	free(data);

@@ -148,7 +148,7 @@ static void cancel(struct worker *w, uint64_t job, bool interrupt)
 
 static void forget_acknowledged(struct worker *w, const uint64_t *jobs)
 {
-	for (; *jobs != 0; jobs++) {
+	for (; jobs != NULL && *jobs != 0; jobs++) {
 		struct task *t = find_task(w, *jobs);
 		if (t != NULL && t->told)
 			worker_forget_task(w, t);
@@ -160,6 +160,7 @@ static bool obey(struct worker *w, struct message *m, int *fds)
 {
 	switch (m->type) {
 	case MESSAGE_RUN:
+		forget_acknowledged(w, m->order.acked);
 		return take_order(w, &m->order, fds);
 	case MESSAGE_CANCEL:
 		cancel(w, m->job, m->interrupt);

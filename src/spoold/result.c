@@ -261,9 +261,12 @@ static void log_result(const struct user *u, const struct job *job, uint64_t ran
 	free(shown);
 }
 
+/* What follows a final one in its directory is another job's, which its worker can tell. */
 static void settlement_committed(struct daemon *d, const struct change *c)
 {
-	pool_ack(d->pool, ((const struct settlement *)c)->result.job);
+	const struct settlement *s = (const struct settlement *)c;
+	bool ended = s->after.id != 0 && job_state_is_final(s->after.state);
+	pool_ack(d->pool, s->result.job, !ended);
 }
 
 static void settlement_finish(struct daemon *d, struct change *c, int error)
@@ -314,7 +317,7 @@ static void put_back(struct daemon *d, struct user *u, uint64_t id)
 	free(kept);
 	job_clear(&job);
 	dispatch_forget(d, id);
-	pool_ack(d->pool, id);
+	pool_ack(d->pool, id, true);
 }
 
 static void add_settlement(struct daemon *d, struct user *u, const struct run_result *result,

@@ -77,15 +77,15 @@ static int commit_once(struct daemon *d, struct change *turn, struct change **re
 	return r;
 }
 
-/* Workers are told first, each once: what one of them keeps it would leave in the
- * private directory of its job when we die, and that may be the next one's as soon as
- * files move. */
+/* What is in the index, before files move: what a worker keeps it would leave in the
+ * private directory of its job when we die, and the same job may run there again. Most
+ * of it a worker hears with its next order. */
 static void tell_workers(struct daemon *d, const struct change *turn)
 {
 	for (const struct change *c = turn; c != NULL; c = c->next)
 		if (c->committed != NULL)
 			c->committed(d, c);
-	pool_flush(d->pool);
+	pool_flush(d->pool, false);
 }
 
 static void finish_all(struct daemon *d, struct change *turn, int error)
@@ -201,6 +201,7 @@ void turn_run(struct daemon *d)
 	if (r == 0)
 		tell_workers(d, turn);
 	finish_all(d, turn, r);
+	pool_flush(d->pool, true);
 	if (r == 0 && index_reopened(d->index)) {
 		log_notice("the index was opened again after an error; comparing it with the directories");
 		recover_all(d);

@@ -333,7 +333,13 @@ void user_watch(struct daemon *d, struct user *u)
 		poll_instead(d, u);
 		return;
 	}
-	u->far = tree_is_network(d->tree, u->name);
+	int network = tree_is_network(d->tree, u->name);
+	/* A mount that just lost its server may still be watched, and never tell anything. */
+	if (network < 0 && d->watch != NULL) {
+		user_poll(d, u, network);
+		return;
+	}
+	u->far = network < 0 ? u->far : network > 0;
 	if (wants_poll(d, u)) {
 		poll_instead(d, u);
 		return;

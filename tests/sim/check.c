@@ -272,7 +272,10 @@ static void check_failed(const struct ledger_entry *e, const struct flat_job *jo
 static void check_claimed(const struct rows *is, const struct flat_job *job,
                           const struct flat_job *was)
 {
-	for (int i = 0; i < is->jobs_n && !was->job.yields; i++) {
+	/* Failed, and claimed again by the same commit. */
+	bool yielded = was->job.yields ||
+	               (job_state_is_active(was->job.state) && world->settings.retry_back);
+	for (int i = 0; i < is->jobs_n && !yielded; i++) {
 		const struct job *other = &is->jobs[i].job;
 		if (other->user == job->job.user && other->state == JOB_PENDING && !other->yields &&
 		    other->seq < job->job.seq)

@@ -107,6 +107,8 @@ static void begin(uint64_t seed, bool verbose)
 	world->running_limit = world->settings.max_running;
 	/* Not of the same dice: what a seed meant before it means without them. */
 	world->settings.prefetch = (uint32_t)(seed % 4 == 0 ? 0 : seed % 7);
+	if (seed % 6 == 1)
+		world->settings.retry_delay_ms = 0;
 	if (seed % 16 == 9)
 		choose_bursts();
 	world->settings.wholes = seed % WHOLES_1_OF == 2;

@@ -418,10 +418,53 @@ unsigned handlers_running(int user)
 
 /* The daemon's side. */
 
+static void acknowledge(struct sim_worker *w, struct sim_kept *k)
+{
+	int i = (int)(k - w->kept);
+	result_counts(k);
+	memmove(k, k + 1, (size_t)(--w->kept_n - i) * sizeof *k);
+	bool over = w->kept_n == 0 && w->ahead_n == 0;
+	if (!over || w->phase != WORKER_TOLD)
+		let_go_of_lock(w, false);
+	if (over && w->phase == WORKER_TOLD && !w->dead)
+		leave(w);
+	else if (over && (w->dead || w->phase == WORKER_BURIED))
+		w->phase = WORKER_NONE;
+}
+
+static struct sim_kept *next_acked(struct sim_worker *w)
+{
+	for (int i = 0; i < w->kept_n; i++)
+		if (w->kept[i].acked)
+			return &w->kept[i];
+	return NULL;
+}
+
+static void tell_acked(struct sim_worker *w)
+{
+	struct sim_kept *k;
+	while ((k = next_acked(w)) != NULL) {
+		/* What never began leaves no attempt; it may be claimed again by now. */
+		if (!run_result_never_began(&k->result) && !k->result.stale)
+			check_ack(k->job, k->attempt);
+		acknowledge(w, k);
+	}
+}
+
+/* Has it nothing to do but to hear that all it told is in the index? */
+static bool is_all_acked(const struct sim_worker *w)
+{
+	for (int i = 0; i < w->kept_n; i++)
+		if (!w->kept[i].acked)
+			return false;
+	return w->phase == WORKER_TOLD && w->kept_n > 0 && w->ahead_n == 0;
+}
+
 static bool is_busy(const struct sim_worker *w)
 {
-	return !w->orphan && (w->phase == WORKER_ORDERED || w->phase == WORKER_RUNNING ||
-	                      w->phase == WORKER_TOLD || w->phase == WORKER_SWEPT);
+	return !w->orphan && !is_all_acked(w) &&
+	       (w->phase == WORKER_ORDERED || w->phase == WORKER_RUNNING ||
+	        w->phase == WORKER_TOLD || w->phase == WORKER_SWEPT);
 }
 
 uint32_t pool_busy(const struct pool *p)
@@ -487,6 +530,7 @@ static int run_after(const struct sim_order *order, uint64_t after)
 	struct sim_worker *w = &world->workers[i];
 	if (w->ahead_n == AHEAD_MAX || w->kept_n + w->ahead_n + 2 > KEPT_MAX)
 		return -EAGAIN;
+	tell_acked(w);
 	pass_lock(w);
 	if (w->phase != WORKER_TOLD)
 		w->ahead[w->ahead_n++] = *order;
@@ -495,6 +539,19 @@ static int run_after(const struct sim_order *order, uint64_t after)
 	else
 		keep_unbegun(w, order->job, order->attempt, OUTCOME_INTERRUPTED);
 	return 0;
+}
+
+/* One that is idle gets the job, and hears with it what is in the index. Here it leaves,
+ * and another one begins. */
+static void take_idle(void)
+{
+	for (int i = 0; i < WORKERS_MAX; i++) {
+		struct sim_worker *w = &world->workers[i];
+		if (!w->orphan && !w->dead && is_all_acked(w) && one_of(2)) {
+			tell_acked(w);
+			return;
+		}
+	}
 }
 
 int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd)
@@ -511,6 +568,7 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 		return run_after(&o, order->after);
 	if (pool_free_places(p) == 0)
 		return -EAGAIN;
+	take_idle();
 	while (world->workers[i].phase != WORKER_NONE)
 		assert(++i < WORKERS_MAX);
 	struct sim_worker *w = &world->workers[i];
@@ -621,55 +679,37 @@ void worker_cancel_orphan(uint64_t job)
 			cancel(&world->workers[i], false);
 }
 
-static void acknowledge(struct sim_worker *w, struct sim_kept *k)
-{
-	int i = (int)(k - w->kept);
-	result_counts(k);
-	memmove(k, k + 1, (size_t)(--w->kept_n - i) * sizeof *k);
-	bool over = w->kept_n == 0 && w->ahead_n == 0;
-	if (!over || w->phase != WORKER_TOLD)
-		let_go_of_lock(w, false);
-	if (over && w->phase == WORKER_TOLD && !w->dead)
-		leave(w);
-	else if (over && (w->dead || w->phase == WORKER_BURIED))
-		w->phase = WORKER_NONE;
-}
-
-void pool_ack(struct pool *p, uint64_t job)
+void pool_ack(struct pool *p, uint64_t job, bool at_once)
 {
 	(void)p;
 	struct sim_worker *w = find_job(job);
 	struct sim_kept *k = w == NULL ? NULL : find_kept(w, job);
-	if (k != NULL)
-		k->acked = k->heard;
+	if (k == NULL || !k->heard)
+		return;
+	k->acked = true;
+	/* Some of them hear all of it early, as where it does not fit beside an order. */
+	bool early = world->settings.wholes && world->seed % 5 != 0;
+	k->at_once = at_once || early;
 }
 
-static struct sim_kept *next_acked(struct sim_worker *w)
+static bool is_pressing(const struct sim_worker *w)
 {
 	for (int i = 0; i < w->kept_n; i++)
-		if (w->kept[i].acked)
-			return &w->kept[i];
-	return NULL;
+		if (w->kept[i].acked && w->kept[i].at_once)
+			return true;
+	return false;
 }
 
-static void flush(struct sim_worker *w)
-{
-	struct sim_kept *k;
-	if (next_acked(w) != NULL)
-		io_step("acknowledge results");
-	while ((k = next_acked(w)) != NULL) {
-		/* What never began leaves no attempt; it may be claimed again by now. */
-		if (!run_result_never_began(&k->result) && !k->result.stale)
-			check_ack(k->job, k->attempt);
-		acknowledge(w, k);
-	}
-}
-
-void pool_flush(struct pool *p)
+void pool_flush(struct pool *p, bool all)
 {
 	(void)p;
-	for (int i = 0; i < WORKERS_MAX; i++)
-		flush(&world->workers[i]);
+	for (int i = 0; i < WORKERS_MAX; i++) {
+		struct sim_worker *w = &world->workers[i];
+		if (next_acked(w) == NULL || !(all || is_pressing(w)))
+			continue;
+		io_step("acknowledge results");
+		tell_acked(w);
+	}
 }
 
 bool pool_ready(void)

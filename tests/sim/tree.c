@@ -165,10 +165,10 @@ int tree_note_mount(struct tree *t, const char *user)
 	return 0;
 }
 
-bool tree_is_network(struct tree *t, const char *user)
+int tree_is_network(struct tree *t, const char *user)
 {
 	(void)t, (void)user;
-	return false;
+	return 0;
 }
 
 /* OFD locks: a second description conflicts also in the same process. */

@@ -199,7 +199,8 @@ struct sim_kept {
 	uint32_t attempt;
 	int upload;
 	bool heard;             /* the daemon has read it */
-	bool acked;             /* and will acknowledge it with the next flush */
+	bool acked;             /* and will acknowledge it with the next order or flush, */
+	bool at_once;           /* which is not to be later than the first flush */
 	struct run_result result;
 };
 

@@ -7,6 +7,7 @@ import unittest
 
 import contents
 import doors
+import procs
 from harness import SystemTest
 
 SERVER = "/usr/lib/openssh/sftp-server"
@@ -61,6 +62,16 @@ class FarSpool(SystemTest):
         for n in range(self.mounts):
             os.mkdir(os.path.join(near, f"mount{self.mounts}.{n}"))
         self.mounts += 50
+
+    def kill_server(self, spool):
+        """And waits until it was noticed, and until sshfs has ended: before that it
+        unmounts whatever is at its place by then."""
+        sshfs = procs.with_argument("sshfs", self.near)
+        self.assertEqual(len(sshfs), 1)
+        self.door.server.kill_sessions()
+        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        spool.wait_for(lambda: not procs.alive(sshfs[0]), what="its sshfs to end")
+        unmount(self.near)
 
     def remote_spool(self, **options):
         """All of the spool on the mount; alice is its user."""

@@ -55,6 +55,11 @@ def name(pid):
     return _read(pid, "comm").decode(errors="backslashreplace").strip()
 
 
+def with_argument(program, argument):
+    return [pid for pid in pids() if name(pid) == program and
+            os.fsencode(argument) in _read(pid, "cmdline").split(b"\0")]
+
+
 def parent(pid):
     stat = _stat(pid)
     return stat[1] if stat else 0

@@ -12,6 +12,7 @@ from handlers import GATE
 from harness import SystemTest
 from matrix import sha256_line
 from network import SERVER, FarSpool, FarUser, unmount, why_not
+from spool import has_sanitizer
 
 
 @unittest.skipIf(why_not(), why_not())
@@ -67,6 +68,30 @@ class Network(SystemTest):
         with open(os.path.join(far, "spool", "alice", "done", "far.csv")) as file:
             self.assertEqual(file.read(), "from the far side\n")
         spool.stop()
+
+
+@unittest.skipIf(has_sanitizer(), "it cannot end under strace")
+@unittest.skipUnless(shutil.which("strace"), "needs strace")
+class Unclear(SystemTest):
+    def test_polled_while_it_cannot_be_told(self):
+        """The kernel goes on showing directories of a mount whose server is gone, and
+        watches them: nothing is ever told of them."""
+        spool = self.spool({"spool": {"poll_seconds": 0.3}})
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", "-p", str(spool.daemon.pid), "-e",
+             "trace=fstatfs", "-e", "inject=fstatfs:error=ENOTCONN"], stderr=subprocess.PIPE)
+        try:
+            tracer.stderr.readline()  # attached
+            spool.ctl("user", "add", "carol")
+            spool.drop("carol", "a.csv")
+            spool.wait_state("a.csv", "done", "carol")
+            self.assertEqual(spool.user("carol")["watch"], "poll")
+            spool.wait_log("carol: incoming cannot be watched .*not connected.*polled")
+        finally:
+            tracer.terminate()
+            tracer.communicate()
+        spool.wait_for(lambda: spool.user("carol")["watch"] == "inotify",
+                       what="it to be watched again")
 
 
 class Remote(FarSpool):
@@ -160,9 +185,7 @@ class Remote(FarSpool):
     def test_server_killed_and_back(self):
         spool = self.remote_spool(handler=GATE)
         ids = self.pending(spool)
-        self.door.server.kill_sessions()
-        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
-        unmount(self.near)
+        self.kill_server(spool)
         self.mount(self.near)
         spool.wait_for(lambda: self.mounted(spool), what="it to be back")
         spool.open_gate()
@@ -249,10 +272,8 @@ class OneUser(FarUser):
     def test_server_killed_and_back(self):
         spool = self.remote_spool(handler=GATE)
         ids = self.pending(spool)
-        self.door.server.kill_sessions()
-        spool.wait_for(lambda: not self.mounted(spool), what="it to be noticed")
+        self.kill_server(spool)
         self.bob_goes_on(spool, "while.csv")
-        unmount(self.near)
         self.mount(self.near, "spool/alice")
         spool.wait_for(lambda: self.mounted(spool), what="it to be back")
         spool.open_gate()

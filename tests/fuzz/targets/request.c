@@ -116,8 +116,8 @@ static struct {
 
 int __wrap_pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd);
 int __wrap_pool_cancel(struct pool *p, uint64_t job, bool interrupt);
-void __wrap_pool_ack(struct pool *p, uint64_t job);
-void __wrap_pool_flush(struct pool *p);
+void __wrap_pool_ack(struct pool *p, uint64_t job, bool at_once);
+void __wrap_pool_flush(struct pool *p, bool all);
 void __wrap_pool_set_max(struct pool *p, uint32_t max);
 void __wrap_pool_set_idle(struct pool *p, uint32_t handlers);
 void __wrap_pool_outdate(struct pool *p);
@@ -152,15 +152,17 @@ int __wrap_pool_cancel(struct pool *p, uint64_t job, bool interrupt)
 	return -ESRCH;
 }
 
-void __wrap_pool_ack(struct pool *p, uint64_t job)
+void __wrap_pool_ack(struct pool *p, uint64_t job, bool at_once)
 {
 	(void)p;
 	(void)job;
+	(void)at_once;
 }
 
-void __wrap_pool_flush(struct pool *p)
+void __wrap_pool_flush(struct pool *p, bool all)
 {
 	(void)p;
+	(void)all;
 }
 
 void __wrap_pool_set_max(struct pool *p, uint32_t max)

@@ -86,6 +86,21 @@ Test(message, an_order_travels_with_any_bytes_and_numbers)
 	message_clear(&m);
 }
 
+Test(message, an_order_may_bring_acknowledgements)
+{
+	struct message m = {.type = MESSAGE_RUN, .order = an_order(a_command())};
+	struct message got = travel(&m);
+	cr_assert_null(got.order.acked);
+	message_clear(&got);
+	m.order.acked = calloc(3, sizeof *m.order.acked);
+	m.order.acked[0] = 6;
+	m.order.acked[1] = UINT64_MAX;
+	got = travel(&m);
+	cr_assert(got.order.acked[0] == 6 && got.order.acked[1] == UINT64_MAX && got.order.acked[2] == 0);
+	message_clear(&got);
+	message_clear(&m);
+}
+
 Test(message, an_order_without_an_account_has_none)
 {
 	struct message m = {.type = MESSAGE_RUN, .order = an_order(a_command())};
@@ -312,7 +327,8 @@ Test(message, orders_that_could_do_harm_are_refused)
 /* One field after the other is missing, or of another kind than it should be. */
 Test(message, each_field_is_there_and_of_its_kind)
 {
-	static const char *const optional[] = {"run_as", "records", "error", "message"};
+	static const char *const optional[] = {"run_as", "records", "error", "message",
+		"cpu_seconds", "memory_bytes", "file_bytes", "open_files", "processes", "acked"};
 	struct message messages[] = {
 		{.type = MESSAGE_RUN, .order = an_order(a_command())},
 		{.type = MESSAGE_CANCEL, .job = 1, .interrupt = true},

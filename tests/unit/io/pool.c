@@ -206,8 +206,8 @@ static struct run_result left_result(void)
 
 static void acknowledge(uint64_t job)
 {
-	pool_ack(p, job);
-	pool_flush(p);
+	pool_ack(p, job, true);
+	pool_flush(p, false);
 }
 
 Test(pool, a_job_is_started_reported_and_acknowledged)
@@ -561,6 +561,88 @@ Test(pool, an_unacknowledged_result_is_left_when_the_daemon_goes)
 	cr_assert_eq(result.outcome, OUTCOME_SUCCEEDED);
 	run_result_clear(&result);
 	wait_until_gone(pid);
+}
+
+/* Two jobs one after the other in one directory, as a chain hands it on; the first is in
+ * the index. Returns the worker. */
+static pid_t two_in_one_directory(void)
+{
+	script(&w, "exit 0");
+	run_job();
+	expect_started();
+	struct run_result result = expect_result();
+	run_result_clear(&result);
+	pool_ack(p, w.order.job, false);
+	cr_assert_eq(pool_busy(p), 0u, "its place is free");
+	pool_flush(p, false);
+	return worker_pid();
+}
+
+Test(pool, an_acknowledgement_comes_with_the_next_order)
+{
+	pid_t pid = two_in_one_directory();
+	script(&w, "sleep 0.2");
+	world_set_job(&w, 43);
+	run_job();
+	expect_started();
+	cr_assert_eq(worker_pid(), pid, "the same worker");
+	pool_free(p);
+	p = NULL;
+	struct run_result result = left_result();
+	cr_assert_eq(result.job, 43u);
+	run_result_clear(&result);
+	wait_until_gone(pid);
+}
+
+Test(pool, promise_6_what_was_not_heard_is_not_left_in_the_directory_of_another)
+{
+	pid_t pid = two_in_one_directory();
+	world_set_job(&w, 43);
+	pool_free(p);
+	p = NULL;
+	wait_until_gone(pid);
+	cr_assert_eq(faccessat(w.dirfd, NAME_RESULT, F_OK, 0), -1);
+}
+
+Test(pool, what_was_not_heard_is_left_in_its_directory)
+{
+	pid_t pid = two_in_one_directory();
+	pool_free(p);
+	p = NULL;
+	wait_until_gone(pid);
+	struct run_result result = left_result();
+	cr_assert_eq(result.job, 42u);
+	run_result_clear(&result);
+}
+
+Test(pool, one_that_leaves_hears_it_before)
+{
+	pid_t pid = two_in_one_directory();
+	pool_set_max(p, 0);
+	wait_until_gone(pid);
+	cr_assert_eq(faccessat(w.dirfd, NAME_RESULT, F_OK, 0), -1);
+}
+
+Test(pool, acknowledgements_that_do_not_fit_beside_an_order_go_before_it)
+{
+	pid_t pid = two_in_one_directory();
+	struct message m = {.type = MESSAGE_RUN, .order = w.order};
+	char *data = NULL;
+	size_t size;
+	script(&w, "exit 7");
+	w.command[1] = calloc(1, MESSAGE_MAX);
+	cr_assert_eq(message_encode(&m, &data, &size), 0);
+	free(data);
+	memset(w.command[1], 'x', MESSAGE_MAX - size - 4);
+	cr_assert_eq(message_encode(&m, &data, &size), 0, "alone it fits");
+	free(data);
+	w.order.attempt = 2;
+	run_job();
+	expect_started();
+	cr_assert_eq(worker_pid(), pid);
+	struct run_result result = expect_result();
+	cr_assert_eq(result.exit_code, 7);
+	run_result_clear(&result);
 }
 
 Test(pool, a_handler_cannot_stand_in_the_way_of_its_result)

@@ -41,7 +41,7 @@ static void setup(void)
 	log_set_level(LOG_LEVEL_ERROR);
 	for (int i = 0; i < JOBS; i++) {
 		world_make(&ws[i]);
-		ws[i].order.job = FIRST + (uint64_t)i;
+		world_set_job(&ws[i], FIRST + (uint64_t)i);
 		ws[i].order.after = i == 0 ? 0 : ws[i - 1].order.job;
 		if (i == 0)
 			notes = in_world(&ws[0], "notes");
@@ -150,8 +150,8 @@ static struct run_result left_result(int i)
 
 static void acknowledge(uint64_t job)
 {
-	pool_ack(p, job);
-	pool_flush(p);
+	pool_ack(p, job, true);
+	pool_flush(p, false);
 }
 
 Test(pool_ahead, promise_3_one_after_the_other_without_an_acknowledgement)
@@ -179,16 +179,32 @@ Test(pool_ahead, all_are_acknowledged_at_once)
 	for (int i = 0; i < JOBS; i++)
 		expect(i, OUTCOME_SUCCEEDED, true);
 	for (int i = 0; i < JOBS; i++) {
-		pool_ack(p, FIRST + (uint64_t)i);
-		pool_ack(p, FIRST + (uint64_t)i);
-		cr_assert_eq(pool_busy(p), 1u, "it was not told yet");
+		cr_assert_eq(pool_busy(p), 1u);
+		pool_ack(p, FIRST + (uint64_t)i, true);
+		pool_ack(p, FIRST + (uint64_t)i, true);
 	}
-	pool_flush(p);
 	cr_assert_eq(pool_busy(p), 0u);
-	pool_flush(p);
+	pool_flush(p, false);
+	pool_flush(p, true);
 	/* It has forgotten them all: else it would not take another one. */
 	order(0, 0);
 	expect(0, OUTCOME_SUCCEEDED, true);
+}
+
+Test(pool_ahead, with_what_comes_after_it)
+{
+	write_script(1, "sleep 0.2");
+	order(0, 1);
+	expect(0, OUTCOME_SUCCEEDED, true);
+	pool_ack(p, FIRST, false);
+	order(2, 2);
+	expect(1, OUTCOME_SUCCEEDED, true);
+	expect(2, OUTCOME_SUCCEEDED, true);
+	pool_free(p);
+	p = NULL;
+	struct run_result result = left_result(2);
+	run_result_clear(&result);
+	cr_assert_eq(faccessat(ws[0].dirfd, NAME_RESULT, F_OK, 0), -1, "it had heard of that");
 }
 
 Test(pool_ahead, promise_3_what_is_no_success_gives_the_others_back_in_order)

@@ -114,6 +114,18 @@ UNUSED static void world_make(struct world *w)
 	accept_file(w, "report.csv", "a,b\n1,2\n");
 }
 
+/* Its directory is called after its job. */
+UNUSED static void world_set_job(struct world *w, uint64_t job)
+{
+	char was[sizeof w->dir];
+	w->order.job = job;
+	memcpy(was, w->dir, sizeof was);
+	snprintf(w->dir, sizeof w->dir, "%s/%llu", w->top, (unsigned long long)job);
+	cr_assert_eq(rename(was, w->dir), 0);
+	free(w->order.dir);
+	w->order.dir = strdup(w->dir);
+}
+
 UNUSED static void world_remove(struct world *w)
 {
 	char *command;

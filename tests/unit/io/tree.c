@@ -196,9 +196,9 @@ Test(tree, types_of_file_systems)
 {
 	char path[256];
 	const char *type = NULL;
-	cr_assert_not(tree_is_network(t, NULL));
-	cr_assert_not(tree_is_network(t, "alice"));
-	cr_assert_not(tree_is_network(t, "nobody"));
+	cr_assert_eq(tree_is_network(t, NULL), 0);
+	cr_assert_eq(tree_is_network(t, "alice"), 0);
+	cr_assert_eq(tree_is_network(t, "nobody"), -ENOENT);
 	cr_assert_not(tree_path_is_network(root, &type));
 	cr_assert_not_null(type);
 	const char *same = type;
