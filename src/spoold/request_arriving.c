@@ -173,7 +173,7 @@ void request_arriving(struct daemon *d, const struct asker *a, const struct user
 	if (p.uploads != NULL && fill(d, only, &after, &p))
 		object = json_pack("{s:O, s:I, s:b, s:o}", "uploads", p.uploads, "more", (json_int_t)p.more,
 		                   "unseen", (int)p.unseen, "next",
-		                   p.more > 0 ? position_write(p.last) : json_null());
+		                   p.more > 0 && p.last != NULL ? position_write(p.last) : json_null());
 	json_decref(p.uploads);
 	free(after.user);
 	answer(d, a, object);
