@@ -5,6 +5,8 @@
  *
  *   ceiling spawn ROOT HANDLER STAMPS   a process per file, 4 at a time
  *   ceiling pipe  ROOT HANDLER STAMPS   one process, fed on a pipe
+ *   ceiling pipes ROOT HANDLER STAMPS   one for each user, fed on a pipe of its own, with a
+ *                                       file when the one before is answered
  *
  * Prints "ready" when all users of ROOT are watched; ends on SIGTERM. */
 #include <dirent.h>
@@ -16,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -30,12 +33,20 @@ struct file {
 	char name[NAME_MAX_];
 };
 
+/* With a handler of its own. */
+struct line {
+	struct file *waiting, **waiting_end, *now;
+	int to, from;
+};
+
 static struct {
 	const char *root, *handler, *stamps;
 	char *users[USERS_MAX]; /* by watch descriptor */
 	struct file *waiting, **waiting_end, *running;
 	int running_n;
 	FILE *to, *from; /* the handler on a pipe */
+	struct line *lines; /* by watch descriptor, or NULL */
+	int answers;     /* epoll: the handlers that answered */
 } bare;
 
 static void fail(const char *what)
@@ -77,6 +88,75 @@ static void pipe_one(struct file *f)
 	free(f);
 }
 
+static void start_handler(int *ret_to, int *ret_from)
+{
+	int in[2], out[2];
+	pid_t pid;
+	char *argv[] = {(char *)bare.handler, (char *)bare.stamps, NULL};
+	char *envp[] = {NULL};
+	posix_spawn_file_actions_t actions;
+	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
+		fail("pipe");
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, in[0], 0);
+	posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+	if (posix_spawn(&pid, bare.handler, &actions, NULL, argv, envp) != 0)
+		fail(bare.handler);
+	posix_spawn_file_actions_destroy(&actions);
+	close(in[0]);
+	close(out[1]);
+	*ret_to = in[1];
+	*ret_from = out[0];
+}
+
+static void start_next(struct line *l)
+{
+	char text[256];
+	struct file *f = l->waiting;
+	if (f == NULL || l->now != NULL)
+		return;
+	if (l->to == 0) {
+		struct epoll_event event = {.events = EPOLLIN, .data.ptr = l};
+		start_handler(&l->to, &l->from);
+		epoll_ctl(bare.answers, EPOLL_CTL_ADD, l->from, &event);
+	}
+	l->waiting = f->next;
+	if (l->waiting == NULL)
+		l->waiting_end = &l->waiting;
+	l->now = f;
+	move(f, "incoming", "processing");
+	int n = snprintf(text, sizeof text, "%s %s\n", bare.users[f->user], f->name);
+	if (write(l->to, text, (size_t)n) != n)
+		fail("handler");
+}
+
+static void wait_in_line(struct file *f)
+{
+	struct line *l = &bare.lines[f->user];
+	if (l->waiting == NULL)
+		l->waiting_end = &l->waiting;
+	f->next = NULL;
+	*l->waiting_end = f;
+	l->waiting_end = &f->next;
+	start_next(l);
+}
+
+static void take_answers(void)
+{
+	struct epoll_event events[64];
+	char text[256];
+	int n = epoll_wait(bare.answers, events, 64, 0);
+	for (int i = 0; i < n; i++) {
+		struct line *l = events[i].data.ptr;
+		if (read(l->from, text, sizeof text) <= 0)
+			fail("handler");
+		move(l->now, "processing", "done");
+		free(l->now);
+		l->now = NULL;
+		start_next(l);
+	}
+}
+
 static void start_some(void)
 {
 	while (bare.waiting != NULL && bare.running_n < RUNNING_MAX) {
@@ -84,7 +164,9 @@ static void start_some(void)
 		bare.waiting = f->next;
 		if (bare.waiting == NULL)
 			bare.waiting_end = &bare.waiting;
-		if (bare.to != NULL)
+		if (bare.lines != NULL)
+			wait_in_line(f);
+		else if (bare.to != NULL)
 			pipe_one(f);
 		else
 			spawn_one(f);
@@ -144,22 +226,18 @@ static void watch_all(int fd)
 
 static void start_piped(void)
 {
-	int in[2], out[2];
-	pid_t pid;
-	char *argv[] = {(char *)bare.handler, (char *)bare.stamps, NULL};
-	char *envp[] = {NULL};
-	posix_spawn_file_actions_t actions;
-	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
-		fail("pipe");
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-	posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-	if (posix_spawn(&pid, bare.handler, &actions, NULL, argv, envp) != 0)
-		fail(bare.handler);
-	close(in[0]);
-	close(out[1]);
-	bare.to = fdopen(in[1], "w");
-	bare.from = fdopen(out[0], "r");
+	int to, from;
+	start_handler(&to, &from);
+	bare.to = fdopen(to, "w");
+	bare.from = fdopen(from, "r");
+}
+
+static void start_lines(void)
+{
+	bare.lines = calloc(USERS_MAX, sizeof *bare.lines);
+	bare.answers = epoll_create1(EPOLL_CLOEXEC);
+	if (bare.lines == NULL || bare.answers < 0)
+		fail("lines");
 }
 
 int main(int argc, char **argv)
@@ -177,17 +255,22 @@ int main(int argc, char **argv)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	if (strcmp(argv[1], "pipe") == 0)
 		start_piped();
+	if (strcmp(argv[1], "pipes") == 0)
+		start_lines();
 	struct pollfd fds[] = {{.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = POLLIN},
-	                       {.fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN}};
+	                       {.fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN},
+	                       {.fd = bare.lines == NULL ? -1 : bare.answers, .events = POLLIN}};
 	watch_all(fds[0].fd);
 	puts("ready");
 	fflush(stdout);
 	for (bool end = false; !end;) {
 		struct signalfd_siginfo info;
-		poll(fds, 2, -1);
+		poll(fds, 3, -1);
 		while (read(fds[1].fd, &info, sizeof info) > 0)
 			end = end || info.ssi_signo == SIGTERM;
 		reap();
+		if (bare.lines != NULL)
+			take_answers();
 		read_events(fds[0].fd);
 		start_some();
 	}

@@ -119,6 +119,12 @@ class CeilingPipe(Ceiling):
     mode = "pipe"
 
 
+class CeilingPipes(Ceiling):
+    name = "ceiling, one for each user on a pipe"
+    mode = "pipes"
+    ordered = True
+
+
 class Spoold(System):
     ordered = True
     durability = None
@@ -189,7 +195,7 @@ class SpooldRelaxed(Spoold):
 
 
 STREAM = (SpooldStreamRelaxed, SpooldStreamFull)
-OURS = (CeilingSpawn, CeilingPipe, SpooldRelaxed, SpooldFull, *STREAM)
+OURS = (CeilingSpawn, CeilingPipe, CeilingPipes, SpooldRelaxed, SpooldFull, *STREAM)
 
 
 def has(*programs):
