@@ -61,7 +61,7 @@ _spoolctl() {
 	local common='--config --json --color --socket --help --version'
 	local commands='status list show log explain submit retry cancel hold release start stop
 		rescan reload user doctor help'
-	local states='pending held queued processing done failed canceled'
+	local states='arriving pending held queued processing done failed canceled'
 	COMPREPLY=()
 	_spoolctl_command
 

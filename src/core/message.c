@@ -21,6 +21,7 @@ static const struct field order_fields[] = {
 	{"timeout_ms", FIELD_U64, offsetof(struct run_order, timeout_ms)},
 	{"kill_grace_ms", FIELD_U64, offsetof(struct run_order, kill_grace_ms)},
 	{"log_limit_bytes", FIELD_U64, offsetof(struct run_order, log_limit_bytes)},
+	{"log_always", FIELD_FLAG, offsetof(struct run_order, log_always)},
 	{"sync", FIELD_BOOL, offsetof(struct run_order, sync)},
 	{"ident_ino", FIELD_U64, offsetof(struct run_order, ident_ino)},
 	{"cookie", FIELD_STRING, offsetof(struct run_order, cookie)},

@@ -56,6 +56,7 @@ struct run_order {
 	uint64_t timeout_ms;   /* of this attempt; 0 = none */
 	uint64_t kill_grace_ms;
 	uint64_t log_limit_bytes;
+	bool log_always;       /* its log is made although the handler prints nothing */
 	bool sync;             /* what it leaves in its directory is to be durable before it is done */
 	uint64_t ident_ino;    /* the file that was accepted, another one is not run; 0 = any */
 	char *cookie;          /* marks every process of the attempt in its environment, see runner_kill_strays() */

@@ -323,7 +323,8 @@ const struct config_setting config_settings[] = {
 	 .help = "The time between SIGTERM and SIGKILL for an attempt that has to end."},
 	{SECTION_HANDLER, "keep_logs", CHOICE(keep_logs_choices), HANDLER_FIELD(keep_logs),
 	 .preset = "\"failed\"", .per_user = true,
-	 .help = "Whose output is kept beside the file when the job is over."},
+	 .help = "Whose output is kept beside the file when the job is over. With \"always\" there is a "
+		 "log of every job: where its handler printed nothing, it says that it ran."},
 	{SECTION_HANDLER, "log_limit_kib", KIB, .min = 1, .max = 1048576,
 	 HANDLER_FIELD(log_limit_bytes), .preset = "256", .per_user = true,
 	 .help = "How much output of an attempt is kept, so that a talkative handler cannot fill "

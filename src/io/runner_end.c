@@ -203,6 +203,14 @@ static void note_left_behind(struct runner *r)
 	runner_log_note(&r->log, note);
 }
 
+/* Who asked for a log of each job has it as the proof that it ran. */
+static void note_silence(struct runner *r)
+{
+	if (r->order->log_always && r->log.unmade != NULL && r->result.outcome == OUTCOME_SUCCEEDED)
+		runner_log_note(&r->log, r->result.exit_code == 0 ? "exit code 0, and nothing was printed"
+		                                                  : "it succeeded, and nothing was printed");
+}
+
 void runner_finish(struct runner *r)
 {
 	struct run_result *result = &r->result;
@@ -216,6 +224,7 @@ void runner_finish(struct runner *r)
 		judge_answer(r);
 	else
 		judge(r);
+	note_silence(r);
 	make_durable(r);
 	if (r->reason != OUTCOME_NONE && result->error != NULL)
 		runner_log_note(&r->log, result->error);

@@ -1,20 +1,16 @@
 #include "io/sync.h"
 
 #include "base/fd.h"
+#include "base/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-#include <utlist.h>
 
 struct item {
 	int fd;
@@ -25,8 +21,7 @@ struct item {
 };
 
 struct batch {
-	struct batch *prev, *next;
-	uint64_t tag;
+	struct helper_task task; /* first */
 	int error;
 	int *errors; /* the caller's, or NULL */
 	size_t n;
@@ -34,12 +29,7 @@ struct batch {
 };
 
 struct sync {
-	pthread_t thread;
-	int ready; /* eventfd: not zero while `ended` has a batch */
-	pthread_mutex_t lock; /* of all below */
-	pthread_cond_t more;
-	struct batch *waiting, *ended;
-	bool stop;
+	struct helper *helper;
 };
 
 static void note(struct batch *b, const struct item *item, int error)
@@ -50,8 +40,9 @@ static void note(struct batch *b, const struct item *item, int error)
 		b->errors[item->place] = error;
 }
 
-static void batch_free(struct batch *b)
+static void batch_free(struct helper_task *task)
 {
+	struct batch *b = (struct batch *)task;
 	for (size_t i = 0; i < b->n; i++)
 		fd_close(b->items[i].fd);
 	free(b);
@@ -128,8 +119,10 @@ static void sync_whole_disk(struct batch *b, size_t from, size_t to)
 			note(b, &b->items[i], -errno);
 }
 
-static void work(struct batch *b)
+static bool work(void *ctx, struct helper_task *task)
 {
+	struct batch *b = (struct batch *)task;
+	(void)ctx;
 	identify(b);
 	size_t to;
 	for (size_t from = 0; from < b->n; from = to) {
@@ -145,96 +138,36 @@ static void work(struct batch *b)
 	for (size_t i = 0; i < b->n; i++)
 		fd_close(b->items[i].fd);
 	b->n = 0;
+	return true;
 }
 
-/* Under the lock: the next batch, or NULL when it is time to stop. */
-static struct batch *wait_for_batch(struct sync *s)
-{
-	while (s->waiting == NULL && !s->stop)
-		pthread_cond_wait(&s->more, &s->lock);
-	if (s->stop)
-		return NULL;
-	struct batch *b = s->waiting;
-	DL_DELETE(s->waiting, b);
-	return b;
-}
-
-static void *run(void *arg)
-{
-	struct sync *s = arg;
-	pthread_mutex_lock(&s->lock);
-	for (;;) {
-		struct batch *b = wait_for_batch(s);
-		if (b == NULL)
-			break;
-		pthread_mutex_unlock(&s->lock);
-		work(b);
-		pthread_mutex_lock(&s->lock);
-		DL_APPEND(s->ended, b);
-		eventfd_write(s->ready, 1);
-	}
-	pthread_mutex_unlock(&s->lock);
-	return NULL;
-}
-
-/* Signals are the daemon's: none may be delivered to this thread. */
-static int start(struct sync *s)
-{
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int r = pthread_create(&s->thread, NULL, run, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
-}
+static const struct helper_kind kind = {.work = work, .free = batch_free};
 
 int sync_new(struct sync **ret)
 {
 	struct sync *s = calloc(1, sizeof *s);
-	if (s == NULL)
-		return -ENOMEM;
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->more, NULL);
-	s->ready = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	int r = s->ready < 0 ? -errno : start(s);
+	int r = s == NULL ? -ENOMEM : helper_new(&kind, NULL, &s->helper);
+	if (r == 0)
+		r = helper_start(s->helper);
 	if (r < 0) {
-		fd_close(s->ready);
-		pthread_cond_destroy(&s->more);
-		pthread_mutex_destroy(&s->lock);
-		free(s);
+		sync_free(s);
 		return r;
 	}
 	*ret = s;
 	return 0;
 }
 
-static void batches_free(struct batch *head)
-{
-	struct batch *b, *next;
-	DL_FOREACH_SAFE(head, b, next)
-		batch_free(b);
-}
-
 void sync_free(struct sync *s)
 {
 	if (s == NULL)
 		return;
-	pthread_mutex_lock(&s->lock);
-	s->stop = true;
-	pthread_cond_signal(&s->more);
-	pthread_mutex_unlock(&s->lock);
-	pthread_join(s->thread, NULL);
-	batches_free(s->waiting);
-	batches_free(s->ended);
-	fd_close(s->ready);
-	pthread_cond_destroy(&s->more);
-	pthread_mutex_destroy(&s->lock);
+	helper_free(s->helper);
 	free(s);
 }
 
 int sync_fd(const struct sync *s)
 {
-	return s->ready;
+	return helper_fd(s->helper);
 }
 
 int sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n, int *errors)
@@ -242,7 +175,6 @@ int sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n, int *errors
 	struct batch *b = calloc(1, sizeof *b + n * sizeof b->items[0]);
 	if (b == NULL)
 		return -ENOMEM;
-	b->tag = tag;
 	b->n = n;
 	b->errors = errors;
 	for (size_t i = 0; i < n; i++) {
@@ -251,29 +183,19 @@ int sync_add(struct sync *s, uint64_t tag, const int *fds, size_t n, int *errors
 		if (errors != NULL)
 			errors[i] = 0;
 	}
-	pthread_mutex_lock(&s->lock);
-	DL_APPEND(s->waiting, b);
-	pthread_cond_signal(&s->more);
-	pthread_mutex_unlock(&s->lock);
-	return 0;
+	int r = helper_add(s->helper, &b->task, tag);
+	if (r < 0)
+		free(b);
+	return r;
 }
 
 int sync_next(struct sync *s, uint64_t *ret_tag, int *ret_error)
 {
-	pthread_mutex_lock(&s->lock);
-	struct batch *b = s->ended;
-	if (b != NULL)
-		DL_DELETE(s->ended, b);
-	if (b != NULL && s->ended == NULL) {
-		/* Under the lock, so that a batch that ends now is not read away. */
-		eventfd_t count;
-		eventfd_read(s->ready, &count);
-	}
-	pthread_mutex_unlock(&s->lock);
-	if (b == NULL)
+	struct helper_task *task = helper_next(s->helper);
+	if (task == NULL)
 		return 0;
-	*ret_tag = b->tag;
-	*ret_error = b->error;
-	batch_free(b);
+	*ret_tag = task->tag;
+	*ret_error = ((const struct batch *)task)->error;
+	batch_free(task);
 	return 1;
 }

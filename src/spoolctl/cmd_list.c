@@ -11,13 +11,15 @@ enum { LIMIT_DEFAULT = 50, KEY_STATE = 256 };
 struct args {
 	const char *user;
 	const char *state;
+	bool arriving;  /* uploads that are no jobs yet */
 	uint64_t limit; /* 0 = all */
 };
 
 static const struct argp_option options[] = {
 	{"state", KEY_STATE, "STATE", 0,
-	 "Only pending, held, queued, processing, done, failed or canceled jobs", 0},
-	{"limit", 'n', "N", 0, "At most N jobs (50; 0 = all)", 0},
+	 "Only pending, held, queued, processing, done, failed or canceled jobs; or arriving: uploads "
+	 "that are no jobs yet, and why", 0},
+	{"limit", 'n', "N", 0, "At most N (50; 0 = all)", 0},
 	{0},
 };
 
@@ -27,8 +29,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	enum job_state job_state;
 	switch (key) {
 	case KEY_STATE:
-		if (!job_state_parse(arg, &job_state)) {
-			argp_error(state, "--state is pending, held, queued, processing, done, failed or "
+		args->arriving = strcmp(arg, "arriving") == 0;
+		if (!args->arriving && !job_state_parse(arg, &job_state)) {
+			argp_error(state, "--state is arriving, pending, held, queued, processing, done, failed or "
 			                  "canceled, not \"%s\"", arg);
 			return EINVAL;
 		}
@@ -58,8 +61,9 @@ static const struct argp argp = {
 	.args_doc = "[USER]",
 	.doc = "Lists jobs: first those at work, then those that wait, in the order of their line, "
 	       "then those held, then those that ended, newest first. Of several users the waiting "
-	       "ones come user by user, the ended ones in one row.\v"
-	       "Example: spoolctl list alice --state failed",
+	       "ones come user by user, the ended ones in one row. Uploads that are no jobs yet are only "
+	       "listed with --state arriving, with what each waits for.\v"
+	       "Examples: spoolctl list alice --state failed; spoolctl list --state arriving",
 };
 
 /* One page: what is left of the limit, from where the one before ended. */
@@ -79,13 +83,18 @@ static json_t *page_request(const struct args *args, size_t have, const char *af
 	return request;
 }
 
+static const char *key(const struct args *args)
+{
+	return args->arriving ? "uploads" : "jobs";
+}
+
 static int ask_pages(struct ctl *ctl, const struct args *args, json_t **ret)
 {
 	json_t *all = NULL;
 	int code = ctl_ask(ctl, page_request(args, 0, NULL), ASK_SOON, &all);
 	if (code != CTL_OK)
 		return code;
-	json_t *jobs = json_object_get(all, "jobs");
+	json_t *jobs = json_object_get(all, key(args));
 	json_int_t total = (json_int_t)json_array_size(jobs) + view_number(all, "more");
 	for (;;) {
 		json_t *page = NULL;
@@ -96,7 +105,9 @@ static int ask_pages(struct ctl *ctl, const struct args *args, json_t **ret)
 		code = ctl_ask(ctl, page_request(args, have, next), ASK_SOON, &page);
 		if (code != CTL_OK)
 			break;
-		json_array_extend(jobs, json_object_get(page, "jobs"));
+		json_array_extend(jobs, json_object_get(page, key(args)));
+		if (view_true(page, "unseen"))
+			ctl_put(all, "unseen", json_true());
 		ctl_put(all, "next", json_incref(json_object_get(page, "next")));
 		json_decref(page);
 		/* A page without jobs is the last one, whatever it says. */
@@ -107,7 +118,7 @@ static int ask_pages(struct ctl *ctl, const struct args *args, json_t **ret)
 		json_decref(all);
 		return code;
 	}
-	/* Jobs may have come and gone between the pages. */
+	/* They may have come and gone between the pages. */
 	json_int_t more = total - (json_int_t)json_array_size(jobs);
 	bool ended = json_string_value(json_object_get(all, "next")) == NULL;
 	ctl_put(all, "more", json_integer(ended || more < 0 ? 0 : more));
@@ -115,8 +126,23 @@ static int ask_pages(struct ctl *ctl, const struct args *args, json_t **ret)
 	return CTL_OK;
 }
 
+/* What is not a job yet is in no index. */
+static int say_unknown(struct ctl *ctl)
+{
+	int code = ctl_load(ctl);
+	if (code != CTL_OK)
+		return code;
+	char *why = ctl_why_down(ctl);
+	ctl_error(ctl, "%s, and only a running spoold knows what is arriving; \"spoolctl list\" shows the "
+	               "jobs", why);
+	free(why);
+	return CTL_NO_DAEMON;
+}
+
 static int ask_offline(struct ctl *ctl, const struct args *args, json_t **ret)
 {
+	if (args->arriving)
+		return say_unknown(ctl);
 	struct index_json_filter filter = {
 		.user = args->user,
 		.any_state = args->state == NULL,
@@ -129,15 +155,18 @@ static int ask_offline(struct ctl *ctl, const struct args *args, json_t **ret)
 
 static void print(const struct ctl *ctl, const struct args *args, const json_t *answer)
 {
-	const json_t *jobs = json_object_get(answer, "jobs");
+	const json_t *rows = json_object_get(answer, key(args));
 	json_int_t more = view_number(answer, "more");
-	if (json_array_size(jobs) == 0) {
-		puts(args->state == NULL ? "no jobs" : "no such jobs");
-		return;
-	}
-	view_list(ctl, jobs, args->user == NULL, stdout);
+	if (json_array_size(rows) == 0)
+		puts(args->arriving ? "nothing is arriving" : args->state == NULL ? "no jobs" : "no such jobs");
+	else if (args->arriving)
+		view_arriving(ctl, rows, args->user == NULL, stdout);
+	else
+		view_list(ctl, rows, args->user == NULL, stdout);
 	if (more > 0)
 		printf("and %lld more; --limit 0 shows all\n", (long long)more);
+	if (view_true(answer, "unseen"))
+		puts("more may be in incoming: it has not been looked through to its end yet");
 }
 
 static int run(struct ctl *ctl, int argc, char **argv)

@@ -30,6 +30,8 @@ const char *view_duration(double seconds, char *out);
 void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines, FILE *out);
 /* Jobs as a table. `with_user`: their users too. */
 void view_list(const struct ctl *ctl, const json_t *jobs, bool with_user, FILE *out);
+/* The same of uploads that are no jobs yet. */
+void view_arriving(const struct ctl *ctl, const json_t *uploads, bool with_user, FILE *out);
 void view_job(const struct ctl *ctl, const json_t *job, FILE *out);
 void view_explanation(const struct ctl *ctl, const json_t *answer, FILE *out);
 /* What is going on with one job, in one line of at most the terminal's width;

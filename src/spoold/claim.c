@@ -66,6 +66,7 @@ static int make_order(struct daemon *d, const struct user *u, const struct job *
 		.timeout_ms = attempt_limit_ms(u->settings, job),
 		.kill_grace_ms = h->kill_grace_ms,
 		.log_limit_bytes = h->log_limit_bytes,
+		.log_always = h->keep_logs == KEEP_LOGS_ALWAYS,
 		.sync = d->config->durability == DURABILITY_FULL,
 		/* An earlier attempt may have put another file in its place, unless it was in
 		 * incoming since. On network mounts numbers do not last. */

@@ -233,8 +233,7 @@ static void explain_upload(struct daemon *d, const struct asker *a, const struct
 		why_unseen(u, r, &e);
 		answer_file(d, a, outside, "unknown", &e);
 	} else if (d->unmounted) {
-		why_say(e.because, "the spool is not mounted: its marker, .spoold/marker, is gone");
-		why_say(e.next, "it is looked at when that is back");
+		why_unmounted(d, &e);
 		answer_file(d, a, outside, "arriving", &e);
 	} else if (!whole_is_inner(u, path) && tree_is_too_deep(path, kind == ENTRY_DIRECTORY)) {
 		why_say(e.because, "its directories are nested too deep to be followed");

@@ -48,6 +48,10 @@ void add_waiting(struct daemon *d, const struct user *u, const struct user_row *
 
 /* request_show.c: answers without a change. */
 request_fn request_status, request_list, request_show, request_log;
+/* request_arriving.c: a page of uploads that are not jobs yet, of one user or all; `limit` 0:
+ * as many as go into one. */
+void request_arriving(struct daemon *d, const struct asker *a, const struct user *only,
+                      uint64_t limit);
 /* request_explain.c */
 request_fn request_explain;
 /* request_job.c: changes of jobs and lines. */

@@ -219,12 +219,16 @@ void request_list(struct daemon *d, const struct asker *a)
 	uint64_t limit;
 	if (!ask_user(d, a, &u) || !ask_number(d, a, "limit", 0, &limit))
 		return;
+	if (state != NULL && strcmp(state, "arriving") == 0) {
+		request_arriving(d, a, u, limit);
+		return;
+	}
 	if (state != NULL) {
 		filter.any_state = false;
 		if (!job_state_parse(state, &filter.state)) {
 			answer_no(d, a, ANSWER_USAGE,
-			          "expected a state: pending, held, queued, processing, done, failed or "
-			          "canceled");
+			          "expected a state: arriving, pending, held, queued, processing, done, failed "
+			          "or canceled");
 			return;
 		}
 	}

@@ -61,6 +61,7 @@ struct upload_entry *upload_add(struct daemon *d, struct user *u, const char *pa
 	memcpy(e->path, path, n + 1);
 	e->user = u;
 	e->first_ms = d->wall_ms;
+	e->number = ++d->intake.noticed;
 	HASH_ADD_KEYPTR(hh, u->uploads, e->path, n, e);
 	if (e->hh.tbl == NULL) {
 		free(e);

@@ -26,6 +26,7 @@ struct upload_entry {
 	enum settle_answer waits_for;  /* while arriving */
 	enum entry_kind kind;
 	uint64_t first_ms;      /* wall */
+	uint64_t number;        /* in the order in which they were noticed, from 1 */
 	bool gone;              /* dropped while syncing or accepting */
 	bool touched, renamed;  /* a hint came, a rename among them, while syncing or accepting */
 	int error;              /* why it could not be read or made durable, or 0 */

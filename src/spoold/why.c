@@ -27,6 +27,20 @@ void why_stalled(const struct daemon *d, struct explanation *e)
 	        d->config->index);
 }
 
+void why_unmounted(const struct daemon *d, struct explanation *e)
+{
+	why_say(e->because, d->silent ? "the mount that holds the spool does not answer"
+	                              : "the spool is not mounted: its marker, .spoold/marker, is gone");
+	why_say(e->next, "it is looked at when that is over");
+}
+
+void why_away(const struct user *u, struct explanation *e)
+{
+	why_say(e->because, u->silent ? "the mount that is the directory of %s does not answer"
+	                              : "the directory of %s, a mount of its own, is not there", u->name);
+	why_say(e->next, "it is looked at when that is over");
+}
+
 static bool lacks_marker(const struct user *u, const struct upload_entry *entry)
 {
 	return u->settings->settle.completion == COMPLETION_MARKER && !entry->look.marker_seen &&

@@ -161,6 +161,15 @@ class Output(SystemTest):
         spool.wait_state("a.csv", "done")
         self.assertEqual(spool.files("alice", "done"), ["a.csv"])
 
+    def test_a_silent_success_has_its_log_where_all_are_kept(self):
+        """Section 7: keep_logs always is the proof that each job ran."""
+        spool = self.spool({"handler": {"keep_logs": "always"}}, handler=OK)
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        self.assertEqual(spool.files("alice", "done"), ["a.csv", "a.csv.log"])
+        self.assertSays("^== exit code 0, and nothing was printed ==\n",
+                        spool.ctl("log", str(spool.job("a.csv")["job"])).out)
+
     def test_output_files_are_kept(self):
         """Section 3: done/<name>.output/."""
         spool = self.spool(handler='mkdir "$SPOOL_OUTPUT_DIR/deep"\n'

@@ -412,7 +412,7 @@ def work(job):
 import threading
 def work(job):
     threading.Timer(0.002, os._exit, [0]).start()
-""")
+""", {"scheduler_settings": {"max_retries": 30}})
         names = [f"{n}.csv" for n in range(30)]
         self.run_all(spool, names)
         left = [n for n in names if spool.job(n)["attempt"] != 1]

@@ -54,6 +54,7 @@ Test(message, an_order_travels_with_any_bytes_and_numbers)
 {
 	struct message m = {.type = MESSAGE_RUN, .order = an_order(a_command())};
 	m.order.after = 41;
+	m.order.log_always = true;
 	m.order.directory = true;
 	m.order.whole = 77;
 	m.order.whole_ino = 78;
@@ -73,6 +74,7 @@ Test(message, an_order_travels_with_any_bytes_and_numbers)
 	cr_assert_eq(o->timeout_ms, UINT64_MAX);
 	cr_assert_eq(o->kill_grace_ms, 10000u);
 	cr_assert_eq(o->log_limit_bytes, 262144u);
+	cr_assert(o->log_always);
 	cr_assert(o->sync);
 	cr_assert_eq(o->after, 41u);
 	cr_assert(o->directory);

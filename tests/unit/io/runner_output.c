@@ -73,6 +73,34 @@ Test(runner_output, the_log_is_bounded_while_the_handler_runs)
 	runner_free(r);
 }
 
+/* The log of a silent attempt, or NULL; it is removed. */
+static char *log_of(const char *body, bool always)
+{
+	struct stat st;
+	script(&w, body);
+	w.order.log_always = always;
+	struct run_result result = run(&w);
+	run_result_clear(&result);
+	bool made = fstatat(w.dirfd, "log", &st, 0) == 0;
+	char *log = made ? get_log(&w) : NULL;
+	unlinkat(w.dirfd, "log", 0);
+	return log;
+}
+
+Test(runner_output, a_silent_success_has_a_log_where_that_is_wanted)
+{
+	cr_expect_null(log_of("exit 0", false));
+	cr_expect_null(log_of("exit 3", true), "its reason is written beside its file");
+	char *log = log_of("exit 0", true);
+	cr_assert_not_null(log);
+	cr_expect_str_eq(log, "== exit code 0, and nothing was printed ==\n");
+	free(log);
+	log = log_of("echo told", true);
+	cr_assert_not_null(log);
+	cr_expect_str_eq(log, "told\n");
+	free(log);
+}
+
 Test(runner_output, earlier_attempts_stay_in_the_log)
 {
 	script(&w, "echo try $SPOOL_ATTEMPT; printf 'no newline'; exit 1");
