@@ -117,13 +117,14 @@ UNUSED static void world_make(struct world *w)
 /* Its directory is called after its job. */
 UNUSED static void world_set_job(struct world *w, uint64_t job)
 {
-	char was[sizeof w->dir];
+	char *path;
 	w->order.job = job;
-	memcpy(was, w->dir, sizeof was);
-	snprintf(w->dir, sizeof w->dir, "%s/%llu", w->top, (unsigned long long)job);
-	cr_assert_eq(rename(was, w->dir), 0);
+	cr_assert_geq(asprintf(&path, "%s/%llu", w->top, (unsigned long long)job), 0);
+	cr_assert_lt(strlen(path), sizeof w->dir);
+	cr_assert_eq(rename(w->dir, path), 0);
+	strcpy(w->dir, path);
 	free(w->order.dir);
-	w->order.dir = strdup(w->dir);
+	w->order.dir = path;
 }
 
 UNUSED static void world_remove(struct world *w)
