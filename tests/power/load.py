@@ -11,7 +11,7 @@ USERS = {
     "auto": {},
     "rename": {"completion": "rename"},
     "marker": {"completion": "marker"},
-    "whole": {"directories": "job"},
+    "whole": {"directories": "job", "directory_settle_seconds": 2},
     "wide": {"single_job_per_user": False, "max_concurrent_jobs_per_user": 2},
 }
 ONE_BY_ONE = ("auto", "rename", "marker", "whole")
