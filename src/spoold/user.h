@@ -31,20 +31,21 @@ struct room {
 /* What is said to a user in incoming; see notice.h. */
 struct notice {
 	struct heap_node due;          /* steady ms */
-	bool there;                    /* there is one, as far as we know */
-	bool known;                    /* its text has this hash */
-	bool failed;                   /* said so */
 	uint64_t hash;
 	uint64_t wrote_ms;             /* steady, 0 = never */
 	struct oddity *oddities, *found; /* of the last walk, of the one at hand */
 	unsigned found_n;
+	bool there;                    /* there is one, as far as we know */
+	bool known;                    /* its text has this hash */
+	bool failed;                   /* said so */
 };
 
 struct user {
 	char *name;
 	uint32_t number;         /* the index's; 0 until it has one */
-	const struct user_settings *settings; /* the configuration's, renewed by a reload */
 	int lock_fd;             /* the worker lock, -1 = not held */
+	const struct user_settings *settings; /* the configuration's, renewed by a reload */
+	/* Flags stand together: a spool may have 100,000 users. */
 	bool lock_wanted;        /* somebody else has it: in users.locks */
 	bool incomplete;         /* a directory could not be made: tried again by users_discover() */
 	bool reconciled;         /* index and directories agree: jobs may start */
@@ -55,23 +56,27 @@ struct user {
 	bool silent;             /* because it does not answer */
 	bool far;                /* on a network mount: ages and caches there are not to be trusted */
 	bool polled;             /* not watched: scanned every poll_seconds */
-	int unreadable;          /* why the last scan could not read incoming, or 0 */
 	bool scan_wanted, scan_running;
 	bool scan_large;         /* wanted as one of a large directory */
 	bool unsorted;           /* older uploads may be there than events tell of: see scan_want_sorted() */
 	bool scanned;            /* once since we know the user: what was there before is known */
 	bool looked_through;     /* the same, and nothing kept us from seeing all of it */
+	bool uploads_missed;     /* there was no room for more of them */
+	bool refused_missed;     /* more can never be a job than is listed: said once */
+	bool check_listed;       /* in checks.users */
+	bool whole_listed;       /* in whole_looks.users */
+	bool inner_jobs, inner_seen; /* with directories as jobs: files in one are jobs still, from
+	                                when it was followed; by the last scan, the one at hand */
+	bool in_turn;            /* in users.in_turn */
+	bool busy, busy_row;     /* in busy.users; for what the index has */
+	int unreadable;          /* why the last scan could not read incoming, or 0 */
 	struct upload_entry *uploads; /* arriving, by path */
 	struct sums_list *lists;      /* of checksums, in incoming */
 	struct check *checks;         /* uploads whose content is to be read, in order */
 	struct check *check_reading;  /* the one at io/digest */
-	bool check_listed;            /* in checks.users */
 	struct whole_look *wholes;    /* directories that are to be walked through, in order */
 	struct whole_look *whole_walking; /* the one at io/wholes */
-	bool whole_listed;            /* in whole_looks.users */
 	uint64_t whole_backlog_ms;    /* those that a scan found are quiet by then; steady */
-	bool inner_jobs, inner_seen;  /* with directories as jobs: files in one are jobs still, from
-	                                 when it was followed; by the last scan, the one at hand */
 	uint32_t uploads_refused;     /* of these: what can never be a job */
 	uint32_t uploads_over;        /* of these: complete, but over a limit; see room.h */
 	struct room room;
@@ -81,8 +86,6 @@ struct user {
 	uint64_t retry_ms;       /* an upload could not be taken, and is tried again then; steady */
 	uint64_t retry_key;      /* where it was in the order of what is due; who was behind waits */
 	uint64_t pause_ms;       /* what arrived beside a scan is looked at again then; steady */
-	bool uploads_missed;          /* there was no room for more of them */
-	bool refused_missed;          /* more can never be a job than is listed: said once */
 	struct heap_node retention; /* when its oldest final job is past its time; wall ms */
 	struct heap_node poll;   /* next scan of a polled user, or a wanted one; steady ms */
 	struct heap_node lock_due; /* when to try the lock again, or to let it go; steady ms */
@@ -92,14 +95,12 @@ struct user {
 	uint64_t head_seq;       /* of the job the scheduler knows as next; 0: none */
 	uint64_t head_due_ms;    /* wall; 0 = at once */
 	uint64_t ran_ms;         /* its last job took; UINT64_MAX: long, or not known */
-	uint32_t ahead;          /* jobs claimed or handed over that wait for one before them */
-	bool in_turn;            /* in users.in_turn */
 	struct user *touched_next, *in_turn_next;
 	struct user *scan_prev, *scan_next;
 	struct user *check_prev, *check_next;
 	struct user *whole_prev, *whole_next;
 	struct user *busy_prev, *busy_next;
-	bool busy, busy_row;     /* in busy.users; for what the index has */
+	uint32_t ahead;          /* jobs claimed or handed over that wait for one before them */
 	uint32_t pending, done, failed; /* jobs, as counted in busy */
 	UT_hash_handle hh, hh_number;
 };

@@ -8,8 +8,10 @@ COLUMNS = (
     ("first_s", "first start s", "{:.2f}"),
     ("bare_s", "bare look s", "{:.2f}"),
     ("to_bare", "first start to bare look", "{:.2f}"),
-    ("to_small", "to the first line", "{:.2f}"),
     ("rate", "jobs/s", "{:,.0f}"),
+    ("rate_to_small", "to the first line", "{:.2f}"),
+    ("late", "later jobs/s", "{:,.0f}"),
+    ("late_to_small", "later, to the first line", "{:.2f}"),
     ("private_mib", "private MiB", "{:.1f}"),
     ("pss_mib", "PSS MiB", "{:.1f}"),
     ("index_mib", "index MiB", "{:.1f}"),
@@ -65,7 +67,7 @@ def plot(path, title, key, unit, series, results):
                        text=True, check=True)
 
 
-def write(where, series, results, drain, drains, drained):
+def write(where, series, results, drain, drains, drained, late):
     text = ["# How spoold grows", "",
             "Written by `make bench-scale`; what is measured is told in the README beside it. Jobs",
             f"per second are those of the first {drain:,} jobs, beside all that a start has to do.", ""]
@@ -73,7 +75,8 @@ def write(where, series, results, drain, drains, drained):
         if name in results:
             text += [f"## {what[0].upper()}{what[1:]}", "", *table(results[name]), ""]
     text += ["## The rate out of a large backlog", "",
-             f"Of the jobs {drained[0]:,} to {drained[1]:,}; medians, of ratios within a round.", ""]
+             f"Of the jobs {drained[0]:,} to {drained[1]:,}, while directories are still looked at for the "
+             f"first time, and of {late[0]:,} to {late[1]:,}; medians, of ratios within a round.", ""]
     for what, rows in drains.items():
         text += [f"{what[0].upper()}{what[1:]}:", "", *table(rows), ""]
     for name, title, key, unit in PLOTS:
