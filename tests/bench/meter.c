@@ -2,7 +2,8 @@
  *
  *   meter OUT PROGRAM ARGUMENTS...
  *
- * Passes SIGTERM on. Writes "CPU_SECONDS" to OUT when nothing of it is left. */
+ * Passes SIGTERM on, to all that stayed in its process group: a shell waits for the rest
+ * of its pipeline. Writes "CPU_SECONDS" to OUT when nothing of it is left. */
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
@@ -17,7 +18,7 @@ static pid_t program;
 
 static void pass_on(int sig)
 {
-	kill(program, sig);
+	kill(-program, sig);
 }
 
 static double seconds(struct timeval t)
@@ -30,9 +31,12 @@ int main(int argc, char **argv)
 	int status = 0, code = 1;
 	pid_t pid;
 	struct rusage used;
+	posix_spawnattr_t attributes;
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
 	/* Whoever loses its parent becomes our child, and counts when it ends. */
 	if (argc < 3 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ||
-	    posix_spawnp(&program, argv[2], NULL, NULL, argv + 2, environ) != 0)
+	    posix_spawnp(&program, argv[2], NULL, &attributes, argv + 2, environ) != 0)
 		return 2;
 	signal(SIGTERM, pass_on);
 	while ((pid = wait(&status)) > 0 || errno == EINTR)
