@@ -201,7 +201,9 @@ void turn_run(struct daemon *d)
 	if (r == 0)
 		tell_workers(d, turn);
 	finish_all(d, turn, r);
-	pool_flush(d->pool, true);
+	/* Not of a turn that failed: what was acknowledged for it is not in the index. */
+	if (r == 0)
+		pool_flush(d->pool, true);
 	if (r == 0 && index_reopened(d->index)) {
 		log_notice("the index was opened again after an error; comparing it with the directories");
 		recover_all(d);
