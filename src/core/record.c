@@ -1,5 +1,6 @@
 #include "core/record.h"
 
+#include "base/bytes.h"
 #include "core/name.h"
 
 #include <errno.h>
@@ -21,135 +22,82 @@ enum { TEXT_NULL = 0xffff };
 _Static_assert(JOB_STATES == 7, "a state more or less is a new version of the user record");
 _Static_assert(RECORD_MAX > 2 * JOB_PATH_MAX + 2 * JOB_TEXT_MAX + 512, "the largest record fits");
 
-struct out {
-	unsigned char *at;
-	size_t left, used;
-	bool full;
-};
-
-struct in {
-	const unsigned char *at;
-	size_t left;
-	int error; /* the first one */
-};
-
 void user_row_clear(struct user_row *row)
 {
 	free(row->held_reason);
 	*row = (struct user_row){0};
 }
 
-static void put_bytes(struct out *out, const void *data, size_t size)
+static void put_u8(struct bytes_out *out, uint8_t value)
 {
-	if (out->full || size > out->left) {
-		out->full = true;
-		return;
-	}
-	if (size > 0)
-		memcpy(out->at, data, size);
-	out->at += size;
-	out->left -= size;
-	out->used += size;
+	bytes_put_number(out, value, 1);
 }
 
-static void put_number(struct out *out, uint64_t value, size_t width)
+static void put_u32(struct bytes_out *out, uint32_t value)
 {
-	unsigned char bytes[8];
-	for (size_t i = 0; i < width; i++)
-		bytes[i] = (unsigned char)(value >> (8 * i));
-	put_bytes(out, bytes, width);
+	bytes_put_number(out, value, 4);
 }
 
-static void put_u8(struct out *out, uint8_t value)
+static void put_u64(struct bytes_out *out, uint64_t value)
 {
-	put_number(out, value, 1);
+	bytes_put_number(out, value, 8);
 }
 
-static void put_u32(struct out *out, uint32_t value)
-{
-	put_number(out, value, 4);
-}
-
-static void put_u64(struct out *out, uint64_t value)
-{
-	put_number(out, value, 8);
-}
-
-static void put_text(struct out *out, const char *text, size_t max)
+static void put_text(struct bytes_out *out, const char *text, size_t max)
 {
 	if (text == NULL) {
-		put_number(out, TEXT_NULL, 2);
+		bytes_put_number(out, TEXT_NULL, 2);
 		return;
 	}
 	size_t size = strnlen(text, max);
-	put_number(out, size, 2);
-	put_bytes(out, text, size);
+	bytes_put_number(out, size, 2);
+	bytes_put(out, text, size);
 }
 
-static uint64_t get_number(struct in *in, size_t width)
+static uint8_t get_u8(struct bytes_in *in)
 {
-	if (in->left < width) {
-		in->error = in->error < 0 ? in->error : -EBADMSG;
-		in->left = 0;
-		return 0;
-	}
-	uint64_t value = 0;
-	for (size_t i = 0; i < width; i++)
-		value |= (uint64_t)in->at[i] << (8 * i);
-	in->at += width;
-	in->left -= width;
-	return value;
+	return (uint8_t)bytes_get_number(in, 1);
 }
 
-static uint8_t get_u8(struct in *in)
+static uint32_t get_u32(struct bytes_in *in)
 {
-	return (uint8_t)get_number(in, 1);
+	return (uint32_t)bytes_get_number(in, 4);
 }
 
-static uint32_t get_u32(struct in *in)
+static uint64_t get_u64(struct bytes_in *in)
 {
-	return (uint32_t)get_number(in, 4);
-}
-
-static uint64_t get_u64(struct in *in)
-{
-	return get_number(in, 8);
+	return bytes_get_number(in, 8);
 }
 
 /* An enumeration or a boolean: anything from `limit` on is damage. */
-static unsigned get_below(struct in *in, unsigned limit)
+static unsigned get_below(struct bytes_in *in, unsigned limit)
 {
 	unsigned value = get_u8(in);
 	if (value < limit)
 		return value;
-	in->error = in->error < 0 ? in->error : -EBADMSG;
+	bytes_fail(in, -EBADMSG);
 	return 0;
 }
 
-static char *get_text(struct in *in, size_t max)
+static char *get_text(struct bytes_in *in, size_t max)
 {
-	size_t size = get_number(in, 2);
+	size_t size = bytes_get_number(in, 2);
 	if (in->error < 0 || size == TEXT_NULL)
 		return NULL;
-	if (size > max || size > in->left || memchr(in->at, '\0', size) != NULL) {
-		in->error = -EBADMSG;
+	if (size > max) {
+		bytes_fail(in, -EBADMSG);
 		return NULL;
 	}
-	char *text = strndup((const char *)in->at, size);
-	if (text == NULL)
-		in->error = -ENOMEM;
-	in->at += size;
-	in->left -= size;
-	return text;
+	return bytes_get_text(in, size);
 }
 
-static void put_head(struct out *out, uint8_t kind, uint8_t version)
+static void put_head(struct bytes_out *out, uint8_t kind, uint8_t version)
 {
 	put_u8(out, kind);
 	put_u8(out, version);
 }
 
-static int get_head(struct in *in, uint8_t kind, uint8_t version, uint8_t *ret_version)
+static int get_head(struct bytes_in *in, uint8_t kind, uint8_t version, uint8_t *ret_version)
 {
 	uint8_t found_kind = get_u8(in), found_version = get_u8(in);
 	if (in->error < 0 || found_kind != kind || found_version == 0)
@@ -160,14 +108,14 @@ static int get_head(struct in *in, uint8_t kind, uint8_t version, uint8_t *ret_v
 	return 0;
 }
 
-static int get_end(const struct in *in)
+static int get_end(const struct bytes_in *in)
 {
 	if (in->error < 0)
 		return in->error;
 	return in->left > 0 ? -EBADMSG : 0;
 }
 
-static ssize_t put_end(const struct out *out)
+static ssize_t put_end(const struct bytes_out *out)
 {
 	return out->full ? -EMSGSIZE : (ssize_t)out->used;
 }
@@ -201,7 +149,7 @@ static uint8_t job_version(const struct job *job)
 	return job->voucher.ino != 0 ? JOB_VERSION_FILE : JOB_VERSION_PLAIN;
 }
 
-static void put_ident(struct out *out, const struct file_ident *ident)
+static void put_ident(struct bytes_out *out, const struct file_ident *ident)
 {
 	put_u64(out, ident->dev);
 	put_u64(out, ident->ino);
@@ -212,7 +160,7 @@ static void put_ident(struct out *out, const struct file_ident *ident)
 	put_u32(out, ident->gid);
 }
 
-static void get_ident(struct in *in, struct file_ident *ret)
+static void get_ident(struct bytes_in *in, struct file_ident *ret)
 {
 	ret->dev = get_u64(in);
 	ret->ino = get_u64(in);
@@ -225,7 +173,7 @@ static void get_ident(struct in *in, struct file_ident *ret)
 
 ssize_t record_put_job(const struct job *job, void *out, size_t size)
 {
-	struct out o = {.at = out, .left = size};
+	struct bytes_out o = {.at = out, .left = size};
 	if (!job_fits(job))
 		return -EINVAL;
 	uint8_t version = job_version(job);
@@ -261,7 +209,7 @@ ssize_t record_put_job(const struct job *job, void *out, size_t size)
 	return put_end(&o);
 }
 
-static void get_job_fields(struct in *in, int version, struct job *ret)
+static void get_job_fields(struct bytes_in *in, int version, struct job *ret)
 {
 	ret->id = get_u64(in);
 	ret->user = get_u32(in);
@@ -297,7 +245,7 @@ static void get_job_fields(struct in *in, int version, struct job *ret)
 
 int record_get_job(const void *data, size_t size, struct job *ret)
 {
-	struct in in = {.at = data, .left = size};
+	struct bytes_in in = {.at = data, .left = size};
 	struct job job = {0};
 	uint8_t version;
 	int r = get_head(&in, KIND_JOB, JOB_VERSION, &version);
@@ -317,7 +265,7 @@ int record_get_job(const void *data, size_t size, struct job *ret)
 
 ssize_t record_put_attempt(const struct attempt *attempt, void *out, size_t size)
 {
-	struct out o = {.at = out, .left = size};
+	struct bytes_out o = {.at = out, .left = size};
 	if (attempt->number == 0 || attempt->outcome >= OUTCOMES)
 		return -EINVAL;
 	put_head(&o, KIND_ATTEMPT, ATTEMPT_VERSION);
@@ -335,7 +283,7 @@ ssize_t record_put_attempt(const struct attempt *attempt, void *out, size_t size
 
 int record_get_attempt(const void *data, size_t size, struct attempt *ret)
 {
-	struct in in = {.at = data, .left = size};
+	struct bytes_in in = {.at = data, .left = size};
 	struct attempt attempt = {0};
 	uint8_t version;
 	int r = get_head(&in, KIND_ATTEMPT, ATTEMPT_VERSION, &version);
@@ -363,7 +311,7 @@ int record_get_attempt(const void *data, size_t size, struct attempt *ret)
 
 ssize_t record_put_user(const struct user_row *row, void *out, size_t size)
 {
-	struct out o = {.at = out, .left = size};
+	struct bytes_out o = {.at = out, .left = size};
 	if (row->number == 0)
 		return -EINVAL;
 	put_head(&o, KIND_USER, USER_VERSION);
@@ -379,7 +327,7 @@ ssize_t record_put_user(const struct user_row *row, void *out, size_t size)
 
 int record_get_user(const void *data, size_t size, struct user_row *ret)
 {
-	struct in in = {.at = data, .left = size};
+	struct bytes_in in = {.at = data, .left = size};
 	struct user_row row = {0};
 	uint8_t version;
 	int r = get_head(&in, KIND_USER, USER_VERSION, &version);
