@@ -1,7 +1,6 @@
 #include "base/escape.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +33,19 @@ static bool is_printable(uint32_t c)
 	/* Line and paragraph separators, and what turns the reading direction. */
 	return !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069) &&
 	       c != 0x200e && c != 0x200f && c != 0x061c;
+}
+
+bool escape_is_plain(const char *bytes, size_t n)
+{
+	const unsigned char *s = (const unsigned char *)bytes;
+	for (size_t i = 0; i < n;) {
+		uint32_t c;
+		size_t len = utf8_decode(s + i, n - i, &c);
+		if (len == 0 || c == '\\' || !is_printable(c))
+			return false;
+		i += len;
+	}
+	return true;
 }
 
 char *escape_name(const char *bytes, size_t n)

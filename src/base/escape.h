@@ -5,7 +5,11 @@
  * direction become "\xHH", byte by byte. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* Is the spelling the name itself? */
+bool escape_is_plain(const char *bytes, size_t n);
 
 /* Returns a new string (free with free()), or NULL when memory is out. */
 char *escape_name(const char *bytes, size_t n);

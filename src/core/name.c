@@ -21,12 +21,7 @@ const char *name_user_problem(const char *user)
 		return "starts with a dash";
 	if (strpbrk(user, " /\\") != NULL)
 		return "has a space, slash or backslash in it";
-	char *escaped = escape_name(user, n);
-	if (escaped == NULL)
-		return "cannot be checked: memory is out";
-	bool plain = strcmp(escaped, user) == 0;
-	free(escaped);
-	return plain ? NULL : "has a control character in it or is not UTF-8";
+	return escape_is_plain(user, n) ? NULL : "has a control character in it or is not UTF-8";
 }
 
 /* How many bytes of a pattern stand for themselves. */

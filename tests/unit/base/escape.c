@@ -11,6 +11,7 @@ static void check(const char *bytes, const char *expected)
 	char *escaped = escape_str(bytes);
 	cr_assert_not_null(escaped);
 	cr_expect_str_eq(escaped, expected);
+	cr_expect_eq(escape_is_plain(bytes, strlen(bytes)), strcmp(bytes, expected) == 0, "%s", expected);
 	char *back = unescape_name(escaped);
 	cr_assert_not_null(back, "cannot read back: %s", escaped);
 	cr_expect_str_eq(back, bytes);
