@@ -94,19 +94,19 @@ static const struct field started_fields[] = {
 #define TABLE(t) t, sizeof t / sizeof *t
 
 static const struct shape {
-	const char *name;
+	unsigned char letter; /* its first byte */
 	const struct field *fields;
 	size_t n;
 	size_t base;
 } shapes[MESSAGE_TYPES] = {
-	[MESSAGE_RUN] = {"run", TABLE(order_fields), offsetof(struct message, order)},
-	[MESSAGE_CANCEL] = {"cancel", TABLE(cancel_fields), 0},
-	[MESSAGE_RECALL] = {"recall", NULL, 0, 0},
-	[MESSAGE_ACK] = {"ack", TABLE(ack_fields), 0},
-	[MESSAGE_QUIT] = {"quit", NULL, 0, 0},
-	[MESSAGE_STARTED] = {"started", TABLE(started_fields), 0},
-	[MESSAGE_PROGRESS] = {"progress", TABLE(progress_fields), offsetof(struct message, progress)},
-	[MESSAGE_RESULT] = {"result", TABLE(result_fields), offsetof(struct message, result)},
+	[MESSAGE_RUN] = {'R', TABLE(order_fields), offsetof(struct message, order)},
+	[MESSAGE_CANCEL] = {'C', TABLE(cancel_fields), 0},
+	[MESSAGE_RECALL] = {'B', NULL, 0, 0},
+	[MESSAGE_ACK] = {'A', TABLE(ack_fields), 0},
+	[MESSAGE_QUIT] = {'Q', NULL, 0, 0},
+	[MESSAGE_STARTED] = {'S', TABLE(started_fields), 0},
+	[MESSAGE_PROGRESS] = {'P', TABLE(progress_fields), offsetof(struct message, progress)},
+	[MESSAGE_RESULT] = {'E', TABLE(result_fields), offsetof(struct message, result)},
 };
 
 bool run_result_never_began(const struct run_result *result)
@@ -144,11 +144,37 @@ void message_clear(struct message *message)
 	*message = (struct message){0};
 }
 
-static int dump(json_t *object, char **ret_data, size_t *ret_size)
+static int copy_out(const unsigned char *bytes, size_t size, char **ret_data, size_t *ret_size)
 {
-	char *data = json_dumps(object, JSON_COMPACT);
+	char *data = malloc(size);
 	if (data == NULL)
 		return -ENOMEM;
+	memcpy(data, bytes, size);
+	*ret_data = data;
+	*ret_size = size;
+	return 0;
+}
+
+int message_encode(const struct message *message, char **ret_data, size_t *ret_size)
+{
+	const struct shape *shape = &shapes[message->type];
+	unsigned char buffer[MESSAGE_MAX];
+	struct bytes_out out = {.at = buffer, .left = sizeof buffer};
+	bytes_put_number(&out, shape->letter, 1);
+	int r = fields_encode(&out, shape->fields, shape->n, (const char *)message + shape->base);
+	if (r == 0 && out.full)
+		r = -EMSGSIZE;
+	return r < 0 ? r : copy_out(buffer, out.used, ret_data, ret_size);
+}
+
+int run_result_encode(const struct run_result *result, char **ret_data, size_t *ret_size)
+{
+	json_t *object = json_pack("{si}", "version", RESULT_VERSION);
+	int r = object == NULL ? -ENOMEM : fields_to_json(object, TABLE(result_fields), result);
+	char *data = r < 0 ? NULL : json_dumps(object, JSON_COMPACT);
+	json_decref(object);
+	if (data == NULL)
+		return r < 0 ? r : -ENOMEM;
 	size_t size = strlen(data);
 	if (size > MESSAGE_MAX) {
 		free(data);
@@ -159,39 +185,22 @@ static int dump(json_t *object, char **ret_data, size_t *ret_size)
 	return 0;
 }
 
-/* A name and a number, then what the table says. */
-static int encode(const char *key, json_t *value, const struct field *fields, size_t n,
-                  const void *base, char **ret_data, size_t *ret_size)
-{
-	json_t *object = json_object();
-	int r = json_object_set_new(object, key, value) < 0 ? -ENOMEM : 0;
-	if (r == 0)
-		r = fields_encode(object, fields, n, base);
-	if (r == 0)
-		r = dump(object, ret_data, ret_size);
-	json_decref(object);
-	return r;
-}
-
-int message_encode(const struct message *message, char **ret_data, size_t *ret_size)
-{
-	const struct shape *shape = &shapes[message->type];
-	return encode("type", json_string(shape->name), shape->fields, shape->n,
-	              (const char *)message + shape->base, ret_data, ret_size);
-}
-
-int run_result_encode(const struct run_result *result, char **ret_data, size_t *ret_size)
-{
-	return encode("version", json_integer(RESULT_VERSION), TABLE(result_fields), result,
-	              ret_data, ret_size);
-}
-
+/* Hexadecimal: a text, whatever the values. */
 char *run_order_handler(const struct run_order *order)
 {
-	char *key = NULL;
-	size_t size;
-	return encode("type", json_string("handler"), TABLE(handler_fields), order, &key, &size) < 0
-	               ? NULL : key;
+	unsigned char buffer[MESSAGE_MAX];
+	struct bytes_out out = {.at = buffer, .left = sizeof buffer};
+	/* What does not fit is not sent either: any key will do. */
+	if (fields_encode(&out, TABLE(handler_fields), order) < 0 || out.full)
+		return strdup("");
+	char *key = malloc(2 * out.used + 1);
+	for (size_t i = 0; key != NULL && i < out.used; i++) {
+		key[2 * i] = "0123456789abcdef"[buffer[i] >> 4];
+		key[2 * i + 1] = "0123456789abcdef"[buffer[i] & 15];
+	}
+	if (key != NULL)
+		key[2 * out.used] = '\0';
+	return key;
 }
 
 static int parse(const char *data, size_t size, json_t **ret)
@@ -249,11 +258,10 @@ static bool message_is_sound(const struct message *message)
 	}
 }
 
-static int find_type(const json_t *object, enum message_type *ret)
+static int find_type(uint64_t letter, enum message_type *ret)
 {
-	const char *name = json_string_value(json_object_get(object, "type"));
-	for (enum message_type t = 0; name != NULL && t < MESSAGE_TYPES; t++) {
-		if (strcmp(shapes[t].name, name) == 0) {
+	for (enum message_type t = 0; t < MESSAGE_TYPES; t++) {
+		if (shapes[t].letter == letter) {
 			*ret = t;
 			return 0;
 		}
@@ -264,17 +272,16 @@ static int find_type(const json_t *object, enum message_type *ret)
 int message_decode(const char *data, size_t size, struct message *ret)
 {
 	struct message message = {0};
-	json_t *object = NULL;
-	int r = parse(data, size, &object);
-	if (r == 0)
-		r = find_type(object, &message.type);
+	struct bytes_in in = {.at = (const unsigned char *)data, .left = size};
+	if (size > MESSAGE_MAX)
+		return -EBADMSG;
+	int r = find_type(bytes_get_number(&in, 1), &message.type);
 	if (r == 0) {
 		const struct shape *shape = &shapes[message.type];
-		r = fields_decode(object, shape->fields, shape->n, (char *)&message + shape->base);
+		r = fields_decode(&in, shape->fields, shape->n, (char *)&message + shape->base);
 	}
 	if (r == 0 && !message_is_sound(&message))
 		r = -EBADMSG;
-	json_decref(object);
 	if (r < 0) {
 		message_clear(&message);
 		return r;
@@ -291,7 +298,7 @@ int run_result_decode(const char *data, size_t size, struct run_result *ret)
 	if (r == 0 && json_integer_value(json_object_get(object, "version")) != RESULT_VERSION)
 		r = -EBADMSG;
 	if (r == 0)
-		r = fields_decode(object, TABLE(result_fields), &result);
+		r = fields_from_json(object, TABLE(result_fields), &result);
 	if (r == 0 && !result_is_sound(&result))
 		r = -EBADMSG;
 	json_decref(object);

@@ -1,5 +1,5 @@
 /* What daemon and worker say to each other: one packet each on a SEQPACKET
- * socket. Encoded as one JSON object, names escaped as everywhere. Pure: see
+ * socket: a letter for its type, then its fields (message_fields.c). Pure: see
  * fd_send()/fd_recv() for the way.
  *
  *   daemon → worker  RUN (with two descriptors: the user's lock, the job's
@@ -121,14 +121,15 @@ void message_clear(struct message *message);
  * both: a new string, NULL when memory is out. */
 char *run_order_handler(const struct run_order *order);
 
-/* A new NUL-terminated string of *ret_size bytes (without the NUL), to be
- * freed. -EMSGSIZE beyond MESSAGE_MAX, -ENOMEM. */
+/* *ret_data is to be freed. -EMSGSIZE beyond MESSAGE_MAX; -EINVAL: a value is none that
+ * could travel; -ENOMEM. */
 int message_encode(const struct message *message, char **ret_data, size_t *ret_size);
 
 /* `ret` is owned by the caller and to be cleared; untouched on failure.
  * -EBADMSG: not one of our messages, -ENOMEM. */
 int message_decode(const char *data, size_t size, struct message *ret);
 
-/* The result alone, as it is kept in NAME_RESULT. */
+/* The result alone, as it is kept in NAME_RESULT: JSON that other versions can read, a
+ * new NUL-terminated string. Errors as above. */
 int run_result_encode(const struct run_result *result, char **ret_data, size_t *ret_size);
 int run_result_decode(const char *data, size_t size, struct run_result *ret);

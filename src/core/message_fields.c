@@ -1,230 +1,31 @@
+/* Fields as bytes: for each that is there its number (1 and up, rising), the size of its
+ * value (16 bits), and the value; 0 at the end. Numbers are as short as they can be; a
+ * list is one such entry for each element. */
 #include "core/message_private.h"
 
-#include "base/escape.h"
 #include "core/job.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <math.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* JSON integers end at INT64_MAX; larger numbers travel as digits. */
-static json_t *number_to_json(uint64_t value)
-{
-	if (value <= INT64_MAX)
-		return json_integer((json_int_t)value);
-	char digits[24];
-	snprintf(digits, sizeof digits, "%" PRIu64, value);
-	return json_string(digits);
-}
+enum { END = 0 };
+enum { EXIT_CODES = 255 - EXIT_CODE_NONE };
 
-static int number_from_json(const json_t *json, uint64_t max, uint64_t *ret)
-{
-	uint64_t value = 0;
-	if (json_is_integer(json)) {
-		json_int_t i = json_integer_value(json);
-		if (i < 0)
-			return -EBADMSG;
-		value = (uint64_t)i;
-	} else if (json_is_string(json)) {
-		const char *text = json_string_value(json);
-		char *end;
-		errno = 0;
-		unsigned long long parsed = strtoull(text, &end, 10);
-		if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0)
-			return -EBADMSG;
-		value = parsed;
-	} else {
-		return -EBADMSG;
-	}
-	if (value > max)
-		return -EBADMSG;
-	*ret = value;
-	return 0;
-}
-
-static json_t *bytes_to_json(const char *bytes)
-{
-	char *escaped = escape_str(bytes);
-	json_t *json = escaped == NULL ? NULL : json_string(escaped);
-	free(escaped);
-	return json;
-}
-
-static int bytes_from_json(const json_t *json, char **ret)
-{
-	if (!json_is_string(json))
-		return -EBADMSG;
-	char *bytes = unescape_name(json_string_value(json));
-	if (bytes == NULL)
-		return errno == ENOMEM ? -ENOMEM : -EBADMSG;
-	*ret = bytes;
-	return 0;
-}
-
-static json_t *list_to_json(char *const *list)
-{
-	json_t *array = json_array();
-	for (; array != NULL && *list != NULL; list++) {
-		if (json_array_append_new(array, bytes_to_json(*list)) < 0) {
-			json_decref(array);
-			array = NULL;
-		}
-	}
-	return array;
-}
-
-static int list_from_json(const json_t *json, char ***ret)
-{
-	size_t n = json_array_size(json);
-	if (n == 0)
-		return -EBADMSG;
-	char **list = calloc(n + 1, sizeof *list);
-	if (list == NULL)
-		return -ENOMEM;
-	*ret = list;
-	for (size_t i = 0; i < n; i++) {
-		int r = bytes_from_json(json_array_get(json, i), &list[i]);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static json_t *numbers_to_json(const uint64_t *numbers)
-{
-	json_t *array = json_array();
-	for (; array != NULL && *numbers != 0; numbers++) {
-		if (json_array_append_new(array, number_to_json(*numbers)) < 0) {
-			json_decref(array);
-			array = NULL;
-		}
-	}
-	return array;
-}
-
-static int numbers_from_json(const json_t *json, uint64_t **ret)
-{
-	size_t n = json_array_size(json);
-	if (n == 0)
-		return -EBADMSG;
-	uint64_t *numbers = calloc(n + 1, sizeof *numbers);
-	if (numbers == NULL)
-		return -ENOMEM;
-	*ret = numbers;
-	for (size_t i = 0; i < n; i++) {
-		int r = number_from_json(json_array_get(json, i), UINT64_MAX, &numbers[i]);
-		if (r < 0)
-			return r;
-		if (numbers[i] == 0)
-			return -EBADMSG;
-	}
-	return 0;
-}
-
-static json_t *field_to_json(enum field_kind kind, const void *at)
+bool field_is_absent(enum field_kind kind, const void *at)
 {
 	switch (kind) {
-	case FIELD_U64:
-	case FIELD_COUNT:
-	case FIELD_RECORDS:
-		return number_to_json(*(const uint64_t *)at);
-	case FIELD_U32:
-		return json_integer(*(const uint32_t *)at);
-	case FIELD_BOOL:
-	case FIELD_FLAG:
-		return json_boolean(*(const bool *)at);
-	case FIELD_EXIT_CODE:
-		return json_integer(*(const int32_t *)at);
-	case FIELD_OUTCOME:
-		return json_string(outcome_name(*(const enum outcome *)at));
-	case FIELD_FRACTION:
-		return json_real(*(const double *)at);
-	case FIELD_STRING:
-	case FIELD_TEXT:
-		return bytes_to_json(*(char *const *)at);
-	case FIELD_LIST:
-		return list_to_json(*(char **const *)at);
-	case FIELD_NUMBERS:
-	case FIELD_ANY_NUMBERS:
-		return numbers_to_json(*(uint64_t *const *)at);
+	case FIELD_RECORDS: return *(const uint64_t *)at == RECORDS_NONE;
+	case FIELD_FRACTION: return !(*(const double *)at >= 0);
+	case FIELD_FLAG: return !*(const bool *)at;
+	case FIELD_COUNT: return *(const uint64_t *)at == 0;
+	case FIELD_ANY_NUMBERS: return *(uint64_t *const *)at == NULL;
+	case FIELD_TEXT: return *(char *const *)at == NULL;
+	default: return false;
 	}
-	return NULL;
 }
 
-static bool is_absent(enum field_kind kind, const void *at)
-{
-	if (kind == FIELD_RECORDS)
-		return *(const uint64_t *)at == RECORDS_NONE;
-	if (kind == FIELD_FRACTION)
-		return !(*(const double *)at >= 0);
-	if (kind == FIELD_FLAG)
-		return !*(const bool *)at;
-	if (kind == FIELD_COUNT)
-		return *(const uint64_t *)at == 0;
-	if (kind == FIELD_ANY_NUMBERS)
-		return *(uint64_t *const *)at == NULL;
-	return kind == FIELD_TEXT && *(char *const *)at == NULL;
-}
-
-static bool is_missing(enum field_kind kind, const void *at)
-{
-	return (kind == FIELD_STRING && *(char *const *)at == NULL) ||
-	       (kind == FIELD_LIST && *(char **const *)at == NULL) ||
-	       (kind == FIELD_NUMBERS && (*(uint64_t *const *)at == NULL || **(uint64_t *const *)at == 0)) ||
-	       (kind == FIELD_FRACTION && *(const double *)at > 1);
-}
-
-int fields_encode(json_t *object, const struct field *fields, size_t n, const void *base)
-{
-	for (size_t i = 0; i < n; i++) {
-		const void *at = (const char *)base + fields[i].offset;
-		if (is_absent(fields[i].kind, at))
-			continue;
-		if (is_missing(fields[i].kind, at))
-			return -EINVAL;
-		if (json_object_set_new(object, fields[i].key, field_to_json(fields[i].kind, at)) < 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static int exit_code_from_json(const json_t *json, int32_t *ret)
-{
-	json_int_t code = json_integer_value(json);
-	if (!json_is_integer(json) || code < EXIT_CODE_NONE || code > 255)
-		return -EBADMSG;
-	*ret = (int32_t)code;
-	return 0;
-}
-
-static int outcome_from_json(const json_t *json, enum outcome *ret)
-{
-	if (!json_is_string(json))
-		return -EBADMSG;
-	for (enum outcome o = OUTCOME_SUCCEEDED; o < OUTCOMES; o++) {
-		if (strcmp(outcome_name(o), json_string_value(json)) == 0) {
-			*ret = o;
-			return 0;
-		}
-	}
-	return -EBADMSG;
-}
-
-static int fraction_from_json(const json_t *json, double *ret)
-{
-	double value = json_number_value(json);
-	if (!json_is_number(json) || !isfinite(value) || value < 0 || value > 1)
-		return -EBADMSG;
-	*ret = value;
-	return 0;
-}
-
-static int absent_field(enum field_kind kind, void *at)
+int field_set_absent(enum field_kind kind, void *at)
 {
 	switch (kind) {
 	case FIELD_RECORDS:
@@ -247,54 +48,229 @@ static int absent_field(enum field_kind kind, void *at)
 	}
 }
 
-static int field_from_json(enum field_kind kind, const json_t *json, void *at)
+static bool is_missing(enum field_kind kind, const void *at)
 {
-	uint64_t number = 0;
-	int r;
+	switch (kind) {
+	case FIELD_STRING: return *(char *const *)at == NULL;
+	case FIELD_LIST: return *(char **const *)at == NULL || **(char **const *)at == NULL;
+	case FIELD_NUMBERS: return *(uint64_t *const *)at == NULL || **(uint64_t *const *)at == 0;
+	case FIELD_FRACTION: return *(const double *)at > 1;
+	default: return false;
+	}
+}
+
+/* As bits, so that it needs no digits. */
+static uint64_t bits_of(double value)
+{
+	uint64_t bits;
+	memcpy(&bits, &value, sizeof bits);
+	return bits;
+}
+
+static uint64_t number_of(enum field_kind kind, const void *at)
+{
+	switch (kind) {
+	case FIELD_U32: return *(const uint32_t *)at;
+	case FIELD_BOOL:
+	case FIELD_FLAG: return *(const bool *)at;
+	/* So that none is 0. */
+	case FIELD_EXIT_CODE: return (uint64_t)(*(const int32_t *)at - EXIT_CODE_NONE);
+	case FIELD_OUTCOME: return *(const enum outcome *)at;
+	case FIELD_FRACTION: return bits_of(*(const double *)at);
+	default: return *(const uint64_t *)at;
+	}
+}
+
+static int set_fraction(uint64_t bits, double *at)
+{
+	double value;
+	memcpy(&value, &bits, sizeof value);
+	if (!(value >= 0 && value <= 1))
+		return -EBADMSG;
+	*at = value;
+	return 0;
+}
+
+int field_set_number(enum field_kind kind, uint64_t number, void *at)
+{
 	switch (kind) {
 	case FIELD_U64:
 	case FIELD_COUNT:
-		return number_from_json(json, UINT64_MAX, at);
 	case FIELD_RECORDS:
-		return number_from_json(json, RECORDS_NONE - 1, at);
+		*(uint64_t *)at = number;
+		return kind == FIELD_RECORDS && number == RECORDS_NONE ? -EBADMSG : 0;
 	case FIELD_U32:
-		r = number_from_json(json, UINT32_MAX, &number);
-		if (r == 0)
-			*(uint32_t *)at = (uint32_t)number;
-		return r;
+		*(uint32_t *)at = (uint32_t)number;
+		return number > UINT32_MAX ? -EBADMSG : 0;
 	case FIELD_BOOL:
 	case FIELD_FLAG:
-		if (!json_is_boolean(json))
-			return -EBADMSG;
-		*(bool *)at = json_is_true(json);
-		return 0;
+		*(bool *)at = number == 1;
+		return number > 1 ? -EBADMSG : 0;
 	case FIELD_EXIT_CODE:
-		return exit_code_from_json(json, at);
+		if (number > EXIT_CODES)
+			return -EBADMSG;
+		*(int32_t *)at = (int32_t)number + EXIT_CODE_NONE;
+		return 0;
 	case FIELD_OUTCOME:
-		return outcome_from_json(json, at);
+		if (number <= OUTCOME_NONE || number >= OUTCOMES)
+			return -EBADMSG;
+		*(enum outcome *)at = (enum outcome)number;
+		return 0;
 	case FIELD_FRACTION:
-		return fraction_from_json(json, at);
-	case FIELD_STRING:
-	case FIELD_TEXT:
-		return bytes_from_json(json, at);
-	case FIELD_LIST:
-		return list_from_json(json, at);
-	case FIELD_NUMBERS:
-	case FIELD_ANY_NUMBERS:
-		return numbers_from_json(json, at);
+		return set_fraction(number, at);
+	default:
+		return -EBADMSG;
 	}
-	return -EBADMSG;
 }
 
-int fields_decode(const json_t *object, const struct field *fields, size_t n, void *base)
+static void put_head(struct bytes_out *out, size_t number, size_t size)
+{
+	if (size > UINT16_MAX)
+		out->full = true;
+	bytes_put_number(out, number, 1);
+	bytes_put_number(out, size, 2);
+}
+
+static void put_number(struct bytes_out *out, size_t number, uint64_t value)
+{
+	size_t width = bytes_width(value);
+	put_head(out, number, width);
+	bytes_put_number(out, value, width);
+}
+
+static void put_text(struct bytes_out *out, size_t number, const char *text)
+{
+	size_t size = strlen(text);
+	put_head(out, number, size);
+	bytes_put(out, text, size);
+}
+
+static void put_field(struct bytes_out *out, size_t number, enum field_kind kind, const void *at)
+{
+	switch (kind) {
+	case FIELD_STRING:
+	case FIELD_TEXT:
+		put_text(out, number, *(char *const *)at);
+		return;
+	case FIELD_LIST:
+		for (char *const *s = *(char **const *)at; *s != NULL; s++)
+			put_text(out, number, *s);
+		return;
+	case FIELD_NUMBERS:
+	case FIELD_ANY_NUMBERS:
+		for (const uint64_t *value = *(uint64_t *const *)at; *value != 0; value++)
+			put_number(out, number, *value);
+		return;
+	default:
+		put_number(out, number, number_of(kind, at));
+	}
+}
+
+int fields_encode(struct bytes_out *out, const struct field *fields, size_t n, const void *base)
+{
+	for (size_t i = 0; i < n; i++) {
+		const void *at = (const char *)base + fields[i].offset;
+		if (field_is_absent(fields[i].kind, at))
+			continue;
+		if (is_missing(fields[i].kind, at))
+			return -EINVAL;
+		put_field(out, i + 1, fields[i].kind, at);
+	}
+	bytes_put_number(out, END, 1);
+	return 0;
+}
+
+/* Elements of the same number that follow each other. */
+static size_t count_same(struct bytes_in in, size_t number)
+{
+	size_t n = 0;
+	while (in.left > 0 && *in.at == number) {
+		bytes_get_number(&in, 1);
+		bytes_get(&in, bytes_get_number(&in, 2));
+		n++;
+	}
+	return n;
+}
+
+/* The size of the next value; its number is known. */
+static size_t get_size(struct bytes_in *in)
+{
+	bytes_get_number(in, 1);
+	return bytes_get_number(in, 2);
+}
+
+static uint64_t get_number(struct bytes_in *in)
+{
+	size_t size = get_size(in);
+	if (size <= sizeof(uint64_t))
+		return bytes_get_number(in, size);
+	bytes_fail(in, -EBADMSG);
+	return 0;
+}
+
+static void get_list(struct bytes_in *in, size_t number, char ***at)
+{
+	size_t n = count_same(*in, number);
+	*at = calloc(n + 1, sizeof **at);
+	if (*at == NULL)
+		bytes_fail(in, -ENOMEM);
+	for (size_t i = 0; i < n && in->error == 0; i++)
+		(*at)[i] = bytes_get_text(in, get_size(in));
+}
+
+static void get_numbers(struct bytes_in *in, size_t number, uint64_t **at)
+{
+	size_t n = count_same(*in, number);
+	*at = calloc(n + 1, sizeof **at);
+	if (*at == NULL)
+		bytes_fail(in, -ENOMEM);
+	for (size_t i = 0; i < n && in->error == 0; i++) {
+		(*at)[i] = get_number(in);
+		if ((*at)[i] == 0)
+			bytes_fail(in, -EBADMSG);
+	}
+}
+
+static void get_field(struct bytes_in *in, size_t number, enum field_kind kind, void *at)
+{
+	switch (kind) {
+	case FIELD_STRING:
+	case FIELD_TEXT:
+		*(char **)at = bytes_get_text(in, get_size(in));
+		return;
+	case FIELD_LIST:
+		get_list(in, number, at);
+		return;
+	case FIELD_NUMBERS:
+	case FIELD_ANY_NUMBERS:
+		get_numbers(in, number, at);
+		return;
+	default:
+		if (field_set_number(kind, get_number(in), at) < 0)
+			bytes_fail(in, -EBADMSG);
+	}
+}
+
+/* And what a newer version says beside. */
+static void get_end(struct bytes_in *in, size_t known)
+{
+	while (in->left > 0 && *in->at > known)
+		bytes_get(in, get_size(in));
+	if (in->left != 1 || *in->at != END)
+		bytes_fail(in, -EBADMSG);
+}
+
+int fields_decode(struct bytes_in *in, const struct field *fields, size_t n, void *base)
 {
 	for (size_t i = 0; i < n; i++) {
 		void *at = (char *)base + fields[i].offset;
-		const json_t *json = json_object_get(object, fields[i].key);
-		int r = json == NULL ? absent_field(fields[i].kind, at)
-		                     : field_from_json(fields[i].kind, json, at);
-		if (r < 0)
-			return r;
+		if (in->left > 0 && *in->at == i + 1)
+			get_field(in, i + 1, fields[i].kind, at);
+		else if (field_set_absent(fields[i].kind, at) < 0)
+			bytes_fail(in, -EBADMSG);
+		if (in->error < 0)
+			return in->error;
 	}
-	return 0;
+	get_end(in, n);
+	return in->error;
 }

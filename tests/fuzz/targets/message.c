@@ -26,16 +26,11 @@ static void decode_message(const char *data, size_t size)
 	if (message.type == MESSAGE_RUN)
 		must_do_no_harm(&message.order);
 	r = message_encode(&message, &first, &first_n);
-	/* Escaping may take it beyond the limit. */
-	MUST(r == 0 || r == -EMSGSIZE);
-	if (r == 0) {
-		MUST(first_n == strlen(first) && first_n <= MESSAGE_MAX);
-		MUST(is_harmless(first, ""));
-		MUST(message_decode(first, first_n, &again) == 0 && again.type == message.type);
-		MUST(message_encode(&again, &second, &second_n) == 0);
-		MUST(strcmp(first, second) == 0);
-		message_clear(&again);
-	}
+	MUST(r == 0 && first_n <= size);
+	MUST(message_decode(first, first_n, &again) == 0 && again.type == message.type);
+	MUST(message_encode(&again, &second, &second_n) == 0);
+	MUST(second_n == first_n && memcmp(first, second, first_n) == 0);
+	message_clear(&again);
 	free(first);
 	free(second);
 	message_clear(&message);
@@ -104,9 +99,10 @@ static void encode_order(struct input *in)
 	char *text = NULL;
 	size_t n = 0;
 	int r = message_encode(&message, &text, &n);
-	MUST(r == 0);
-	r = message_decode(text, n, &back);
-	MUST(r == 0 || r == -EBADMSG);
+	MUST(r == 0 || (r == -EINVAL && message.order.command[0] == NULL));
+	if (r == 0)
+		r = message_decode(text, n, &back);
+	MUST(r == 0 || r == -EBADMSG || r == -EINVAL);
 	if (r == 0) {
 		const struct run_order *a = &message.order, *b = &back.order;
 		MUST(a->job == b->job && a->attempt == b->attempt && a->timeout_ms == b->timeout_ms &&
