@@ -300,7 +300,8 @@ static void put_back(struct daemon *d, struct user *u, uint64_t id)
 {
 	struct job job = {0};
 	char *kept = NULL;
-	if (index_get_job(d->index, id, &job) == 0) {
+	int found = index_get_job(d->index, id, &job);
+	if (found == 0) {
 		int r = tree_put_back(d->tree, u->name, id, job.path, &kept);
 		bool back = r == 0 || r == -ENOENT;
 		if (r == 0)
@@ -318,7 +319,9 @@ static void put_back(struct daemon *d, struct user *u, uint64_t id)
 	free(kept);
 	job_clear(&job);
 	dispatch_forget(d, id);
-	pool_ack(d->pool, id, true);
+	/* Else when that is in the index. */
+	if (found == -ENOENT)
+		pool_ack(d->pool, id, true);
 }
 
 static void add_settlement(struct daemon *d, struct user *u, const struct run_result *result,

@@ -55,6 +55,7 @@ static int unclaim_apply(struct daemon *d, struct change *c)
 	struct unclaim *u = (struct unclaim *)c;
 	struct job job = {0};
 	job_clear(&u->after);
+	d->dispatch.freeing += pool_frees(d->pool, u->job);
 	int r = index_get_job(d->index, u->job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -69,6 +70,12 @@ static int unclaim_apply(struct daemon *d, struct change *c)
 	job_clear(&job);
 	user_touch(d, u->user);
 	return r;
+}
+
+/* A worker may have refused it, and keeps that result until then. */
+static void unclaim_committed(struct daemon *d, const struct change *c)
+{
+	pool_ack(d->pool, ((const struct unclaim *)c)->job, true);
 }
 
 static void unclaim_finish(struct daemon *d, struct change *c, int error)
@@ -103,7 +110,8 @@ void unclaim_job(struct daemon *d, struct user *user, const struct job *job, int
 		log_error("memory is out: job %" PRIu64 " waits for the next start", job->id);
 		return;
 	}
-	u->change = (struct change){.apply = unclaim_apply, .finish = unclaim_finish, .keep = true};
+	u->change = (struct change){.apply = unclaim_apply, .committed = unclaim_committed,
+	                            .finish = unclaim_finish, .keep = true};
 	u->user = user;
 	u->job = job->id;
 	u->error = error;

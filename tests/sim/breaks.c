@@ -21,7 +21,7 @@ static const char *const names[] = {
 	"spare-not-forgotten", "removal-not-synced", "numbers-given-again", "goes-on-after-failure",
 	"ahead-runs-at-once", "old-result-not-synced", "recall-not-heard",
 	"whole-not-compared", "whole-writers-not-asked", "whole-file-not-synced",
-	"whole-directory-not-synced", "other-one-ends",
+	"whole-directory-not-synced", "other-one-ends", "told-of-failed-turn", "retried-before-told",
 };
 
 static const char *const rows[] = {"waits", "parked", "queued", "processing", "final", "withdrawn"};

@@ -495,6 +495,18 @@ void check_ack(uint64_t job, uint32_t attempt)
 		          (unsigned long long)job);
 }
 
+/* What it gave back without an attempt: it may be claimed again by now. Under a clock that
+ * steps it cannot be told whether that was before or after. */
+void check_given_back(const struct run_result *result)
+{
+	const struct flat_job *f = rows_job(&world->committed, result->job);
+	bool claimed = f != NULL && job_state_is_active(f->job.state) &&
+	               f->job.attempt == result->attempt;
+	if (claimed && f->job.claimed_ms < result->finished_ms && !world->clock_stepped)
+		violation("the worker of job %llu may forget that it gave it back, but it is not back in "
+		          "the index", (unsigned long long)result->job);
+}
+
 /* Only what is past its time is removed, and only the file of that job. */
 void check_purge(uint64_t job, int slot)
 {

@@ -73,6 +73,16 @@ static void choose_bursts(void)
 	world->settings.on_crash = ON_CRASH_RETRY;
 }
 
+/* Workers that give much back, and often just when that cannot be written. */
+static void choose_bad_moments(void)
+{
+	struct profile *p = &world->profile;
+	p->bad_moments = p->errors = p->operators = true;
+	p->race_1_of = 10u << world->seed % 3;
+	world->settings.prefetch = AHEAD_MAX;
+	world->settings.on_crash = ON_CRASH_RETRY;
+}
+
 static void begin_world(uint64_t seed, bool verbose)
 {
 	memory_forget();
@@ -112,6 +122,8 @@ static void begin(uint64_t seed, bool verbose)
 	if (seed % 16 == 9)
 		choose_bursts();
 	world->settings.wholes = seed % WHOLES_1_OF == 2;
+	if (seed % 16 == 13 || seed % 32 == 30)
+		choose_bad_moments();
 	world->settings.whole_settle_ms = 300 + seed % 1700;
 	world->total_limit = world->settings.max_concurrent;
 	for (int u = 0; u < USERS_MAX; u++) {

@@ -84,11 +84,23 @@ static void commit(void)
 		rows_copy(&world->draft, &world->durable);
 }
 
+/* 0, or why it fails. */
+static int try_commit(void)
+{
+	int r = io_may_fail("commit", -ENOSPC, -EIO);
+	if (r < 0 || !world->profile.bad_moments || world->draining || !results_heard() || one_of(2))
+		return r;
+	world->disturbed_ms = world->now_ms;
+	r = one_of(2) ? -ENOSPC : -EIO;
+	say("fails: commit, while results wait for it: %s", strerror(-r));
+	return r;
+}
+
 int index_commit(struct index *ix)
 {
 	(void)ix;
 	assert(world->in_transaction);
-	int r = io_may_fail("commit", -ENOSPC, -EIO);
+	int r = try_commit();
 	if (r < 0 && broken("commit-error-ignored"))
 		r = world->in_transaction = false;
 	else if (r == 0 || (r == -EIO && one_of(2)))
@@ -96,6 +108,9 @@ int index_commit(struct index *ix)
 	world->in_transaction = false;
 	/* Of a commit that failed with -EIO all or nothing is there. */
 	world->must_reopen = r == -EIO;
+	world->failed = r < 0;
+	if (r < 0 && broken("told-of-failed-turn"))
+		workers_told_early();
 	io_step("after the commit");
 	return r;
 }
@@ -138,7 +153,7 @@ int index_sync(struct index *ix)
 
 void index_daemon_died(void)
 {
-	world->in_transaction = world->reopened = world->must_reopen = false;
+	world->in_transaction = world->reopened = world->must_reopen = world->failed = false;
 }
 
 void index_power_cut(void)

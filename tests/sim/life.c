@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RELAXED_SYNC_MS = 1000, RESTART_MS = 3000 };
+enum { RELAXED_SYNC_MS = 1000, RESTART_MS = 3000, FAILED_CRASH_1_OF = 60 };
 
 static struct daemon d;
 static uint64_t synced_ms, synced_commits;
@@ -23,6 +23,12 @@ static void leave_daemon(enum life_end how)
 	longjmp(*world->out, (int)how);
 }
 
+static unsigned crash_1_of(void)
+{
+	const struct profile *p = &world->profile;
+	return p->bad_moments && world->failed && !world->draining ? FAILED_CRASH_1_OF : p->crash_1_of;
+}
+
 void io_step(const char *what)
 {
 	if (!world->in_daemon)
@@ -32,7 +38,7 @@ void io_step(const char *what)
 		users_race();
 	if (violated())
 		leave_daemon(LIFE_VIOLATION);
-	if (one_of(world->profile.crash_1_of)) {
+	if (one_of(crash_1_of())) {
 		say("the daemon is killed before: %s", what);
 		leave_daemon(LIFE_CRASHED);
 	}

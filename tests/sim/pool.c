@@ -417,6 +417,15 @@ unsigned handlers_running(int user)
 	return n;
 }
 
+bool results_heard(void)
+{
+	for (int i = 0; i < WORKERS_MAX; i++)
+		for (int k = 0; k < world->workers[i].kept_n; k++)
+			if (world->workers[i].kept[k].heard && !world->workers[i].kept[k].acked)
+				return true;
+	return false;
+}
+
 /* The daemon's side. */
 
 static void acknowledge(struct sim_worker *w, struct sim_kept *k)
@@ -433,6 +442,14 @@ static void acknowledge(struct sim_worker *w, struct sim_kept *k)
 		w->phase = WORKER_NONE;
 }
 
+static struct sim_kept *find_kept(struct sim_worker *w, uint64_t job)
+{
+	for (int i = 0; i < w->kept_n; i++)
+		if (w->kept[i].job == job)
+			return &w->kept[i];
+	return NULL;
+}
+
 static struct sim_kept *next_acked(struct sim_worker *w)
 {
 	for (int i = 0; i < w->kept_n; i++)
@@ -441,14 +458,30 @@ static struct sim_kept *next_acked(struct sim_worker *w)
 	return NULL;
 }
 
+static bool leaves_no_attempt(const struct run_result *result)
+{
+	return run_result_never_began(result) || result->stale;
+}
+
 static void tell_acked(struct sim_worker *w)
 {
 	struct sim_kept *k;
 	while ((k = next_acked(w)) != NULL) {
-		/* What never began leaves no attempt; it may be claimed again by now. */
-		if (!run_result_never_began(&k->result) && !k->result.stale)
+		if (leaves_no_attempt(&k->result))
+			check_given_back(&k->result);
+		else
 			check_ack(k->job, k->attempt);
 		acknowledge(w, k);
+	}
+}
+
+void workers_told_early(void)
+{
+	for (int i = 0; i < WORKERS_MAX; i++) {
+		struct sim_worker *w = &world->workers[i];
+		for (int k = 0; k < w->kept_n; k++)
+			w->kept[k].acked |= w->kept[k].heard && leaves_no_attempt(&w->kept[k].result);
+		tell_acked(w);
 	}
 }
 
@@ -555,6 +588,19 @@ static void take_idle(void)
 	}
 }
 
+/* An earlier result of the same job must not be left any more, should the daemon die now:
+ * it may come after that of this run, and take its place. */
+static void check_told(uint64_t job)
+{
+	for (int i = 0; i < WORKERS_MAX; i++) {
+		struct sim_worker *w = &world->workers[i];
+		bool leaves = !w->orphan && !w->dead && w->phase != WORKER_BURIED;
+		if (leaves && find_kept(w, job) != NULL)
+			violation("job %llu is handed over again, and the worker of its last run still keeps "
+			          "that result", (unsigned long long)job);
+	}
+}
+
 int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd)
 {
 	int r = io_may_fail("hand a job over", -EMFILE, -ENOMEM), i = 0;
@@ -570,6 +616,7 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 	if (pool_free_places(p) == 0)
 		return -EAGAIN;
 	take_idle();
+	check_told(o.job);
 	while (world->workers[i].phase != WORKER_NONE)
 		assert(++i < WORKERS_MAX);
 	struct sim_worker *w = &world->workers[i];
@@ -578,14 +625,6 @@ int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job
 	take_up(w, &o);
 	pass_lock(w);
 	return 0;
-}
-
-static struct sim_kept *find_kept(struct sim_worker *w, uint64_t job)
-{
-	for (int i = 0; i < w->kept_n; i++)
-		if (w->kept[i].job == job)
-			return &w->kept[i];
-	return NULL;
 }
 
 static int find_ahead(const struct sim_worker *w, uint64_t job)
@@ -704,6 +743,8 @@ static bool is_pressing(const struct sim_worker *w)
 void pool_flush(struct pool *p, bool all)
 {
 	(void)p;
+	if (!all && broken("retried-before-told"))
+		return;
 	for (int i = 0; i < WORKERS_MAX; i++) {
 		struct sim_worker *w = &world->workers[i];
 		if (next_acked(w) == NULL || !(all || is_pressing(w)))

@@ -312,6 +312,8 @@ struct profile {
 	unsigned worker_death_percent;
 	bool calm;                         /* each run is short and succeeds */
 	bool bursts;                       /* many uploads at once, all short, in one place */
+	bool bad_moments;                  /* commits fail while results wait for them, and the daemon
+	                                      is killed soon after that */
 };
 
 struct settings {
@@ -352,6 +354,7 @@ struct world {
 	 * transaction at hand. */
 	struct rows committed, durable, draft;
 	bool in_transaction, spoilt, must_reopen, reopened;
+	bool failed;            /* the last commit */
 	unsigned commits, puts; /* how many there were; of jobs and attempts */
 	bool index_lost;        /* attempts and history before do not count */
 	bool torn;              /* a power cut after its loss, or in relaxed mode: they disagree */
@@ -472,6 +475,8 @@ void workers_power_cut(void);
 void worker_kill(int i);
 void worker_cancel_orphan(uint64_t job);
 unsigned handlers_running(int user); /* NONE = of all */
+bool results_heard(void);            /* by the daemon, and not acknowledged */
+void workers_told_early(void); /* broken: of what no commit took back */
 
 /* control.c */
 bool control_waiting(void);
@@ -518,6 +523,7 @@ void check_world(void);
 void check_commit(const struct rows *was, const struct rows *is);
 void check_run(const struct sim_worker *w, int slot);
 void check_ack(uint64_t job, uint32_t attempt);
+void check_given_back(const struct run_result *result);
 void check_purge(uint64_t job, int slot);
 void check_end(void);
 void ledger_after_cut(void);
