@@ -218,6 +218,15 @@ static int settle(struct daemon *d, struct settlement *s, struct job *job)
 	return r;
 }
 
+/* A commit that failed may be there all the same, and others that followed it: by then this
+ * may be the result of an attempt before. */
+static bool is_awaited(const struct settlement *s, const struct job *job)
+{
+	if (s->recovered)
+		return !job_state_is_final(job->state);
+	return job_state_is_active(job->state) && job->attempt == s->result.attempt;
+}
+
 static int settlement_apply(struct daemon *d, struct change *c)
 {
 	struct settlement *s = (struct settlement *)c;
@@ -228,7 +237,7 @@ static int settlement_apply(struct daemon *d, struct change *c)
 	int r = index_get_job(d->index, s->result.job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (job_state_is_active(job.state) || (s->recovered && !job_state_is_final(job.state))) {
+	if (is_awaited(s, &job)) {
 		r = settle(d, s, &job);
 		if (r == 0)
 			r = job_copy(&job, &s->after);
