@@ -247,7 +247,8 @@ int tree_take_voucher(struct tree *t, const char *user, const struct job *job, e
 int tree_purge(struct tree *t, const char *user, enum place from, const char *name);
 /* The same for a job in its final place; another file that has its name by now
  * is left alone, with what is beside it. -EAGAIN: it is a large directory, of which a
- * part was removed (so many entries): call again. */
+ * part was removed (so many entries): call again. With the first part it is nowhere, as far
+ * as tree_find() and all others can tell. */
 enum { TREE_PURGE_SLICE = 1000 };
 int tree_purge_job(struct tree *t, const char *user, const struct job *job);
 /* Opens the directory of a place, to be synced after what went on there. */

@@ -159,6 +159,8 @@ static int note_number(void *ctx, const char *name, uint64_t ino)
 	struct numbers *all = ctx;
 	uint64_t id;
 	(void)ino;
+	if (strncmp(name, TREE_REMOVED, sizeof TREE_REMOVED - 1) == 0)
+		return 0;
 	if (!parse_id(name, &id)) {
 		leave_alone(all->user, name);
 		return 0;

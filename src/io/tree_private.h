@@ -196,6 +196,9 @@ bool tree_is_our_output(int dirfd, const char *name);
 /* The same for who must know: 1, 0, or a negative errno where it cannot be told. */
 int tree_judge_log(int dirfd, const char *name);
 int tree_judge_output(int dirfd, const char *name);
+/* Head of the name in processing, before the number of its job, of a directory that
+ * retention removes. */
+#define TREE_REMOVED ".removed."
 /* Is this name in a private directory one of our own things? */
 bool tree_is_ours(const char *name, const char *base);
 /* Whatever the upload is called? */

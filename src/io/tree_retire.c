@@ -188,32 +188,73 @@ int tree_open_to_sync(struct tree *t, const char *user, enum place place)
 	return tree_open_place(t, user, place);
 }
 
-/* A directory that was a job: it goes in portions, and itself last, so that it is
- * found again until nothing is left. */
-static int purge_whole(struct tree *t, const char *user, enum place place, const char *name)
+static void aside_name(uint64_t id, char *out, size_t size)
+{
+	snprintf(out, size, TREE_REMOVED "%" PRIu64, id);
+}
+
+/* Goes on with what put_aside() began: 0 when nothing is left of it. */
+static int purge_aside(struct tree *t, const char *user, uint64_t id)
+{
+	char aside[sizeof TREE_REMOVED + 20];
+	int processing = tree_open_place(t, user, PLACE_PROCESSING);
+	if (processing < 0)
+		return processing == -ENOENT ? 0 : processing;
+	aside_name(id, aside, sizeof aside);
+	int r = tree_remove_some(processing, aside, TREE_PURGE_SLICE);
+	fd_close(processing);
+	return r;
+}
+
+static int put_aside(struct tree *t, const char *user, enum place place, const char *name,
+                     uint64_t id)
 {
 	const char *base;
+	char aside[sizeof TREE_REMOVED + 20];
+	int processing = tree_open_place(t, user, PLACE_PROCESSING);
 	int placefd = tree_open_place(t, user, place);
 	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, name, 0, &base);
-	int r = dirfd < 0 ? dirfd : tree_remove_some(dirfd, base, TREE_PURGE_SLICE);
+	int r = processing < 0 ? processing : dirfd < 0 ? dirfd : 0;
+	aside_name(id, aside, sizeof aside);
+	if (r == 0)
+		fd_permit_at(dirfd, base);
+	if (r == 0)
+		r = tree_rename(dirfd, base, processing, aside);
+	if (r == 0)
+		remove_empty_parents(placefd, name);
 	fd_close(dirfd);
 	fd_close(placefd);
+	fd_close(processing);
 	return r;
+}
+
+/* A directory that was a job goes in portions, and nobody may take what is left of it for
+ * the whole: so first, by a rename, it is the job's no more. What is beside it goes before,
+ * as long as the name tells whose it is. */
+static int purge_whole(struct tree *t, const char *user, const struct job *job, const char *name)
+{
+	int beside = tree_purge(t, user, job->place, name);
+	int r = put_aside(t, user, job->place, name, job->id);
+	if (r == 0)
+		r = purge_aside(t, user, job->id);
+	return r < 0 ? r : beside;
 }
 
 int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 {
+	int r = purge_aside(t, user, job->id);
+	if (r < 0)
+		return r;
 	if (job->place == PLACE_NOWHERE)
 		return purge_rest(t, user, job);
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	char *own = NULL;
-	int r = tree_search_final(t, user, job->place, name, job->id, &job->ident, &own);
-	if (r == 0 && job->ident.whole != 0)
-		r = purge_whole(t, user, job->place, own);
+	r = tree_search_final(t, user, job->place, name, job->id, &job->ident, &own);
 	if (r == 0)
 		r = tree_purge_voucher(t, user, job, own);
 	if (r == 0)
-		r = tree_purge(t, user, job->place, own);
+		r = job->ident.whole != 0 ? purge_whole(t, user, job, own)
+		                          : tree_purge(t, user, job->place, own);
 	else if (r == -ENOENT)
 		r = is_name_taken(t, user, job->place, name) ? 0
 		                                             : tree_purge(t, user, job->place, name);

@@ -46,8 +46,11 @@ static bool is_without_file(struct daemon *d, const struct user *u, const struct
 	if (job->place == PLACE_NOWHERE || retention_removes(d, u, job) ||
 	    result_is_of_later(d, u, job))
 		return true;
-	/* Where that cannot be told now, its claim finds out. */
-	bool gone = tree_find(d->tree, u->name, job, &found) == 0 && found.place == PLACE_NOWHERE;
+	/* Where that cannot be told now, its claim finds out. In incoming may lie a newer one
+	 * of its name. */
+	int r = tree_find(d->tree, u->name, job, &found);
+	bool gone = r == 0 && (found.place == PLACE_NOWHERE ||
+	                       (found.place == PLACE_INCOMING && !found.same));
 	free(found.final_name);
 	return gone;
 }

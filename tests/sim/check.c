@@ -459,6 +459,9 @@ void check_run(const struct sim_worker *w, int slot)
 	if (inode->writing || e->fate == FATE_WRITING)
 		violation("job %llu runs on a file that is still being written",
 		          (unsigned long long)w->job);
+	if (inode->directory && e->fate == FATE_PURGED && !has_all(e, world->fs.slots[slot].inode))
+		violation("job %llu runs on what retention left of its directory",
+		          (unsigned long long)w->job);
 	/* It was ordered before the index was lost. */
 	if (w->orphan && world->index_lost)
 		e->job = w->job;
@@ -514,7 +517,7 @@ void check_purge(uint64_t job, int slot)
 	const struct flat_job *f = rows_job(&world->committed, job);
 	struct ledger_entry *e = inode->upload == NONE ? NULL : &world->uploads[inode->upload];
 	if (f == NULL || !job_state_is_final(f->job.state) ||
-	    f->job.finished_ms + world->settings.keep_ms > wall_ms())
+	    f->job.finished_ms + world->known_keep_ms > wall_ms())
 		violation("a file of job %llu is removed before its time", (unsigned long long)job);
 	/* Where no worker came to compare a directory, what came into it lately ends in failed
 	 * with it. */

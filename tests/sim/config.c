@@ -58,6 +58,7 @@ int config_load(const char *name, struct config **ret, struct config_report *rep
 		.stop_grace_ms = 2000,
 		.defaults = user_settings(),
 	};
+	world->known_keep_ms = world->settings.keep_ms;
 	*ret = c;
 	return 0;
 }

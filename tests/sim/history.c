@@ -81,6 +81,7 @@ static void choose_bad_moments(void)
 	p->race_1_of = 10u << world->seed % 3;
 	world->settings.prefetch = AHEAD_MAX;
 	world->settings.on_crash = ON_CRASH_RETRY;
+	world->settings.keep_ms = 500 + world->seed / 32 % 1500;
 }
 
 static void begin_world(uint64_t seed, bool verbose)

@@ -108,7 +108,7 @@ int index_commit(struct index *ix)
 	world->in_transaction = false;
 	/* Of a commit that failed with -EIO all or nothing is there. */
 	world->must_reopen = r == -EIO;
-	world->failed = r < 0;
+	world->fragile = r < 0;
 	if (r < 0 && broken("told-of-failed-turn"))
 		workers_told_early();
 	io_step("after the commit");
@@ -153,7 +153,7 @@ int index_sync(struct index *ix)
 
 void index_daemon_died(void)
 {
-	world->in_transaction = world->reopened = world->must_reopen = world->failed = false;
+	world->in_transaction = world->reopened = world->must_reopen = world->fragile = false;
 }
 
 void index_power_cut(void)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RELAXED_SYNC_MS = 1000, RESTART_MS = 3000, FAILED_CRASH_1_OF = 60 };
+enum { RELAXED_SYNC_MS = 1000, RESTART_MS = 3000, FRAGILE_CRASH_1_OF = 20 };
 
 static struct daemon d;
 static uint64_t synced_ms, synced_commits;
@@ -26,7 +26,7 @@ static void leave_daemon(enum life_end how)
 static unsigned crash_1_of(void)
 {
 	const struct profile *p = &world->profile;
-	return p->bad_moments && world->failed && !world->draining ? FAILED_CRASH_1_OF : p->crash_1_of;
+	return p->bad_moments && world->fragile && !world->draining ? FRAGILE_CRASH_1_OF : p->crash_1_of;
 }
 
 void io_step(const char *what)
@@ -165,6 +165,7 @@ static void begin(void)
 
 bool daemon_start_life(void)
 {
+	settings_before_start();
 	world->daemon_up = true;
 	world->lives++;
 	world->life_began_ms = world->now_ms;

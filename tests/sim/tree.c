@@ -535,7 +535,7 @@ int tree_each_processing(struct tree *t, const char *user,
 		return r < 0 ? r : -ENOENT;
 	for (int i = 0; i < fs->slots_n; i++)
 		if (fs->slots[i].used && fs->slots[i].user == u && fs->slots[i].place == PLACE_PROCESSING &&
-		    fs->slots[i].dir == 0)
+		    fs->slots[i].dir == 0 && fs->slots[i].name[0] != '.')
 			ids[n++] = strtoull(fs->slots[i].name, NULL, 10);
 	for (int i = 0; i < n && r == 0; i++) {
 		struct file_ident ident = {0};

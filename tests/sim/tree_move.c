@@ -367,14 +367,37 @@ int tree_take_back(struct tree *t, const char *user, const struct job *job, enum
 	return 0;
 }
 
+/* A directory that is removed goes out of its place first, and is nobody's by then. */
+static void remove_all(int slot)
+{
+	for (int i; (i = fs_next_within(world->fs.slots[slot].inode, 0)) != NONE;) {
+		fs_unlink(i);
+		io_step("remove more of a final directory");
+	}
+	fs_unlink(slot);
+}
+
+static void remove_rest(int user, const char *aside)
+{
+	int slot = fs_find(user, PLACE_PROCESSING, 0, aside);
+	int upload = slot == NONE ? NONE : world->fs.inodes[world->fs.slots[slot].inode].upload;
+	/* Its uploader may have written into it meanwhile. */
+	if (upload != NONE)
+		world->uploads[upload].fate = FATE_PURGED;
+	if (slot != NONE)
+		remove_all(slot);
+}
+
 int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 {
 	(void)t;
 	int u = user_index(user);
-	char beside[NAME_ROOM];
+	char beside[NAME_ROOM], aside[NAME_ROOM];
 	int r = io_may_fail("purge", -EIO, -EIO);
 	if (r < 0 || !world->mounted)
 		return r < 0 ? r : 0;
+	snprintf(aside, sizeof aside, ".removed.%llu", (unsigned long long)job->id);
+	remove_rest(u, aside);
 	char *own = find_moved(u, job->place, &job->ident);
 	if (own == NULL)
 		return 0;
@@ -386,12 +409,15 @@ int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 		fs_unlink(log);
 	io_step("remove a final file");
 	check_purge(job->id, slot);
-	/* Itself last, so that it is found again. */
-	for (int i; (i = fs_next_within(world->fs.slots[slot].inode, 0)) != NONE;) {
-		fs_unlink(i);
-		io_step("remove more of a final directory");
+	if (!is_directory(slot)) {
+		fs_unlink(slot);
+		return 0;
 	}
-	fs_unlink(slot);
+	if (!broken("removed-in-place"))
+		fs_rename(slot, u, PLACE_PROCESSING, 0, aside);
+	world->fragile = true;
+	io_step("remove what is in a final directory");
+	remove_all(slot);
 	return 0;
 }
 

@@ -56,6 +56,13 @@ void ask_why(void)
 	control_ask(text);
 }
 
+/* What was being removed when the last daemon died may be due no more. */
+void settings_before_start(void)
+{
+	if (world->profile.bad_moments && world->lives > 0)
+		world->settings.keep_ms += 60000;
+}
+
 static void reload(void)
 {
 	struct settings *s = &world->settings;
@@ -89,6 +96,10 @@ static void move_by_hand(void)
 
 void operator_act(void)
 {
+	if (world->profile.bad_moments && one_of(3)) {
+		ask_job("retry");
+		return;
+	}
 	switch (dice_roll(16)) {
 	case 0: ask_job("hold"); break;
 	case 1: ask_job("release"); break;

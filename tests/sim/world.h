@@ -354,7 +354,7 @@ struct world {
 	 * transaction at hand. */
 	struct rows committed, durable, draft;
 	bool in_transaction, spoilt, must_reopen, reopened;
-	bool failed;            /* the last commit */
+	bool fragile;           /* a commit failed, or a removal is half done: a bad moment to die */
 	unsigned commits, puts; /* how many there were; of jobs and attempts */
 	bool index_lost;        /* attempts and history before do not count */
 	bool torn;              /* a power cut after its loss, or in relaxed mode: they disagree */
@@ -382,6 +382,7 @@ struct world {
 	uint64_t life_began_ms;
 	/* The largest limits since the oldest job that is active was claimed. */
 	uint32_t running_limit, total_limit;
+	uint64_t known_keep_ms; /* to the daemon, which may not have read what was set since */
 	bool stopped;           /* by an operator: no job starts */
 	bool ready[USERS_MAX];  /* its head only waited for its turn at the last commit */
 	unsigned others_started[USERS_MAX]; /* since then */
@@ -514,6 +515,7 @@ void uploader_finish_all(void);
 void uploader_drop(int user, const char *name); /* moved in, whole */
 void users_race(void);
 void operator_act(void);
+void settings_before_start(void);
 void weather_act(void);
 void ask_why(void);
 void power_cut(void);

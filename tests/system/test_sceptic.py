@@ -11,7 +11,7 @@ import unittest
 import unittest.mock
 
 import procs
-from harness import BUILD, GATE, SystemTest, limit
+from harness import BAD_FAILS, BUILD, GATE, SystemTest, limit
 from spool import has_sanitizer
 
 DAY = 24 * 3600
@@ -70,6 +70,24 @@ class Retention(SystemTest):
         spool.wait_for(lambda: len(spool.journal.starts("alice", "a.csv")) == 2,
                        what="the changed one to run")
         spool.wait_for(lambda: spool.jobs("alice") == [], what="both to be forgotten")
+
+    def test_no_retry_of_a_file_that_is_gone(self):
+        """Section 4: where only the log is left of a job, which says so, there is nothing to
+        run again, also while a newer upload of its name waits."""
+        spool = self.spool({"scheduler_settings": {"max_retries": 0}}, handler=BAD_FAILS)
+        spool.check_contents = False
+        spool.drop("alice", "bad.csv")
+        job = spool.wait_state("bad.csv", "failed")["job"]
+        os.unlink(spool.wait_file("bad.csv", "failed"))
+        for newer in (False, True):
+            if newer:
+                spool.ctl("hold", "--user", "alice")
+                spool.drop("alice", "bad.csv", b"newer")
+                spool.wait_for(lambda: spool.job("bad.csv")["job"] != job, what="a newer job")
+            self.assertSays("is gone; upload it again",
+                            str(spool.ctl("retry", str(job), check=1)))
+            self.assertEqual(spool.ctl("retry", "--failed", json=True).data["jobs"], [])
+            self.assertEqual(spool.show(job)["state"], "failed")
 
     def test_spares_a_file_that_was_fetched_and_uploaded_again(self):
         """The same where the later file is the same inode."""

@@ -371,6 +371,53 @@ class Line(Whole):
         self.assertEqual(os.listdir(spool.path("alice", "done")), [])
         self.assertTrue(os.path.exists(kept))
 
+    def entries(self, path):
+        try:
+            return len(os.listdir(path))
+        except FileNotFoundError:
+            return 0
+
+    def cut_a_removal_short(self, spool, name, n):
+        """The daemon is killed while it removes this job's directory of `n` files: its
+        number; or None, where it was faster."""
+        job = spool.wait_state(name, "done")["job"]
+        whole = spool.path("alice", "done", name)
+        rest = spool.path("alice", "processing", f".removed.{job}")
+        spool.wait_file(name)
+        while self.entries(whole) == n:
+            pass
+        spool.kill9()
+        return job if os.path.lexists(whole) or os.path.lexists(rest) else None
+
+    def test_what_a_removal_left_is_never_run(self):
+        """Section 4 and promise 1: one of which a part is removed is no job again, also
+        where it is to be kept for longer from now on; the rest goes in the end."""
+        short = {"scheduler_settings": {"cleanup_completed_jobs_days": 5 / 86400}}
+        spool = self.whole({"spool": JOB, **short})
+        spool.check_contents = False
+        job, many = None, 20_000
+        while job is None:
+            os.makedirs(os.path.join(spool.base, "staging", "run1"))
+            for n in range(many):
+                with open(os.path.join(spool.base, "staging", "run1", str(n)), "wb"):
+                    pass
+            os.rename(os.path.join(spool.base, "staging", "run1"),
+                      spool.path("alice", "incoming", "run1"))
+            job = self.cut_a_removal_short(spool, "run1", many)
+            if job is None:
+                spool.restart()
+        spool.configure({"scheduler_settings": {"cleanup_completed_jobs_days": 30}})
+        spool.restart()
+        self.assertSays("is gone; upload it again", str(spool.ctl("retry", str(job), check=1)))
+        self.assertEqual(spool.show(job)["state"], "done")
+        self.assertEqual(len(spool.journal.starts("alice", "run1")), 1)
+        self.assertNotIn("is not spoold's", spool.log())
+        spool.configure(short)
+        spool.ctl("reload")
+        spool.wait_for(lambda: spool.jobs("alice") == [], what="its history to be over")
+        for place in ("done", "processing"):
+            self.assertEqual(os.listdir(spool.path("alice", place)), [])
+
     def test_room(self):
         """All files of it count."""
         spool = self.whole({"spool": {**JOB, "max_upload_mib": 0.01}})

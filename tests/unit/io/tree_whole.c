@@ -126,7 +126,7 @@ Test(tree_whole, nothing_of_others_is_put_into_it)
 	cr_expect_not(there("done/run/late"));
 }
 
-Test(tree_whole, is_removed_in_portions_and_itself_last)
+Test(tree_whole, is_removed_in_portions_and_nowhere_from_the_first_on)
 {
 	char name[64];
 	int r, calls = 0;
@@ -144,12 +144,14 @@ Test(tree_whole, is_removed_in_portions_and_itself_last)
 	/* Made before, or it might get the same inode number. */
 	make_dir("done/another");
 	while ((r = tree_purge_job(t, "alice", &job)) == -EAGAIN) {
-		cr_assert(there("done/run"));
+		cr_assert_eq(found_in(&job), PLACE_NOWHERE);
+		cr_assert_not(there("done/run"));
+		cr_assert(there("processing/.removed.1"));
 		calls++;
 	}
 	cr_expect_eq(r, 0);
 	cr_expect_geq(calls, 3);
-	cr_expect_not(there("done/run"));
+	cr_expect_not(there("processing/.removed.1"));
 	cr_expect_eq(tree_purge_job(t, "alice", &job), 0);
 	cr_assert_eq(rename(at("done/another"), at("done/run")), 0);
 	cr_expect_eq(tree_purge_job(t, "alice", &job), 0);
