@@ -151,9 +151,13 @@ static int take_in(struct tree *t, const struct tree_finish *f, int dirfd, const
 	if (privfd < 0)
 		return privfd;
 	int r = rename_in(dirfd, base, privfd);
-	if (r == 0 && is_unchanged(privfd, base, f->ident) == 0) {
+	int same = r < 0 ? r : is_unchanged(privfd, base, f->ident);
+	if (r == 0 && same == 0) {
 		r = put_back(t, f->user, f->id, f->path, privfd, dirfd, &kept);
 		r = r < 0 ? r : -ENOENT;
+	} else if (r == 0 && same < 0) {
+		/* It stays, and is compared when this is tried again. */
+		r = same;
 	}
 	if (r < 0)
 		drop_empty(t, f->user, f->id, privfd);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "core/name.h"
 #include "spoold/daemon.h"
+#include "spoold/known.h"
 #include "spoold/notice.h"
 #include "spoold/result.h"
 #include "spoold/voucher.h"
@@ -39,7 +40,8 @@ static int cancel_predecessor(struct daemon *d, const struct upload_entry *e, bo
 		return r == -ENOENT ? 0 : r;
 	if (!job_state_is_final(old.state) && file_ident_same(&old.ident, &e->look.ident)) {
 		*ret_accepted = true;
-	} else if (old.place == PLACE_INCOMING && job_next_state(old.state, JOB_EV_GONE) >= 0) {
+	} else if (old.place == PLACE_INCOMING && job_next_state(old.state, JOB_EV_GONE) >= 0 &&
+	           !known_is_taken(d, e->user, &old)) {
 		job_step(&old, JOB_EV_GONE);
 		old.place = PLACE_NOWHERE;
 		old.finished_ms = d->wall_ms;

@@ -250,7 +250,9 @@ void result_ended(struct daemon *d, struct user *u, const struct job *job, enum 
 	if (job->state == JOB_FAILED)
 		d->failed_count++;
 	bool has_file = job->place == PLACE_DONE || job->place == PLACE_FAILED;
-	if (has_file && from == PLACE_NOWHERE)
+	/* A claim that could not look at what it took left it where it is to be compared. */
+	bool taken = from == PLACE_INCOMING && tree_has_job(d->tree, u->name, job->id);
+	if (has_file && (from == PLACE_NOWHERE || taken))
 		dispatch_move_final(d, u, job);
 	else if (has_file)
 		move_final(d, u, job, from);

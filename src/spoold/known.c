@@ -5,6 +5,7 @@
 #include "spoold/mend.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 /* How many jobs of a path are asked for what lies there. */
 enum { SAME_PATH_MAX = 16 };
@@ -89,11 +90,22 @@ static enum known hold_against(const struct sight *s, const struct job *last)
 	bool live = !job_state_is_final(last->state);
 	if ((live && (is_same(s, last) || is_of_earlier(s, last->id))) || redo_ended(s))
 		return KNOWN_SAME;
-	if (live && last->place == PLACE_INCOMING)
+	bool waits = live && last->place == PLACE_INCOMING;
+	if (waits && !known_is_taken(s->d, s->user, last))
 		accept_gone(s->d, s->user, last, "replaced by a newer upload of the same name");
-	else if (live)
+	else if (live && !waits)
 		cancel_if_overwritten(s, last);
 	return KNOWN_NOT;
+}
+
+bool known_is_taken(struct daemon *d, const struct user *u, const struct job *job)
+{
+	struct tree_found found = {0};
+	if (!tree_has_job(d->tree, u->name, job->id))
+		return false;
+	int r = tree_find(d->tree, u->name, job, &found);
+	free(found.final_name);
+	return r < 0 || found.place == PLACE_PROCESSING;
 }
 
 enum known known_job(struct daemon *d, struct user *u, const char *path,

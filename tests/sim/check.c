@@ -676,12 +676,21 @@ static bool is_behind_held(const struct ledger_entry *e)
 	return false;
 }
 
+/* Nor was it looked at what its claim took, which then was held. */
+static bool is_taken_for_held(const struct slot *s)
+{
+	const struct flat_job *f =
+		s->place == PLACE_PROCESSING ? rows_job(&world->committed, s->dir) : NULL;
+	return f != NULL && f->job.place == PLACE_INCOMING && is_held(f);
+}
+
 static const char *unsettled(int upload)
 {
 	const struct ledger_entry *e = &world->uploads[upload];
 	int slot = slot_of(upload);
 	const struct flat_job *f = e->job == 0 ? NULL : rows_job(&world->committed, e->job);
-	if (e->fate != FATE_WHOLE || (f != NULL && is_held(f)) || is_behind_held(e))
+	if (e->fate != FATE_WHOLE || (f != NULL && is_held(f)) || is_behind_held(e) ||
+	    is_taken_for_held(&world->fs.slots[slot]))
 		return NULL;
 	if (world->fs.slots[slot].place != PLACE_DONE && world->fs.slots[slot].place != PLACE_FAILED)
 		return "did not reach done or failed";
@@ -725,7 +734,10 @@ static void check_waits(const struct flat_job *f)
 	if (e->digest != 0 && e->fate == FATE_REPLACED)
 		return;
 	int slot = slot_of((int)(e - world->uploads));
-	if (e->fate != FATE_WHOLE || world->fs.slots[slot].place != PLACE_INCOMING)
+	const struct slot *s = &world->fs.slots[slot];
+	/* A claim that could not ask for writers left it for the next one. */
+	bool taken = slot != NONE && s->place == PLACE_PROCESSING && s->dir == f->job.id;
+	if (e->fate != FATE_WHOLE || (s->place != PLACE_INCOMING && !taken))
 		violation("job %llu (%s) waits, but its file is not in incoming any more",
 		          (unsigned long long)f->job.id, f->path);
 }

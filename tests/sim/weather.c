@@ -96,8 +96,8 @@ static void move_by_hand(void)
 
 void operator_act(void)
 {
-	if (world->profile.bad_moments && one_of(3)) {
-		ask_job("retry");
+	if (world->profile.bad_moments && one_of(2)) {
+		ask_job(one_of(2) ? "retry" : "cancel");
 		return;
 	}
 	switch (dice_roll(16)) {
