@@ -108,9 +108,53 @@ static void adopt_finish(struct daemon *d, struct change *c, int error)
 	free(a);
 }
 
+static void say_put_back(const struct user *u, uint64_t id, const char *name, const char *kept)
+{
+	char *shown = escape_str(kept == NULL ? name : kept);
+	log_notice("user %s: what a claim took into processing/%" PRIu64 " before the index was lost %s%s",
+	           u->name, id, kept == NULL ? "is in incoming again, to be judged there: "
+	                                     : "may be written still; it is kept as failed/",
+	           shown == NULL ? "?" : shown);
+	free(shown);
+}
+
+/* No worker got it, so it may be that nobody has looked at it since it left incoming: with a
+ * writer it is not complete. Of a directory that is known of no file in it, so it is to be
+ * walked through as any upload. 1: it is no private directory's any more. */
+static int put_back_unlooked(struct daemon *d, struct user *u, uint64_t id, const char *name,
+                             const struct file_ident *ident)
+{
+	struct tree_found found = {0};
+	char *kept = NULL;
+	struct job job = {.id = id, .path = (char *)(uintptr_t)name, .ident = *ident,
+	                  .state = JOB_PROCESSING, .place = PLACE_PROCESSING};
+	int r = tree_find(d->tree, u->name, &job, &found);
+	free(found.final_name);
+	if (r < 0 || !found.bare)
+		return r;
+	if (ident->whole != 0) {
+		r = tree_put_back(d->tree, u->name, id, name, &kept);
+		tree_drop_job(d->tree, u->name, id, name);
+	} else {
+		r = tree_claim(d->tree, u->name, id, name, ident, &kept);
+		if (r == 0)
+			return 0;
+	}
+	if (r == 0 || r == -ESTALE) {
+		say_put_back(u, id, name, kept);
+		scan_want(d, u);
+		r = 1;
+	}
+	free(kept);
+	return r;
+}
+
 int adopt_file(struct daemon *d, struct user *u, uint64_t id, const char *name,
                const struct file_ident *ident)
 {
+	int r = put_back_unlooked(d, u, id, name, ident);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	struct adoption *a = calloc(1, sizeof *a);
 	char *copy = strdup(name);
 	if (a == NULL || copy == NULL) {

@@ -13,6 +13,7 @@ void mend_job(struct daemon *d, struct user *u, const struct job *job, enum reme
               const char *final_name);
 
 /* Takes a file in processing/<id> that the index does not know into the line,
- * as an interrupted job: the index was lost. -ENOMEM. */
+ * as an interrupted job: the index was lost. One that no worker got goes back to incoming
+ * where it has a writer, or is a directory. -errno: that cannot be told, or done, now. */
 int adopt_file(struct daemon *d, struct user *u, uint64_t id, const char *name,
                const struct file_ident *ident);

@@ -385,6 +385,34 @@ class Index(SystemTest):
             spool.wait_file(name)
         self.assertEqual([s.attempt for s in spool.journal.starts("alice", "a.csv")], [1])
 
+    def test_index_lost_in_the_middle_of_a_claim(self):
+        """Section 5: what a claim took before it could look is not run while it is
+        written, also where the index does not know of it any more."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}})
+        for name in ("quiet.csv", "open.csv"):
+            spool.drop("alice", name, b"half")
+            spool.wait_state(name, "pending")
+        jobs = {name: spool.job(name)["job"] for name in ("quiet.csv", "open.csv")}
+        spool.kill9()
+        with open(spool.path("alice", "incoming", "open.csv"), "r+b", buffering=0) as writer:
+            for name, job in jobs.items():
+                private = spool.path("alice", "processing", str(job))
+                os.mkdir(private, 0o700)
+                os.rename(spool.path("alice", "incoming", name),
+                          os.path.join(private, os.fsencode(name)))
+            shutil.rmtree(spool.index_path())
+            spool.configure({"job_processing": {"auto_start_processing": True}})
+            spool.restart()
+            spool.wait_state("quiet.csv", "done")
+            spool.wait_for(lambda: "open for writing" in spool.explain_file("open.csv")["because"],
+                           what="explain to name the writer")
+            self.assertEqual(spool.journal.starts("alice", "open.csv"), [])
+            writer.write(b"whole")
+            spool.forget("alice", "open.csv")
+            spool.expect("alice", "open.csv", b"whole")
+        spool.wait_state("open.csv", "done")
+        self.assertEqual(len(spool.journal.starts("alice", "open.csv")), 1)
+
     def test_number_of_a_lost_job_given_again(self):
         """The same where it has happened: both files are kept and worked off."""
         spool = self.spool({"job_processing": {"auto_start_processing": False}})

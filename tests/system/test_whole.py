@@ -371,6 +371,29 @@ class Line(Whole):
         self.assertEqual(os.listdir(spool.path("alice", "done")), [])
         self.assertTrue(os.path.exists(kept))
 
+    def test_index_lost_in_the_middle_of_its_claim(self):
+        """Section 5: no worker had it, so what is in it is not known: it is judged as any
+        upload, and not run while a file in it is written."""
+        spool = self.whole({"spool": JOB, "job_processing": {"auto_start_processing": False}})
+        self.move(spool, "run1")
+        job = spool.wait_state("run1", "pending")["job"]
+        spool.kill9()
+        with open(spool.path("alice", "incoming", "run1/a.tif"), "ab", buffering=0) as writer:
+            private = spool.path("alice", "processing", str(job))
+            os.mkdir(private, 0o700)
+            os.rename(spool.path("alice", "incoming", "run1"), os.path.join(private, b"run1"))
+            shutil.rmtree(spool.index_path())
+            spool.configure({"job_processing": {"auto_start_processing": True}})
+            spool.restart()
+            spool.wait_for(lambda: "open for writing" in spool.explain_file("run1")["because"],
+                           what="explain to name the writer")
+            self.assertEqual(spool.journal.starts("alice", "run1"), [])
+            writer.write(b"more")
+        del spool.dropped["alice", b"run1/a.tif", TREE["a.tif"]]
+        spool.expect("alice", "run1/a.tif", TREE["a.tif"] + b"more")
+        job = spool.wait_state("run1", "done")
+        self.assertEqual(self.seen(spool, job["job"]), sorted(TREE))
+
     def entries(self, path):
         try:
             return len(os.listdir(path))
