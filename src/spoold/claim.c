@@ -33,23 +33,28 @@ static void claim_finish(struct daemon *d, struct change *c, int error)
 {
 	struct claim *claim = (struct claim *)c;
 	struct handover *over = &claim->over;
-	d->dispatch.claims -= over->after == 0;
-	if (error != 0 || handover_do(d, over) < 0)
+	bool waits = over->stands_by;
+	d->dispatch.claims -= over->after == 0 && !waits;
+	if (error != 0 || handover_do(d, over) < 0) {
+		d->dispatch.standby_n -= waits;
 		ahead_claim_failed(d, over->user, over->after != 0);
+	}
 	job_clear(&over->job);
 	free(claim);
 }
 
 /* Takes the job over. Applied here, once: claims come on top of a turn. */
-static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t after)
+static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t after, bool stands_by)
 {
 	struct claim *claim = calloc(1, sizeof *claim);
 	if (claim == NULL)
 		return -ENOMEM;
 	claim->change = (struct change){.apply = claim_apply, .finish = claim_finish};
-	claim->over = (struct handover){.user = u, .job = *job, .after = after};
+	claim->over = (struct handover){.user = u, .job = *job, .after = after,
+	                                 .stands_by = stands_by};
 	*job = (struct job){0};
-	d->dispatch.claims += after == 0;
+	d->dispatch.claims += after == 0 && !stands_by;
+	d->dispatch.standby_n += stands_by;
 	u->ahead += after != 0;
 	turn_add(d, &claim->change);
 	return claim_apply(d, &claim->change);
@@ -88,7 +93,7 @@ int claim_bring_back(struct daemon *d, struct user *u, const struct job *job)
 	return r;
 }
 
-int claim_one(struct daemon *d, const struct sched_pick *pick)
+static int claim_picked(struct daemon *d, const struct sched_pick *pick, bool stands_by)
 {
 	struct user *u = user_by_number(d, pick->user);
 	struct job job = {0};
@@ -108,10 +113,23 @@ int claim_one(struct daemon *d, const struct sched_pick *pick)
 		r = recover_later(d, u, unclear);
 	} else if (waits) {
 		ahead_begin(u, &job);
-		r = take_job(d, u, &job, 0);
+		/* Its chain begins when it has a worker. */
+		if (stands_by)
+			u->chain_end = 0;
+		r = take_job(d, u, &job, 0, stands_by);
 	}
 	job_clear(&job);
 	return r;
+}
+
+int claim_one(struct daemon *d, const struct sched_pick *pick)
+{
+	return claim_picked(d, pick, false);
+}
+
+int claim_for_standby(struct daemon *d, const struct sched_pick *pick)
+{
+	return claim_picked(d, pick, true);
 }
 
 int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed)
@@ -125,7 +143,7 @@ int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed
 		uint64_t after = u->chain_end;
 		u->chain_end = id;
 		user_touch(d, u);
-		r = take_job(d, u, &job, after);
+		r = take_job(d, u, &job, after, false);
 		*ret_claimed = true;
 	}
 	job_clear(&job);

@@ -9,6 +9,7 @@
 #include "spoold/ahead.h"
 #include "spoold/daemon.h"
 #include "spoold/result.h"
+#include "spoold/standby.h"
 #include "spoold/stray.h"
 #include "spoold/unclaim.h"
 
@@ -150,7 +151,31 @@ static void expect_leftovers(struct daemon *d, struct user *u, const struct job 
 		user_scan_in(d, u, user_tidy_after_ms(u));
 }
 
-int handover_do(struct daemon *d, const struct handover *over)
+int handover_to_worker(struct daemon *d, const struct handover *over)
+{
+	struct user *u = over->user;
+	const struct job *job = &over->job;
+	int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
+	int r = dirfd < 0 ? dirfd : start(d, over, dirfd);
+	bool lost = dirfd == -ENOENT;
+	/* Where that cannot be found out now, it is tried again. */
+	if (lost)
+		r = recover_job(d, u, job);
+	if (r < 0)
+		unclaim_job(d, u, job, is_too_late(over, r) ? 0 : r, PLACE_PROCESSING);
+	fd_close(dirfd);
+	return lost && r == 0 ? -ENOENT : r;
+}
+
+static int stand_by(struct daemon *d, struct handover *over)
+{
+	int r = standby_add(d, over);
+	if (r < 0)
+		unclaim_job(d, over->user, &over->job, r, PLACE_PROCESSING);
+	return r;
+}
+
+int handover_do(struct daemon *d, struct handover *over)
 {
 	struct user *u = over->user;
 	const struct job *job = &over->job;
@@ -160,20 +185,6 @@ int handover_do(struct daemon *d, const struct handover *over)
 		take_voucher(d, u, job);
 		expect_leftovers(d, u, job);
 	}
-	if (r < 0) {
-		not_taken(d, u, job, r);
-	} else {
-		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
-		r = dirfd < 0 ? dirfd : start(d, over, dirfd);
-		bool lost = dirfd == -ENOENT;
-		/* Where that cannot be found out now, it is tried again. */
-		if (lost)
-			r = recover_job(d, u, job);
-		if (r < 0)
-			unclaim_job(d, u, job, is_too_late(over, r) ? 0 : r, PLACE_PROCESSING);
-		fd_close(dirfd);
-		r = lost && r == 0 ? -ENOENT : r;
-	}
 	if (kept != NULL) {
 		char *shown = escape_str(kept);
 		log_warning("user %s: a file that was put in the place of job %" PRIu64
@@ -182,5 +193,9 @@ int handover_do(struct daemon *d, const struct handover *over)
 		free(shown);
 	}
 	free(kept);
-	return r;
+	if (r < 0) {
+		not_taken(d, u, job, r);
+		return r;
+	}
+	return over->stands_by ? stand_by(d, over) : handover_to_worker(d, over);
 }
