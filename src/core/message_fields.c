@@ -112,7 +112,7 @@ int field_set_number(enum field_kind kind, uint64_t number, void *at)
 		*(int32_t *)at = (int32_t)number + EXIT_CODE_NONE;
 		return 0;
 	case FIELD_OUTCOME:
-		if (number <= OUTCOME_NONE || number >= OUTCOMES)
+		if (number == OUTCOME_NONE || number >= OUTCOMES)
 			return -EBADMSG;
 		*(enum outcome *)at = (enum outcome)number;
 		return 0;
