@@ -55,7 +55,6 @@ static int unclaim_apply(struct daemon *d, struct change *c)
 	struct unclaim *u = (struct unclaim *)c;
 	struct job job = {0};
 	job_clear(&u->after);
-	d->dispatch.freeing += pool_frees(d->pool, u->job);
 	int r = index_get_job(d->index, u->job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
