@@ -216,10 +216,10 @@ static int put_aside(struct tree *t, const char *user, enum place place, const c
 	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, name, 0, &base);
 	int r = processing < 0 ? processing : dirfd < 0 ? dirfd : 0;
 	aside_name(id, aside, sizeof aside);
-	if (r == 0)
+	if (r == 0) {
 		fd_permit_at(dirfd, base);
-	if (r == 0)
 		r = tree_rename(dirfd, base, processing, aside);
+	}
 	if (r == 0)
 		remove_empty_parents(placefd, name);
 	fd_close(dirfd);

@@ -282,6 +282,17 @@ static int finish_processing(struct finish *e, char **ret_name)
 	return 0;
 }
 
+static void replace_now(int user, const char *name)
+{
+	int slot = fs_find(user, PLACE_INCOMING, 0, name);
+	bool room = world->uploads_n + USERS_MAX < UPLOADS_MAX;
+	if (slot == NONE || world->fs.inodes[world->fs.slots[slot].inode].writing || !room || !one_of(4))
+		return;
+	say("user %s puts another one in its place", user_name(user));
+	make_way(user, name);
+	uploader_drop(user, name);
+}
+
 /* Or what was put in its place at that moment, which goes back. */
 static int take_out_of_incoming(struct finish *e)
 {
@@ -289,6 +300,8 @@ static int take_out_of_incoming(struct finish *e)
 	char *kept = NULL;
 	int r = 0;
 	io_step("take a file that is not to be run");
+	if (world->profile.bad_moments && !world->draining)
+		replace_now(e->user, f->path);
 	int slot = fs_find(e->user, PLACE_INCOMING, 0, f->path);
 	if (slot != NONE) {
 		bool same = fs_is_same(f->ident, world->fs.slots[slot].inode);
