@@ -12,7 +12,7 @@ from systems import TOOLS, Spoold
 PLACE = TOOLS  # of the directories that are measured in: on a disk
 STALLED_S = 20  # nothing new for that long: what is missing is lost
 ASLEEP_S = 2  # or for that long, while nothing of it runs; spoold may look again later
-LEFT_S = 60  # for what is called off, to tell what it has not done
+LEFT_S = 45  # for what is called off, to tell what it has not done
 
 
 def make_users(root, users):

@@ -27,7 +27,7 @@ WATCH = "inotifywait -m -e moved_to -e close_write --format %w%f @ROOT@/*/incomi
 
 
 class Peer(System):
-    limit_s = 60
+    limit_s = 30
     grace_s = 0  # what it did not do by then it does not do
 
     def script(self, text, name="peer"):
@@ -51,7 +51,7 @@ class Peer(System):
                 paths = [line.rstrip("\n").split("/") for line in file]
         except FileNotFoundError:
             return set()
-        return {(path[-3], path[-1]) for path in paths}
+        return {(path[-3], path[-1]) for path in paths if len(path) > 2}
 
     def peak_kib(self):
         """Of a shell that waits for others it would say nothing."""
