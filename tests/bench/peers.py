@@ -23,6 +23,7 @@ one() {
 	mv "@ROOT@/$user/processing/$name" "@ROOT@/$user/done/$name"
 }
 """
+SOCKET_MAX = 107
 WATCH = "inotifywait -m -e moved_to -e close_write --format %w%f @ROOT@/*/incoming"
 
 
@@ -154,6 +155,8 @@ class TaskSpooler(Queue):
 
     @classmethod
     def missing(cls):
+        if len(TOOLS) > SOCKET_MAX - len("/work-12345678/queues/u00000"):
+            return "the path of its socket would be too long"
         return has("tsp", "inotifywait")
 
 
