@@ -112,7 +112,7 @@ int field_set_number(enum field_kind kind, uint64_t number, void *at)
 		*(int32_t *)at = (int32_t)number + EXIT_CODE_NONE;
 		return 0;
 	case FIELD_OUTCOME:
-		if (number <= OUTCOME_NONE || number >= OUTCOMES)
+		if (number == OUTCOME_NONE || number >= OUTCOMES)
 			return -EBADMSG;
 		*(enum outcome *)at = (enum outcome)number;
 		return 0;
@@ -212,8 +212,10 @@ static void get_list(struct bytes_in *in, size_t number, char ***at)
 {
 	size_t n = count_same(*in, number);
 	*at = calloc(n + 1, sizeof **at);
-	if (*at == NULL)
+	if (*at == NULL) {
 		bytes_fail(in, -ENOMEM);
+		return;
+	}
 	for (size_t i = 0; i < n && in->error == 0; i++)
 		(*at)[i] = bytes_get_text(in, get_size(in));
 }
@@ -222,8 +224,10 @@ static void get_numbers(struct bytes_in *in, size_t number, uint64_t **at)
 {
 	size_t n = count_same(*in, number);
 	*at = calloc(n + 1, sizeof **at);
-	if (*at == NULL)
+	if (*at == NULL) {
 		bytes_fail(in, -ENOMEM);
+		return;
+	}
 	for (size_t i = 0; i < n && in->error == 0; i++) {
 		(*at)[i] = get_number(in);
 		if ((*at)[i] == 0)

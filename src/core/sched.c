@@ -24,6 +24,7 @@ struct sched {
 	struct sched_user *round; /* whose head may start, the next one first */
 	struct heap backoff;
 	uint32_t max_active, active;
+	uint32_t elsewhere;       /* of `active`, those of blocked users */
 	uint64_t picked_wall_ms;  /* when sched_pick() was asked last */
 	bool running;
 };
@@ -96,6 +97,11 @@ static bool may_start(const struct sched_view *v)
 	       (v->limit == 0 || v->active < v->limit);
 }
 
+static uint32_t elsewhere(const struct sched_view *v)
+{
+	return v->blocked ? v->active : 0;
+}
+
 static void leave_round(struct sched *s, struct sched_user *u)
 {
 	if (u->ready)
@@ -135,6 +141,7 @@ int sched_set_user(struct sched *s, uint32_t user, const struct sched_view *view
 	if (u == NULL)
 		return -ENOMEM;
 	s->active = s->active - u->view.active + view->active;
+	s->elsewhere = s->elsewhere - elsewhere(&u->view) + elsewhere(view);
 	u->view = *view;
 	return file_user(s, u);
 }
@@ -145,6 +152,7 @@ void sched_forget_user(struct sched *s, uint32_t user)
 	if (u == NULL)
 		return;
 	s->active -= u->view.active;
+	s->elsewhere -= elsewhere(&u->view);
 	leave_round(s, u);
 	heap_remove(&s->backoff, &u->backoff);
 	HASH_DEL(s->users, u);
@@ -162,18 +170,42 @@ static void end_backoffs(struct sched *s, uint64_t now_wall_ms)
 	}
 }
 
+static void look(struct sched *s, uint64_t now_wall_ms)
+{
+	s->picked_wall_ms = now_wall_ms;
+	end_backoffs(s, now_wall_ms);
+}
+
+static struct sched_pick first_pick(const struct sched *s)
+{
+	return (struct sched_pick){.user = s->round->number, .job = s->round->view.head_job};
+}
+
+bool sched_peek(struct sched *s, uint64_t now_wall_ms, struct sched_pick *ret)
+{
+	look(s, now_wall_ms);
+	if (!s->running || s->round == NULL)
+		return false;
+	*ret = first_pick(s);
+	return true;
+}
+
+void sched_pick_beyond(struct sched *s)
+{
+	struct sched_user *u = s->round;
+	u->view.head_job = 0;
+	u->view.active++;
+	s->active++;
+	leave_round(s, u);
+}
+
 size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *picks, size_t n)
 {
 	size_t picked = 0;
-	s->picked_wall_ms = now_wall_ms;
-	end_backoffs(s, now_wall_ms);
+	look(s, now_wall_ms);
 	while (s->running && picked < n && s->active < s->max_active && s->round != NULL) {
-		struct sched_user *u = s->round;
-		picks[picked++] = (struct sched_pick){.user = u->number, .job = u->view.head_job};
-		u->view.head_job = 0;
-		u->view.active++;
-		s->active++;
-		leave_round(s, u);
+		picks[picked++] = first_pick(s);
+		sched_pick_beyond(s);
 	}
 	return picked;
 }
@@ -243,4 +275,9 @@ enum sched_reason sched_explain(const struct sched *s, uint32_t user, uint64_t n
 uint32_t sched_active(const struct sched *s)
 {
 	return s->active;
+}
+
+uint32_t sched_active_elsewhere(const struct sched *s)
+{
+	return s->elsewhere;
 }

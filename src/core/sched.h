@@ -60,6 +60,11 @@ void sched_forget_user(struct sched *s, uint32_t user);
  * pick, claim, refresh, pick again. */
 size_t sched_pick(struct sched *s, uint64_t now_wall_ms, struct sched_pick *picks, size_t n);
 
+/* The job that would be proposed next if there were a place; false: none. */
+bool sched_peek(struct sched *s, uint64_t now_wall_ms, struct sched_pick *ret);
+/* Takes that one from its user as sched_pick() would, though all places are taken. */
+void sched_pick_beyond(struct sched *s);
+
 /* A job that took longer gains nothing by a next one that is at hand; its uploader
  * loses: what is handed over can be neither withdrawn nor replaced any more. */
 enum {
@@ -87,3 +92,5 @@ uint64_t sched_next_ms(const struct sched *s);
 
 enum sched_reason sched_explain(const struct sched *s, uint32_t user, uint64_t now_wall_ms);
 uint32_t sched_active(const struct sched *s); /* all users together */
+/* Of blocked users: these run in workers of an earlier daemon, which take places as well. */
+uint32_t sched_active_elsewhere(const struct sched *s);

@@ -184,12 +184,6 @@ void pool_recall(struct pool *p, uint64_t job)
 		kill(w->pid, SIGKILL);
 }
 
-bool pool_frees(const struct pool *p, uint64_t job)
-{
-	const struct worker *w = pool_find_job(p, job, true);
-	return w != NULL && w->state == WORKER_TOLD && w->tasks->job == job;
-}
-
 /* The job that a message is about; NULL where its worker cannot say that. */
 static struct pool_task *subject(const struct worker *w, const struct message *m)
 {

@@ -35,6 +35,9 @@ int pool_new(const char *worker_path, uint32_t max, struct pool **ret);
 /* Lets go of all workers: those with a job finish it by themselves. */
 void pool_free(struct pool *p);
 void pool_set_max(struct pool *p, uint32_t max);
+/* How many workers beyond free places may be at hand, for those whose results are not in
+ * the index yet; 0 at first. */
+void pool_set_spare(struct pool *p, uint32_t spare);
 /* How many workers beyond `max` may be there while their stream handlers wait
  * for the next job; 0 at first. Beyond that the one that waited longest serves
  * somebody else. */
@@ -44,7 +47,7 @@ void pool_set_idle(struct pool *p, uint32_t handlers);
 void pool_outdate(struct pool *p);
 int pool_fd(const struct pool *p); /* readable when pool_next() has something */
 
-/* Workers that could take a job now (running or yet to be started). */
+/* Jobs that could be handed over now. A place is free when the result is told. */
 uint32_t pool_free_places(const struct pool *p);
 uint32_t pool_busy(const struct pool *p);
 
@@ -55,15 +58,12 @@ uint32_t pool_busy(const struct pool *p);
 int pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd);
 /* Asks the worker that has this job for what it has not begun. */
 void pool_recall(struct pool *p, uint64_t job);
-/* Is its worker free as soon as this result, and those it told before, are
- * acknowledged? True for one job of a worker. */
-bool pool_frees(const struct pool *p, uint64_t job);
 /* Ends a running job; its result says canceled, or interrupted. -ESRCH: not
  * running here. */
 int pool_cancel(struct pool *p, uint64_t job, bool interrupt);
 /* Lets a worker that was stopped (SIGSTOP) go on; no other notices. */
 void pool_wake(struct pool *p, uint64_t job);
-/* The result is in the index: the worker may forget it, and its place is free. It hears
+/* The result is in the index: the worker may forget it, and serve others. It hears
  * of that with its next order, or by pool_flush(). `at_once`: by the first of them, because
  * the same job may run again: what a worker keeps it leaves in the private directory, if
  * that is still the one of this job. */

@@ -6,7 +6,7 @@
 /* A dead worker's place is taken until what it left behind is gone. */
 static bool is_busy(const struct worker *w)
 {
-	return w->state == WORKER_BUSY || w->state == WORKER_TOLD || w->owes;
+	return w->state == WORKER_BUSY || w->owes;
 }
 
 uint32_t pool_busy(const struct pool *p)
@@ -71,18 +71,23 @@ static uint64_t count_serving(const struct pool *p)
 {
 	uint64_t n = 0;
 	for (const struct worker *w = p->workers; w != NULL; w = w->next)
-		n += w->state == WORKER_IDLE || is_busy(w);
+		n += w->state == WORKER_IDLE || w->state == WORKER_TOLD || is_busy(w);
 	return n;
+}
+
+static uint64_t most_serving(const struct pool *p)
+{
+	return (uint64_t)p->max + p->spare + p->idle;
 }
 
 void pool_shrink(struct pool *p)
 {
-	uint64_t n = count_serving(p), bare = 0, places = pool_free_places(p);
+	uint64_t n = count_serving(p), bare = 0, places = pool_free_places(p) + p->spare;
 	for (const struct worker *w = p->workers; w != NULL; w = w->next)
 		bare += w->state == WORKER_IDLE && w->handler == NULL;
 	struct worker *w;
 	while ((w = least_missed(p)) != NULL &&
-	       (n > (uint64_t)p->max + p->idle || (w->handler == NULL && bare > places))) {
+	       (n > most_serving(p) || (w->handler == NULL && bare > places))) {
 		bare -= w->handler == NULL;
 		n--;
 		let_go(p, w);
@@ -93,6 +98,14 @@ void pool_set_max(struct pool *p, uint32_t max)
 {
 	p->max = max;
 	pool_shrink(p);
+}
+
+void pool_set_spare(struct pool *p, uint32_t spare)
+{
+	bool fewer = spare < p->spare;
+	p->spare = spare;
+	if (fewer)
+		pool_shrink(p);
 }
 
 void pool_set_idle(struct pool *p, uint32_t handlers)
@@ -106,7 +119,7 @@ int pool_find_or_start(struct pool *p, const char *user, const char *handler, st
 	struct worker *w = find_fitting(p, user, handler);
 	if (w == NULL) {
 		w = least_missed(p);
-		bool full = count_serving(p) >= (uint64_t)p->max + p->idle;
+		bool full = count_serving(p) >= most_serving(p);
 		if (w == NULL || (w->handler != NULL && !full))
 			return pool_worker_start(p, ret);
 	}

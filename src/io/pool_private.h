@@ -41,7 +41,7 @@ struct worker {
 
 struct pool {
 	char *path;
-	uint32_t max, idle;
+	uint32_t max, spare, idle;
 	uint64_t turns;
 	int epoll;
 	int timer;           /* runs while a worker, or what it left behind, is dying */

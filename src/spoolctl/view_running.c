@@ -26,9 +26,10 @@ static char *running_facts(const struct look *look, bool bars, const json_t *run
 	bool queued = strcmp(view_text(running, "state"), "queued") == 0;
 	if (view_number(running, "attempt") > 1)
 		fprintf(out, "  attempt %lld", (long long)view_number(running, "attempt"));
-	fprintf(out, "  %s%s", view_true(running, "ahead") ? "next in its worker, "
-	                       : queued                   ? "starting, "
-	                                                  : "",
+	fprintf(out, "  %s%s", view_true(running, "ahead")     ? "next in its worker, "
+	                       : view_true(running, "standby") ? "next, "
+	                       : queued                        ? "starting, "
+	                                                       : "",
 	        view_duration(view_real(running, "elapsed_seconds"), duration));
 	if (progress >= 0 && bars && width >= BAR_MIN_WIDTH) {
 		char *bar = ctl_need(bar_draw(progress, BAR_COLUMNS, look->utf8));

@@ -301,9 +301,11 @@ static struct totals add_up(const json_t *answer)
 	if (sums != NULL)
 		return totals;
 	json_array_foreach(json_object_get(answer, "users"), i, user) {
-		/* What waits in its user's worker does not run. */
-		json_array_foreach(json_object_get(user, "running"), k, job)
-			*(view_true(job, "ahead") ? &totals.pending : &totals.running) += 1;
+		/* What waits in its user's worker, or for a place, does not run. */
+		json_array_foreach(json_object_get(user, "running"), k, job) {
+			bool waits = view_true(job, "ahead") || view_true(job, "standby");
+			*(waits ? &totals.pending : &totals.running) += 1;
+		}
 		totals.pending += view_number(user, "pending");
 		totals.arriving += view_number(user, "arriving");
 	}

@@ -3,6 +3,7 @@
 #include "core/name.h"
 #include "spoold/claim.h"
 #include "spoold/daemon.h"
+#include "spoold/standby.h"
 
 #include <errno.h>
 #include <string.h>
@@ -121,18 +122,18 @@ void ahead_recall(struct daemon *d, struct user *u)
 int ahead_hold(struct daemon *d, uint64_t job, uint64_t client, const char *by)
 {
 	struct running *r = dispatch_find(d, job);
-	if (r == NULL || !r->ahead || r->cancel || r->hold != NULL)
+	if (r == NULL || (!r->ahead && r->standby == NULL) || r->cancel || r->hold != NULL)
 		return -ESRCH;
 	r->hold = strdup(by);
 	if (r->hold == NULL)
 		return -ENOMEM;
 	r->hold_client = client;
-	ahead_recall(d, r->user);
+	if (standby_give_back(d, r) < 0)
+		ahead_recall(d, r->user);
 	return 0;
 }
 
-/* Does one of its user that was released, or is due again, come before it? */
-static bool is_passing(const struct daemon *d, const struct running *r)
+bool ahead_is_passing(const struct daemon *d, const struct running *r)
 {
 	const struct user *u = r->user;
 	return u->head_seq != 0 && u->head_seq < r->seq && u->head_due_ms <= d->wall_ms;
@@ -143,7 +144,7 @@ void ahead_review(struct daemon *d)
 	for (struct running *r = d->dispatch.running; r != NULL; r = r->hh.next) {
 		struct user *u = r->user;
 		if (r->ahead && !r->recalled &&
-		    (is_passing(d, r) || most_ahead(d, u) == 0))
+		    (ahead_is_passing(d, r) || most_ahead(d, u) == 0))
 			ahead_recall(d, u);
 	}
 }

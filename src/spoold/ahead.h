@@ -32,6 +32,8 @@ void ahead_ended(struct daemon *d, struct running *r, uint64_t ran_ms);
 
 /* After a turn: asks back what must not wait there any more. */
 void ahead_review(struct daemon *d);
+/* Does one of its user that was released, or is due again, come before it? */
+bool ahead_is_passing(const struct daemon *d, const struct running *r);
 /* All of it: other settings hold from now on. */
 void ahead_recall_all(struct daemon *d);
 /* What waits in the worker of this user. */

@@ -1,37 +1,27 @@
 #include "spoold/claim.h"
 
-#include "base/escape.h"
-#include "base/fd.h"
-#include "base/log.h"
-#include "core/name.h"
 #include "spoold/ahead.h"
 #include "spoold/daemon.h"
+#include "spoold/handover.h"
 #include "spoold/result.h"
-#include "spoold/stray.h"
-#include "spoold/unclaim.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct claim {
 	struct change change;
-	struct user *user;
-	struct job job;      /* as claimed */
-	enum place from;
-	uint64_t after;      /* waits for this one, in the same worker; or 0 */
+	struct handover over;
 };
 
 static int claim_apply(struct daemon *d, struct change *c)
 {
-	struct claim *claim = (struct claim *)c;
-	struct job *job = &claim->job;
-	claim->from = job->place;
+	struct handover *over = &((struct claim *)c)->over;
+	struct job *job = &over->job;
+	over->from = job->place;
 	job_step(job, JOB_EV_CLAIM);
 	job->place = PLACE_PROCESSING;
 	job->attempt++;
-	job->retaken = claim->from == PLACE_INCOMING && job->attempt > 1;
+	job->retaken = over->from == PLACE_INCOMING && job->attempt > 1;
 	job->claimed_ms = d->wall_ms;
 	job->started_ms = 0;
 	job->not_before_ms = 0;
@@ -39,195 +29,32 @@ static int claim_apply(struct daemon *d, struct change *c)
 	return index_put_job(d->index, job);
 }
 
-static uint64_t attempt_limit_ms(const struct user_settings *s, const struct job *job)
-{
-	uint64_t total = s->retry.max_total_ms;
-	if (total == 0)
-		return s->timeout_ms;
-	uint64_t left = total > job->spent_ms ? total - job->spent_ms : 1;
-	return s->timeout_ms == 0 ? left : due_min(s->timeout_ms, left);
-}
-
-/* Everything in an order is borrowed but `dir` and `cookie`. */
-static int make_order(struct daemon *d, const struct user *u, const struct job *job, bool fresh,
-                      struct run_order *order)
-{
-	const char *base = name_base(job->path);
-	const struct handler *h = settings_handler(u->settings, base);
-	char *run_as = strcmp(h->run_as, "{user}") == 0 ? u->name : h->run_as;
-	*order = (struct run_order){
-		.job = job->id,
-		.attempt = job->attempt,
-		.user = u->name,
-		.name = job->path + (base - job->path),
-		.dir = tree_job_path(d->tree, u->name, job->id),
-		.command = h->command,
-		.run_as = run_as[0] == '\0' ? NULL : run_as,
-		.timeout_ms = attempt_limit_ms(u->settings, job),
-		.kill_grace_ms = h->kill_grace_ms,
-		.log_limit_bytes = h->log_limit_bytes,
-		.log_always = h->keep_logs == KEEP_LOGS_ALWAYS,
-		.sync = d->config->durability == DURABILITY_FULL,
-		/* An earlier attempt may have put another file in its place, unless it was in
-		 * incoming since. On network mounts numbers do not last. */
-		.ident_ino = (job->attempt > 1 && !fresh) || u->far ? 0 : job->ident.ino,
-		.limits = h->limits,
-		.directory = job->ident.whole != 0,
-		.whole = job->ident.whole == WHOLE_UNKNOWN ? 0 : job->ident.whole,
-		.whole_ino = job->ident.whole == 0 ? 0 : job->ident.ino,
-		.fresh = fresh,
-		.stream = h->mode == HANDLER_STREAM,
-		.recycle_jobs = h->recycle_jobs,
-		.recycle_ms = h->recycle_ms,
-		.idle_ms = h->idle_ms,
-	};
-	order->cookie = order->stream ? stray_stream_cookie(d, u->name) : stray_cookie(d, job->id);
-	return order->dir == NULL || order->cookie == NULL ? -ENOMEM : 0;
-}
-
-/* A directory is walked through before its handler starts. */
-static uint64_t patience_ms(const struct job *job)
-{
-	return job->ident.whole != 0 ? DISPATCH_WHOLE_PATIENCE_MS : DISPATCH_PATIENCE_MS;
-}
-
-static int start(struct daemon *d, struct user *u, const struct claim *claim, int dirfd)
-{
-	struct run_order order;
-	const struct job *job = &claim->job;
-	int r = make_order(d, u, job, claim->from == PLACE_INCOMING, &order);
-	order.after = claim->after;
-	if (r == 0 && order.run_as != NULL)
-		r = tree_let_pass(d->tree, u->name);
-	struct running *running = r == 0 ? dispatch_remember(d, u, job) : NULL;
-	if (r == 0 && running == NULL)
-		r = -ENOMEM;
-	if (r == 0) {
-		running->grace_ms = order.kill_grace_ms;
-		running->limit_ms = order.timeout_ms > 0 ? order.timeout_ms + order.kill_grace_ms : 0;
-		running->overdue_ms =
-			claim->after != 0 ? UINT64_MAX : d->steady_ms + patience_ms(job);
-		r = pool_run(d->pool, &order, u->lock_fd, dirfd);
-		if (r < 0)
-			dispatch_forget(d, job->id);
-		else
-			ahead_add(u, running, claim->after != 0);
-	}
-	free(order.dir);
-	free(order.cookie);
-	return r;
-}
-
-static int take(struct daemon *d, struct user *u, const struct job *job, char **ret_kept)
-{
-	int r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
-	/* Somebody removed a directory of ours. */
-	if (r == -ENOTDIR && user_still_there(d, u) && tree_has_user(d->tree, u->name) &&
-	    users_make_directories(d, u->name))
-		r = tree_claim(d->tree, u->name, job->id, job->path, &job->ident, ret_kept);
-	return r;
-}
-
-/* After its file: a crash between the two is made good by the next attempt. */
-static void take_voucher(struct daemon *d, const struct user *u, const struct job *job)
-{
-	int r = tree_take_voucher(d->tree, u->name, job, PLACE_INCOMING, job->path);
-	if (r < 0)
-		log_warning("user %s: the marker or checksum of job %" PRIu64 " stays in incoming: %s",
-		            u->name, job->id, strerror(-r));
-}
-
-/* Did somebody move it to done or failed by hand? That is no withdrawal. */
-static bool ended_outside(struct daemon *d, const struct user *u, const struct job *job)
-{
-	struct tree_found found = {0};
-	if (tree_find(d->tree, u->name, job, &found) < 0)
-		return false;
-	free(found.final_name);
-	return found.place == PLACE_DONE || found.place == PLACE_FAILED;
-}
-
-static void not_taken(struct daemon *d, struct user *u, const struct job *job, int error)
-{
-	if (error == -ENOENT && ended_outside(d, u, job) && recover_job(d, u, job) == 0)
-		return;
-	unclaim_job(d, u, job, error, PLACE_INCOMING);
-}
-
-/* Who was to go before it does not any more, or no more fit into the socket, or too many
- * descriptors are on their way: it goes back into the line, as it was. */
-static bool is_too_late(const struct claim *claim, int error)
-{
-	return claim->after != 0 && (error == -ESRCH || error == -EAGAIN || error == -ETOOMANYREFS);
-}
-
-/* With many files in line the rescan is often enough. */
-enum { TIDY_SCAN_MAX = 10000 };
-
-/* It may have been the last file of its directory. */
-static void expect_leftovers(struct daemon *d, struct user *u, const struct job *job)
-{
-	if (u->settings->tidy && strchr(job->path, '/') != NULL && u->room.files < TIDY_SCAN_MAX)
-		user_scan_in(d, u, user_tidy_after_ms(u));
-}
-
-static int hand_over(struct daemon *d, struct claim *claim)
-{
-	struct user *u = claim->user;
-	const struct job *job = &claim->job;
-	char *kept = NULL;
-	int r = claim->from == PLACE_INCOMING ? take(d, u, job, &kept) : 0;
-	if (r == 0) {
-		take_voucher(d, u, job);
-		expect_leftovers(d, u, job);
-	}
-	if (r < 0) {
-		not_taken(d, u, job, r);
-	} else {
-		int dirfd = tree_open_job(d->tree, u->name, job->id, job->path, &job->ident);
-		r = dirfd < 0 ? dirfd : start(d, u, claim, dirfd);
-		bool lost = dirfd == -ENOENT;
-		/* Where that cannot be found out now, it is tried again. */
-		if (lost)
-			r = recover_job(d, u, job);
-		if (r < 0)
-			unclaim_job(d, u, job, is_too_late(claim, r) ? 0 : r, PLACE_PROCESSING);
-		fd_close(dirfd);
-		r = lost && r == 0 ? -ENOENT : r;
-	}
-	if (kept != NULL) {
-		char *shown = escape_str(kept);
-		log_warning("user %s: a file that was put in the place of job %" PRIu64
-		            " while it was taken is kept as failed/%s",
-		            u->name, job->id, shown == NULL ? "?" : shown);
-		free(shown);
-	}
-	free(kept);
-	return r;
-}
-
 static void claim_finish(struct daemon *d, struct change *c, int error)
 {
 	struct claim *claim = (struct claim *)c;
-	d->dispatch.claims -= claim->after == 0;
-	if (error != 0 || hand_over(d, claim) < 0)
-		ahead_claim_failed(d, claim->user, claim->after != 0);
-	job_clear(&claim->job);
+	struct handover *over = &claim->over;
+	bool waits = over->stands_by;
+	d->dispatch.claims -= over->after == 0 && !waits;
+	if (error != 0 || handover_do(d, over) < 0) {
+		d->dispatch.standby_n -= waits;
+		ahead_claim_failed(d, over->user, over->after != 0);
+	}
+	job_clear(&over->job);
 	free(claim);
 }
 
 /* Takes the job over. Applied here, once: claims come on top of a turn. */
-static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t after)
+static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t after, bool stands_by)
 {
 	struct claim *claim = calloc(1, sizeof *claim);
 	if (claim == NULL)
 		return -ENOMEM;
 	claim->change = (struct change){.apply = claim_apply, .finish = claim_finish};
-	claim->user = u;
-	claim->job = *job;
-	claim->after = after;
+	claim->over = (struct handover){.user = u, .job = *job, .after = after,
+	                                 .stands_by = stands_by};
 	*job = (struct job){0};
-	d->dispatch.claims += after == 0;
+	d->dispatch.claims += after == 0 && !stands_by;
+	d->dispatch.standby_n += stands_by;
 	u->ahead += after != 0;
 	turn_add(d, &claim->change);
 	return claim_apply(d, &claim->change);
@@ -266,7 +93,7 @@ int claim_bring_back(struct daemon *d, struct user *u, const struct job *job)
 	return r;
 }
 
-int claim_one(struct daemon *d, const struct sched_pick *pick)
+static int claim_picked(struct daemon *d, const struct sched_pick *pick, bool stands_by)
 {
 	struct user *u = user_by_number(d, pick->user);
 	struct job job = {0};
@@ -286,10 +113,23 @@ int claim_one(struct daemon *d, const struct sched_pick *pick)
 		r = recover_later(d, u, unclear);
 	} else if (waits) {
 		ahead_begin(u, &job);
-		r = take_job(d, u, &job, 0);
+		/* Its chain begins when it has a worker. */
+		if (stands_by)
+			u->chain_end = 0;
+		r = take_job(d, u, &job, 0, stands_by);
 	}
 	job_clear(&job);
 	return r;
+}
+
+int claim_one(struct daemon *d, const struct sched_pick *pick)
+{
+	return claim_picked(d, pick, false);
+}
+
+int claim_for_standby(struct daemon *d, const struct sched_pick *pick)
+{
+	return claim_picked(d, pick, true);
 }
 
 int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed)
@@ -303,7 +143,7 @@ int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed
 		uint64_t after = u->chain_end;
 		u->chain_end = id;
 		user_touch(d, u);
-		r = take_job(d, u, &job, after);
+		r = take_job(d, u, &job, after, false);
 		*ret_claimed = true;
 	}
 	job_clear(&job);

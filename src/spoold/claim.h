@@ -14,6 +14,9 @@ struct daemon;
  * found out (its user waits then). */
 int claim_one(struct daemon *d, const struct sched_pick *pick);
 
+/* The same without a place: it stands by (standby.h) until there is one. */
+int claim_for_standby(struct daemon *d, const struct sched_pick *pick);
+
 /* Within a turn: the next job of a user whose worker is busy, to be handed to
  * that ahead of its turn. *ret_claimed: false where it is none for that. */
 int claim_ahead(struct daemon *d, struct user *u, uint64_t id, bool *ret_claimed);

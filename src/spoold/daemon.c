@@ -4,6 +4,7 @@
 #include "spoold/accept.h"
 #include "spoold/ahead.h"
 #include "spoold/notice.h"
+#include "spoold/standby.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ int daemon_start(struct daemon *d, uint64_t wall_ms, uint64_t steady_ms)
 	d->steady_ms = steady_ms;
 	d->rescan_ms = steady_ms + d->config->interval_ms;
 	sched_set_limit(d->sched, d->config->max_concurrent);
+	d->dispatch.ran_ms = UINT64_MAX;
 	/* --mode once is itself the order to work. */
 	sched_set_running(d->sched, d->config->auto_start || d->once);
 	if (!d->config->auto_start && !d->once)
@@ -214,6 +216,7 @@ static void do_what_is_due(struct daemon *d, bool *ret_more)
 	numbers_tick(d);
 	turn_run(d);
 	ahead_review(d);
+	standby_review(d);
 	end_of_start(d);
 	lose_patience(d);
 }

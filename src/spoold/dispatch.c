@@ -6,6 +6,7 @@
 #include "spoold/claim.h"
 #include "spoold/daemon.h"
 #include "spoold/result.h"
+#include "spoold/standby.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -64,17 +65,12 @@ struct running *dispatch_remember(struct daemon *d, struct user *u, const struct
 	return r;
 }
 
-/* A result acts before the claims that follow it in the same turn, so its
- * worker counts as free. */
+/* The first are those of jobs that stand by. */
 static uint32_t places(const struct daemon *d)
 {
-	uint32_t free_places = pool_free_places(d->pool) + d->dispatch.freeing;
-	return free_places > d->dispatch.claims ? free_places - d->dispatch.claims : 0;
-}
-
-void dispatch_begin(struct daemon *d)
-{
-	d->dispatch.freeing = 0;
+	uint32_t free_places = pool_free_places(d->pool);
+	uint32_t taken = d->dispatch.claims + d->dispatch.standby_n;
+	return free_places > taken ? free_places - taken : 0;
 }
 
 bool dispatch_ready(struct daemon *d)
@@ -99,7 +95,8 @@ int dispatch_claim_some(struct daemon *d)
 		if (n == 0)
 			break;
 	}
-	return ahead_claim_some(d);
+	int r = standby_claim_some(d);
+	return r < 0 ? r : ahead_claim_some(d);
 }
 
 struct started {
@@ -146,6 +143,7 @@ static void on_started(struct daemon *d, struct running *r, uint64_t started_ms)
 	r->started_steady_ms = d->steady_ms;
 	/* A short one has no news but its end. */
 	r->user->ran_ms = UINT64_MAX;
+	d->dispatch.ran_ms = UINT64_MAX;
 	if (r->hold != NULL) {
 		free(r->hold);
 		r->hold = NULL;
@@ -180,7 +178,7 @@ static void on_progress(struct running *r, const struct run_progress *p)
 
 /* The worker is gone and so is what it started; what the handler did is not
  * known. */
-static void on_gone(struct daemon *d, struct running *r, bool waited)
+void dispatch_gone(struct daemon *d, struct running *r, bool waited)
 {
 	struct run_result result = {
 		.job = r->job,
@@ -210,15 +208,18 @@ void dispatch_read_events(struct daemon *d)
 			r->overdue_ms = UINT64_MAX;
 			const struct run_result *result = &event.message.result;
 			bool done = event.kind == POOL_RESULT && result->outcome == OUTCOME_SUCCEEDED;
+			if (event.kind == POOL_RESULT && !run_result_never_began(result))
+				d->dispatch.ran_ms = result->ran_ms;
 			ahead_ended(d, r, done ? result->ran_ms : UINT64_MAX);
 		}
 		switch (event.kind) {
 		case POOL_STARTED: on_started(d, r, event.message.started_ms); break;
 		case POOL_PROGRESS: on_progress(r, &event.message.progress); break;
 		case POOL_RESULT: dispatch_result(d, r->user, &event.message.result); break;
-		case POOL_GONE: on_gone(d, r, event.waited); break;
+		case POOL_GONE: dispatch_gone(d, r, event.waited); break;
 		}
 	}
+	standby_start_some(d);
 }
 
 int dispatch_cancel(struct daemon *d, uint64_t job, const char *by)
@@ -229,6 +230,8 @@ int dispatch_cancel(struct daemon *d, uint64_t job, const char *by)
 	r->cancel = true;
 	free(r->cancel_text);
 	r->cancel_text = strdup(by);
+	if (standby_give_back(d, r) == 0)
+		return 0;
 	r->overdue_ms = d->steady_ms + r->grace_ms + DISPATCH_PATIENCE_MS;
 	return pool_cancel(d->pool, job, false);
 }
@@ -264,7 +267,7 @@ static void make_up_for_silent(struct daemon *d)
 {
 	uint32_t n = 0;
 	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
-		n += r->user->silent && !r->ahead;
+		n += r->user->silent && !r->ahead && r->standby == NULL;
 	if (n == d->dispatch.silent)
 		return;
 	d->dispatch.silent = n;
@@ -284,6 +287,8 @@ void dispatch_tick(struct daemon *d)
 		interrupt_all(d);
 	}
 	wake_overdue(d);
+	pool_set_spare(d->pool, d->dispatch.running == NULL ? 0 : standby_room(d));
+	standby_start_some(d);
 	result_move_again(d);
 }
 
@@ -308,6 +313,7 @@ uint64_t dispatch_next(const struct daemon *d)
 void dispatch_clear(struct daemon *d)
 {
 	struct running *r, *tmp;
+	standby_clear(d);
 	HASH_ITER(hh, d->dispatch.running, r, tmp) {
 		HASH_DEL(d->dispatch.running, r);
 		running_free(r);

@@ -27,6 +27,7 @@ struct running {
 	uint64_t grace_ms;      /* from SIGTERM to SIGKILL */
 	uint64_t overdue_ms;    /* steady; its worker should have told something by then */
 	bool grumbled;          /* it was told that it did not */
+	struct standby *standby; /* it waits for a place, with no worker (standby.h); or NULL */
 	bool chained, ahead;    /* in its user's chain; it waits there (ahead.h) */
 	bool recalled;          /* it was asked back */
 	char *hold;             /* by whom it is to be held when it comes back from there, or NULL */
@@ -51,7 +52,9 @@ struct dispatch {
 	struct heap unmoved_due;
 	uint32_t silent;         /* run where nothing answers, and take no place */
 	uint32_t claims;        /* of this turn, not yet handed to a worker of its own */
-	uint32_t freeing;       /* results of this turn: their workers are free when they act */
+	struct standby *standby; /* claimed, and without a place yet; the first is the next */
+	uint32_t standby_n;      /* of these, with the claims of this turn */
+	uint64_t ran_ms;         /* how long the last job took; UINT64_MAX: long */
 };
 
 enum {
@@ -63,13 +66,13 @@ enum {
 
 /* Within a turn: applies the claims that the scheduler proposes. */
 int dispatch_claim_some(struct daemon *d);
-/* A transaction begins: nothing was applied in it yet. */
-void dispatch_begin(struct daemon *d);
 /* Is there anything it would propose? (Then a turn is worth while.) */
 bool dispatch_ready(struct daemon *d);
 
 /* All that workers say. */
 void dispatch_read_events(struct daemon *d);
+/* Its worker is gone; `waited`: the job was never begun. Adds the change. */
+void dispatch_gone(struct daemon *d, struct running *r, bool waited);
 /* An attempt ended; from a worker, or from what one left behind. Adds the
  * change. `result` is copied. */
 void dispatch_result(struct daemon *d, struct user *u, const struct run_result *result);

@@ -152,6 +152,9 @@ static void explain_active(const struct daemon *d, const struct user *u, const s
 	else if (r->ahead)
 		why_say(e->because, "it waits with its user's worker, which begins it as soon as job %" PRIu64
 		        " has succeeded", r->chain_prev->job);
+	else if (r->standby != NULL)
+		why_say(e->because, "it was claimed, and starts as soon as one of %u places is free",
+		        d->config->max_concurrent);
 	else if (job->state == JOB_QUEUED)
 		why_say(e->because, "it was claimed and is being started (attempt %u)", job->attempt);
 	else

@@ -50,6 +50,8 @@ static void add_progress(const struct daemon *d, json_t *running)
 		return;
 	if (r->ahead)
 		json_object_set_new(running, "ahead", json_true());
+	if (r->standby != NULL)
+		json_object_set_new(running, "standby", json_true());
 	if (r->progress >= 0)
 		json_object_set_new(running, "progress", json_real(r->progress));
 	if (r->records != RECORDS_NONE)
@@ -150,12 +152,12 @@ static void show_page(struct daemon *d, const struct asker *a, const char *after
 	}
 }
 
-/* `running` are those that run or start; `queued` wait in their workers. */
+/* `running` are those that run or start; `queued` wait in their workers, or for a place. */
 static json_t *totals(const struct daemon *d, const struct shown *shown)
 {
 	uint64_t arriving = 0, ahead = 0;
 	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
-		ahead += r->ahead;
+		ahead += r->ahead || r->standby != NULL;
 	for (size_t i = 0; i < shown->n; i++)
 		arriving += upload_count_arriving(shown->users[i]);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "users",

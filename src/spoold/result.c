@@ -224,7 +224,6 @@ static int settlement_apply(struct daemon *d, struct change *c)
 	struct job job = {0};
 	job_clear(&s->after);
 	s->back = false;
-	d->dispatch.freeing += pool_frees(d->pool, s->result.job);
 	int r = index_get_job(d->index, s->result.job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;

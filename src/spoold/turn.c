@@ -62,7 +62,6 @@ static int commit_once(struct daemon *d, struct change *turn, struct change **re
 	int r = index_begin(d->index);
 	if (r < 0)
 		return r;
-	dispatch_begin(d);
 	r = apply_all(d, turn, ret_failed);
 	if (r == 0)
 		r = users_refresh(d);
@@ -195,7 +194,6 @@ void turn_run(struct daemon *d)
 	}
 	struct change *turn;
 	int r = commit(d, &turn);
-	dispatch_begin(d);
 	note_outcome(d, r);
 	users_turn_ended(d, r < 0);
 	if (r == 0)

@@ -11,7 +11,7 @@ fuzz_objects = $(fuzz_objects_$(1))
 # What the daemon asks of the target instead of workers, thread and socket.
 fuzz_wraps := control_next control_answer control_alive control_renew sync_add sync_next pool_run pool_cancel \
               pool_ack pool_set_max pool_set_idle pool_outdate pool_wake pool_next pool_free_places pool_busy \
-              pool_recall pool_frees pool_flush
+              pool_recall pool_set_spare pool_flush
 fuzz_flags_request := $(fuzz_wraps:%=-Wl,--wrap=%)
 
 $(foreach t,$(notdir $(FUZZ)),$(eval $(B)/fuzz/$(t): $(call fuzz_objects,$(t))))

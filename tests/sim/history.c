@@ -73,6 +73,17 @@ static void choose_bursts(void)
 	world->settings.on_crash = ON_CRASH_RETRY;
 }
 
+/* Many users with short jobs and few places: somebody always waits for one. */
+static void choose_crowd(void)
+{
+	struct profile *p = &world->profile;
+	p->users = USERS_MAX;
+	p->relaxed = p->no_watch = p->lossy_hints = false;
+	p->short_runs = p->operators = true;
+	world->settings.max_concurrent = 1 + (uint32_t)(world->seed / 32 % 2);
+	world->settings.on_crash = world->seed / 64 % 4 == 0 ? world->settings.on_crash : ON_CRASH_RETRY;
+}
+
 static void begin_world(uint64_t seed, bool verbose)
 {
 	memory_forget();
@@ -111,14 +122,17 @@ static void begin(uint64_t seed, bool verbose)
 		world->settings.retry_delay_ms = 0;
 	if (seed % 16 == 9)
 		choose_bursts();
+	if (seed % 32 == 21)
+		choose_crowd();
 	world->settings.wholes = seed % WHOLES_1_OF == 2;
 	world->settings.whole_settle_ms = 300 + seed % 1700;
 	world->total_limit = world->settings.max_concurrent;
 	for (int u = 0; u < USERS_MAX; u++) {
 		struct uploader *p = &world->uploaders[u];
 		p->slot_upload = p->inner = NONE;
-		p->there = one_of(2) || world->profile.bursts;
-		p->left = 1 + (unsigned)dice_roll(8) + (world->profile.bursts ? BURSTS_MORE : 0);
+		p->there = one_of(2) || world->profile.bursts || world->profile.short_runs;
+		p->left = 1 + (unsigned)dice_roll(8) +
+		          (world->profile.bursts || world->profile.short_runs ? BURSTS_MORE : 0);
 		p->due_ms = u < world->profile.users ? world->now_ms + dice_roll(2000) : FAR;
 		/* The other one comes when the first has put much into the line. */
 		if (world->profile.bursts)

@@ -154,7 +154,7 @@ static void plan(struct sim_worker *w)
 		run = w->timeout_ms;
 	}
 	/* Only where jobs are short is any handed ahead. */
-	if (world->seed % 2 == 1 && run % 4 != 0)
+	if (world->profile.short_runs || (world->seed % 2 == 1 && run % 4 != 0))
 		run %= 20;
 	if (world->profile.bursts && outcome == OUTCOME_SUCCEEDED)
 		run = 14 + run % 6;
@@ -461,11 +461,25 @@ static bool is_all_acked(const struct sim_worker *w)
 	return w->phase == WORKER_TOLD && w->kept_n > 0 && w->ahead_n == 0;
 }
 
-static bool is_busy(const struct sim_worker *w)
+static bool is_ours(const struct sim_worker *w)
 {
 	return !w->orphan && !is_all_acked(w) &&
 	       (w->phase == WORKER_ORDERED || w->phase == WORKER_RUNNING ||
 	        w->phase == WORKER_TOLD || w->phase == WORKER_SWEPT);
+}
+
+/* Has the daemon read the results of all it had? Its place is another one's then. */
+static bool is_all_heard(const struct sim_worker *w)
+{
+	for (int i = 0; i < w->kept_n; i++)
+		if (!w->kept[i].heard)
+			return false;
+	return w->phase == WORKER_TOLD && w->ahead_n == 0;
+}
+
+static bool is_busy(const struct sim_worker *w)
+{
+	return is_ours(w) && !is_all_heard(w);
 }
 
 uint32_t pool_busy(const struct pool *p)
@@ -487,6 +501,13 @@ void pool_set_max(struct pool *p, uint32_t max)
 {
 	(void)p;
 	world->pool_max = max;
+}
+
+/* All that nobody needs leave at once. */
+void pool_set_spare(struct pool *p, uint32_t spare)
+{
+	(void)p;
+	(void)spare;
 }
 
 /* Handlers of this world serve one job each. */
@@ -601,7 +622,7 @@ static struct sim_worker *find_job(uint64_t job)
 {
 	for (int i = 0; i < WORKERS_MAX; i++) {
 		struct sim_worker *w = &world->workers[i];
-		bool ours = is_busy(w) || w->phase == WORKER_BURIED;
+		bool ours = is_ours(w) || w->phase == WORKER_BURIED;
 		bool current = w->phase != WORKER_TOLD && w->phase != WORKER_BURIED && w->job == job;
 		if (ours && (current || find_ahead(w, job) != NONE || find_kept(w, job) != NULL))
 			return w;
@@ -653,18 +674,6 @@ void pool_recall(struct pool *p, uint64_t job)
 	io_step("ask back what waits in a worker");
 	if (w != NULL && w->phase != WORKER_SWEPT && !broken("recall-not-heard"))
 		give_back(w);
-}
-
-bool pool_frees(const struct pool *p, uint64_t job)
-{
-	(void)p;
-	const struct sim_worker *w = find_job(job);
-	if (w == NULL || w->phase != WORKER_TOLD || w->kept[0].job != job)
-		return false;
-	for (int i = 0; i < w->kept_n; i++)
-		if (!w->kept[i].heard)
-			return false;
-	return true;
 }
 
 /* Nobody stops a worker here. */

@@ -266,7 +266,7 @@ static void take_away(int user)
 void uploader_act(int user)
 {
 	struct uploader *p = &world->uploaders[user];
-	upload_later(user, one_of(4) ? 5000 : 300);
+	upload_later(user, one_of(4) ? 5000 : world->profile.short_runs ? 3 : 300);
 	if (!p->there)
 		arrive(user);
 	else if (p->folder)

@@ -311,6 +311,7 @@ struct profile {
 	bool mounts, clock_steps, operators, index_loss, asks;
 	unsigned worker_death_percent;
 	bool calm;                         /* each run is short and succeeds */
+	bool short_runs;                   /* no handler runs long */
 	bool bursts;                       /* many uploads at once, all short, in one place */
 };
 

@@ -126,7 +126,7 @@ int __wrap_pool_next(struct pool *p, struct pool_event *ret);
 uint32_t __wrap_pool_free_places(const struct pool *p);
 uint32_t __wrap_pool_busy(const struct pool *p);
 void __wrap_pool_recall(struct pool *p, uint64_t job);
-bool __wrap_pool_frees(const struct pool *p, uint64_t job);
+void __wrap_pool_set_spare(struct pool *p, uint32_t spare);
 
 int __wrap_pool_run(struct pool *p, const struct run_order *order, int lock_fd, int job_dirfd)
 {
@@ -234,11 +234,10 @@ void __wrap_pool_recall(struct pool *p, uint64_t job)
 	(void)job;
 }
 
-bool __wrap_pool_frees(const struct pool *p, uint64_t job)
+void __wrap_pool_set_spare(struct pool *p, uint32_t spare)
 {
 	(void)p;
-	(void)job;
-	return true;
+	(void)spare;
 }
 
 /* The syncer: all is durable at once. */

@@ -516,3 +516,51 @@ Test(sched, memory_that_is_out_is_an_error_and_telling_again_mends_it)
 	cr_assert_eq(pick_one(s, 100), 0);
 	sched_free(s);
 }
+
+Test(sched, the_next_one_may_be_taken_beyond_all_places)
+{
+	struct sched *s = sched_with_limit(1);
+	struct sched_pick pick = {0}, picks[4];
+	cr_assert_not(sched_peek(s, 0, &pick), "there is nobody");
+	set(s, ANNA, (struct sched_view){.head_job = 7, .limit = 1});
+	set(s, BERT, (struct sched_view){.head_job = 8, .limit = 1});
+	cr_assert_eq(sched_pick(s, 0, picks, 4), 1);
+	cr_assert_eq(picks[0].user, ANNA);
+	for (int again = 0; again < 2; again++) {
+		cr_assert(sched_peek(s, 0, &pick));
+		cr_assert(pick.user == BERT && pick.job == 8, "a look changes nothing");
+	}
+	sched_pick_beyond(s);
+	cr_assert_not(sched_peek(s, 0, &pick));
+	cr_assert_eq(sched_active(s), 2);
+	set(s, BERT, (struct sched_view){.head_job = 9, .active = 1, .limit = 1});
+	cr_assert_not(sched_peek(s, 0, &pick), "it has its limit");
+	sched_free(s);
+}
+
+Test(sched, a_look_at_the_next_one_minds_what_a_pick_does)
+{
+	struct sched *s = sched_with_limit(1);
+	struct sched_pick pick = {0};
+	set(s, ANNA, (struct sched_view){.head_job = 7, .limit = 1, .head_not_before_ms = 50});
+	cr_assert_not(sched_peek(s, 49, &pick));
+	cr_assert(sched_peek(s, 50, &pick));
+	sched_set_running(s, false);
+	cr_assert_not(sched_peek(s, 50, &pick));
+	sched_free(s);
+}
+
+Test(sched, active_jobs_of_blocked_users_run_elsewhere)
+{
+	struct sched *s = sched_with_limit(2);
+	set(s, ANNA, (struct sched_view){.active = 2});
+	cr_assert_eq(sched_active_elsewhere(s), 0);
+	set(s, ANNA, (struct sched_view){.active = 2, .blocked = true});
+	set(s, BERT, (struct sched_view){.active = 1, .blocked = true});
+	cr_assert_eq(sched_active_elsewhere(s), 3);
+	set(s, ANNA, (struct sched_view){.active = 1});
+	cr_assert_eq(sched_active_elsewhere(s), 1);
+	sched_forget_user(s, BERT);
+	cr_assert_eq(sched_active_elsewhere(s), 0);
+	sched_free(s);
+}

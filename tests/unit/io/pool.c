@@ -227,7 +227,7 @@ Test(pool, a_job_is_started_reported_and_acknowledged)
 	cr_assert_eq(result.records, 7u);
 	cr_assert_str_eq(result.message, "half");
 	run_result_clear(&result);
-	cr_assert_eq(pool_busy(p), 1u, "the result is not acknowledged yet");
+	cr_assert_eq(pool_busy(p), 0u, "another one can begin before the result is acknowledged");
 	acknowledge(42);
 	cr_assert_eq(pool_busy(p), 0u);
 	struct pool_event none;
@@ -253,6 +253,48 @@ Test(pool, a_worker_is_kept_for_the_next_job)
 		acknowledge(w.order.job);
 		cr_assert_eq(worker_pid(), first);
 	}
+}
+
+/* Runs one that ends at once, and leaves its result unacknowledged. */
+static void run_until_told(uint64_t job)
+{
+	w.order.job = job;
+	run_job();
+	expect_started();
+	struct run_result result = expect_result();
+	run_result_clear(&result);
+}
+
+static size_t wait_for_children(size_t n)
+{
+	uint64_t until = clock_steady_ms() + PATIENCE_MS;
+	struct pool_event ev;
+	pid_t pids[4];
+	while (children(pids, 4) > n && clock_steady_ms() < until) {
+		cr_assert_eq(pool_next(p, &ev), 0);
+		usleep(5000);
+	}
+	return children(pids, 4);
+}
+
+Test(pool, a_place_is_free_when_the_result_is_told)
+{
+	script(&w, "exit 0");
+	pool_set_max(p, 1);
+	pool_set_spare(p, 1);
+	run_until_told(42);
+	cr_assert_eq(pool_free_places(p), 1u);
+	run_until_told(43);
+	pid_t pids[4];
+	cr_assert_eq(children(pids, 4), 2u, "the first keeps its result until it is acknowledged");
+	pool_ack(p, 42, false);
+	pool_ack(p, 43, false);
+	pool_flush(p, true);
+	run_until_told(44);
+	acknowledge(44);
+	cr_assert_eq(children(pids, 4), 2u, "both are kept for the next ones");
+	pool_set_spare(p, 0);
+	cr_assert_eq(wait_for_children(1), 1u);
 }
 
 Test(pool, no_place_beyond_the_limit_and_idle_ones_leave_when_it_is_lowered)

@@ -162,15 +162,9 @@ Test(pool_ahead, promise_3_one_after_the_other_without_an_acknowledgement)
 	for (int i = 0; i < JOBS; i++)
 		expect(i, OUTCOME_SUCCEEDED, true);
 	expect_notes("0123");
-	/* Of one worker, one is told to free it. */
-	cr_assert(pool_frees(p, FIRST));
-	for (int i = 1; i < JOBS; i++)
-		cr_assert_not(pool_frees(p, FIRST + (uint64_t)i));
-	for (int i = 0; i < JOBS; i++) {
-		cr_assert_eq(pool_busy(p), 1u);
+	cr_assert_eq(pool_busy(p), 0u, "with all of it");
+	for (int i = 0; i < JOBS; i++)
 		acknowledge(FIRST + (uint64_t)i);
-	}
-	cr_assert_eq(pool_busy(p), 0u);
 }
 
 Test(pool_ahead, all_are_acknowledged_at_once)
@@ -179,11 +173,9 @@ Test(pool_ahead, all_are_acknowledged_at_once)
 	for (int i = 0; i < JOBS; i++)
 		expect(i, OUTCOME_SUCCEEDED, true);
 	for (int i = 0; i < JOBS; i++) {
-		cr_assert_eq(pool_busy(p), 1u);
 		pool_ack(p, FIRST + (uint64_t)i, true);
 		pool_ack(p, FIRST + (uint64_t)i, true);
 	}
-	cr_assert_eq(pool_busy(p), 0u);
 	pool_flush(p, false);
 	pool_flush(p, true);
 	/* It has forgotten them all: else it would not take another one. */
