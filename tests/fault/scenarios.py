@@ -522,6 +522,25 @@ class Ahead(Scenario):
         return self.done(s, *self.files)
 
 
+class StandBy(Scenario):
+    """Three lines of short jobs and one place: some stand by for it."""
+    name = "lines that stand by"
+    victims = ("daemon", "worker")
+    users = ("alice", "bob", "carol")
+    config = {**MANUAL, "scheduler_settings": {"max_concurrent_jobs": 1, "prefetch_jobs_per_worker": 0}}
+    files = [f"{n}.csv" for n in range(3)]
+
+    def prepare(self, s):
+        for user in self.users:
+            self.pending(s, *self.files, user=user)
+
+    def trigger(self, s):
+        s.ask("start")
+
+    def reached(self, s):
+        return all(self.done(s, *self.files, user=user) for user in self.users)
+
+
 class Stop(Scenario):
     name = "stop"
     ordered = False
@@ -703,5 +722,5 @@ class LeaveResult(Scenario):
 SCENARIOS = [Accept, AcceptDeep, Replaced, Withdrawn, UserAdded, ClaimStart, ClaimWritten, Finish,
              FinishKept, HandedOn, FinishTaken, FinishDeep, FailFinal, Retry, OperatorRetry,
              CancelPending, CancelRunning, Hold, Release, Retention, Reload, Growth, Many, HeldUp,
-             HeldUpRelaxed, HeldUpForScan, Ahead, Stop, Recovery, Rebuild, SetAside, Once,
+             HeldUpRelaxed, HeldUpForScan, Ahead, StandBy, Stop, Recovery, Rebuild, SetAside, Once,
              LeaveResult, WholeAccept, WholeRun, WholeBack, WholeFailed]
