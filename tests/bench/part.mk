@@ -1,6 +1,6 @@
 # Speed against the bare kernel: tests/bench/README.md says what and how.
 BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
-PEER_PACKAGES := inotify-tools python3-watchdog task-spooler nq
+PEER_PACKAGES := inotify-tools python3-watchdog task-spooler nq incron
 
 $(B)/bench/%: tests/bench/%.c tests/bench/stamp.h
 	@mkdir -p $(@D)
@@ -15,7 +15,7 @@ bench: demo-deps
 bench-peers: demo-deps
 	@packaging/install-missing $(PEER_PACKAGES)
 	@$(MAKE) --no-print-directory -j2 bench-tools
-	@SPOOLD_BUILD=$(B) tests/bench/run --peers steady burst
+	@SPOOLD_BUILD=$(B) tests/bench/run --peers steady burst alone
 # How time, memory and index grow; SCALE takes its options (--files-max 10000 ...).
 bench-scale: demo-deps
 	@packaging/install-missing gnuplot-nox

@@ -10,14 +10,15 @@ DROP = struct.Struct("<QII")
 
 
 def records(path, layout):
+    """All whole ones, and how many bytes are left over: each is one write, so none are."""
     with open(path, "rb") as file:
         data = file.read()
-    whole = len(data) // layout.size * layout.size
-    return layout.iter_unpack(data[:whole])
+    rest = len(data) % layout.size
+    return list(layout.iter_unpack(data[:len(data) - rest])), rest
 
 
 def text(raw):
-    return raw.split(b"\0", 1)[0].decode()
+    return raw.split(b"\0", 1)[0].decode(errors="backslashreplace")
 
 
 def percentile(values, share):
@@ -31,22 +32,32 @@ class Run:
     """Everything a run is judged by. `root`: the spool."""
 
     def __init__(self, root, drops, stamps):
-        self.dropped = {(f"u{user:05}", f"f{number:07}.csv"): ns
-                        for ns, user, number in records(drops, DROP)}
+        dropped, rest = records(drops, DROP)
+        if rest:
+            raise ValueError(f"{drops} is torn")
+        self.dropped = {(f"u{user:05}", f"f{number:07}.csv"): ns for ns, user, number in dropped}
+        runs, rest = records(stamps, STAMP)
+        self.torn = 1 if rest else 0
         by_user = defaultdict(list)
-        for start, end, user, name in records(stamps, STAMP):
+        for start, end, user, name in runs:
             by_user[text(user)].append((start, end, text(name)))
         self.starts = {}
-        self.twice = self.reordered = self.overlaps = 0
-        for user, stamps_of_user in by_user.items():
-            self._user(user, sorted(stamps_of_user))
-        self.lost = len(self.dropped.keys() - self.starts.keys()) + self._not_done(root)
+        self.unknown = self.twice = self.reordered = self.overlaps = self.last_end = 0
+        for user, runs_of_user in by_user.items():
+            self._user(user, sorted(runs_of_user))
+        self.missing = self.dropped.keys() - self._done(root)
         self.latencies_ms = [(start - self.dropped[key]) / 1e6
-                             for key, start in self.starts.items() if key in self.dropped]
+                             for key, start in self.starts.items()]
 
-    def _user(self, user, stamps):
+    def _user(self, user, runs):
         last_end, newest = 0, ""
-        for start, end, name in stamps:
+        for start, end, name in runs:
+            # Nobody's file, or one that ends before it begins: another record's bytes.
+            if (user, name) not in self.dropped or end < start:
+                self.unknown += 1
+                continue
+            self.overlaps += start < last_end
+            last_end = max(last_end, end)
             if (user, name) in self.starts:
                 self.twice += 1
                 continue
@@ -54,18 +65,17 @@ class Run:
             # A user's names rise in the order in which they were dropped.
             self.reordered += name < newest
             newest = max(newest, name)
-            self.overlaps += start < last_end
-            last_end = max(last_end, end)
+        self.last_end = max(self.last_end, last_end)
 
-    def _not_done(self, root):
-        done = sum(1 for user in os.listdir(root) if not user.startswith(".")
-                   for name in os.listdir(os.path.join(root, user, "done"))
-                   if (user, name) in self.starts)
-        return len(self.starts) - done
+    def _done(self, root):
+        """What was run and is in done."""
+        there = {(user, name) for user in os.listdir(root) if not user.startswith(".")
+                 for name in os.listdir(os.path.join(root, user, "done"))}
+        return there & self.starts.keys()
 
     def violations(self):
-        found = {"lost": self.lost, "twice": self.twice, "reordered": self.reordered,
-                 "overlapping": self.overlaps}
+        found = {"lost": len(self.missing), "twice": self.twice, "reordered": self.reordered,
+                 "overlapping": self.overlaps, "unknown": self.unknown, "torn": self.torn}
         return {what: n for what, n in found.items() if n}
 
     def latency(self, share):

@@ -83,7 +83,7 @@ class Stand:
     def _daemon(self):
         try:
             return self.system.pid()
-        except (OSError, IndexError):
+        except (OSError, RuntimeError):
             return None
 
     def _wait(self, what, limit_s):

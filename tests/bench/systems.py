@@ -13,15 +13,53 @@ REPO = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.abspath(os.environ.get("SPOOLD_BUILD") or os.path.join(REPO, "build"))
 TOOLS = os.path.join(BUILD, "bench")
 WAIT_S = 120
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def stat_fields(path):
+    """What follows the name, from the state on."""
+    with open(path) as file:
+        return file.read().rsplit(")", 1)[1].split()
+
+
+def below(pid):
+    """All processes that descend from it."""
+    children = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                parent = int(stat_fields(f"/proc/{entry}/stat")[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry))
+    found = [pid]
+    for one in found:
+        found += children.get(one, ())
+    return found[1:]
+
+
+def threads(pid):
+    """State and ticks of CPU of each thread."""
+    found = []
+    try:
+        for entry in os.listdir(f"/proc/{pid}/task"):
+            fields = stat_fields(f"/proc/{pid}/task/{entry}/stat")
+            found.append((entry, fields[0], fields[11], fields[12]))
+    except OSError:
+        pass
+    return found
 
 
 class System:
     """One program at work in a directory. `ordered`: is it meant to keep each
-    user's order and to run one of its files at a time?"""
+    user's order and to run one of its files at a time? `limit_s`: when it is
+    called off; `grace_s`: how long it may take to end."""
 
     name = None
     ordered = False
     slow_handler_us = 0
+    limit_s = None
+    grace_s = 60
 
     def __init__(self, directory):
         self.directory = directory
@@ -54,16 +92,24 @@ class System:
         """The process itself, below its meter."""
         children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
         with open(children) as file:
-            return int(file.read().split()[0])
+            found = file.read().split()
+        if not found:
+            raise RuntimeError(f"{self.name} is not running")
+        return int(found[0])
 
     def start(self):
         self.prepare()
-        log = open(os.path.join(self.directory, "log"), "ab")
-        self.process = subprocess.Popen(
-            [os.path.join(TOOLS, "meter"), os.path.join(self.directory, "cpu"), *self.command()],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, cwd=self.directory,
-            start_new_session=True)
-        log.close()
+        # Whoever ends us, the meter is there to be told, or never was.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            with open(os.path.join(self.directory, "log"), "ab") as log:
+                self.process = subprocess.Popen(
+                    [os.path.join(TOOLS, "meter"), os.path.join(self.directory, "cpu"),
+                     str(self.grace_s), *self.command()],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                    cwd=self.directory, start_new_session=True)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _status(self, key):
         with open(f"/proc/{self.pid()}/status") as file:
@@ -79,12 +125,19 @@ class System:
         return self._status("voluntary_ctxt_switches")
 
     def cpu_ticks(self):
-        with open(f"/proc/{self.pid()}/stat") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
+        fields = stat_fields(f"/proc/{self.pid()}/stat")
         return int(fields[11]) + int(fields[12])
 
+    def activity(self):
+        """The same as a moment ago, and not None, where it and all it started only sleep."""
+        found = [(pid, *threads(pid)) for pid in below(self.process.pid)]
+        at_work = any(thread[1] not in "SIZ" for _, *of_one in found for thread in of_one)
+        return None if at_work else sorted(found)
+
     def stop(self):
-        """Ends it and returns its CPU seconds, handlers included."""
+        """Ends it and all it started, and returns their CPU seconds, if it was running."""
+        if self.process is None or self.process.poll() is not None:
+            return None
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(WAIT_S)
@@ -194,6 +247,7 @@ class SpooldRelaxed(Spoold):
     durability = "relaxed"
 
 
+PER_FILE = (CeilingSpawn, SpooldRelaxed, SpooldFull)
 STREAM = (SpooldStreamRelaxed, SpooldStreamFull)
 OURS = (CeilingSpawn, CeilingPipe, CeilingPipes, SpooldRelaxed, SpooldFull, *STREAM)
 
