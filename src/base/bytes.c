@@ -24,6 +24,11 @@ void bytes_put_number(struct bytes_out *out, uint64_t value, size_t width)
 	bytes_put(out, bytes, width);
 }
 
+const unsigned char *bytes_start(const struct bytes_out *out)
+{
+	return out->at - out->used;
+}
+
 size_t bytes_width(uint64_t value)
 {
 	size_t width = 0;

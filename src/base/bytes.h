@@ -16,6 +16,9 @@ struct bytes_out {
 void bytes_put(struct bytes_out *out, const void *data, size_t size);
 void bytes_put_number(struct bytes_out *out, uint64_t value, size_t width);
 
+/* The first of all that was put. */
+const unsigned char *bytes_start(const struct bytes_out *out);
+
 /* The number of bytes that a number needs: 0 for 0. */
 size_t bytes_width(uint64_t value);
 

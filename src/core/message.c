@@ -144,14 +144,14 @@ void message_clear(struct message *message)
 	*message = (struct message){0};
 }
 
-static int copy_out(const unsigned char *bytes, size_t size, char **ret_data, size_t *ret_size)
+static int copy_out(const struct bytes_out *out, char **ret_data, size_t *ret_size)
 {
-	char *data = malloc(size);
+	char *data = malloc(out->used);
 	if (data == NULL)
 		return -ENOMEM;
-	memcpy(data, bytes, size);
+	memcpy(data, bytes_start(out), out->used);
 	*ret_data = data;
-	*ret_size = size;
+	*ret_size = out->used;
 	return 0;
 }
 
@@ -164,7 +164,7 @@ int message_encode(const struct message *message, char **ret_data, size_t *ret_s
 	int r = fields_encode(&out, shape->fields, shape->n, (const char *)message + shape->base);
 	if (r == 0 && out.full)
 		r = -EMSGSIZE;
-	return r < 0 ? r : copy_out(buffer, out.used, ret_data, ret_size);
+	return r < 0 ? r : copy_out(&out, ret_data, ret_size);
 }
 
 int run_result_encode(const struct run_result *result, char **ret_data, size_t *ret_size)
@@ -193,10 +193,11 @@ char *run_order_handler(const struct run_order *order)
 	/* What does not fit is not sent either: any key will do. */
 	if (fields_encode(&out, TABLE(handler_fields), order) < 0 || out.full)
 		return strdup("");
+	const unsigned char *bytes = bytes_start(&out);
 	char *key = malloc(2 * out.used + 1);
 	for (size_t i = 0; key != NULL && i < out.used; i++) {
-		key[2 * i] = "0123456789abcdef"[buffer[i] >> 4];
-		key[2 * i + 1] = "0123456789abcdef"[buffer[i] & 15];
+			key[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+		key[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
 	}
 	if (key != NULL)
 		key[2 * out.used] = '\0';

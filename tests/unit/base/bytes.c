@@ -16,6 +16,7 @@ Test(bytes, what_was_put_is_got_again)
 	bytes_put(&out, NULL, 0);
 	cr_assert(!out.full && out.used == 15 && out.left == 17);
 	cr_assert_eq(memcmp(buffer, "\x34\x12", 2), 0, "little-endian");
+	cr_assert_eq(bytes_start(&out), buffer);
 	struct bytes_in in = {.at = buffer, .left = out.used};
 	cr_assert_eq(bytes_get_number(&in, 2), 0x1234u);
 	cr_assert_eq(bytes_get_number(&in, 8), UINT64_MAX);

@@ -87,14 +87,15 @@ Test(bounds, a_user_has_a_hundred_bytes)
 	free(longer);
 }
 
-Test(bounds, a_user_that_cannot_be_checked_is_refused)
+Test(bounds, a_user_is_checked_without_memory)
 {
 	if (!MEMORY_OUT)
 		cr_skip_test("needs its own allocator");
 	memory_out_after(0);
-	const char *problem = name_user_problem("alice");
+	const char *problem = name_user_problem("alice"), *other = name_user_problem("a\x7f");
 	memory_is_back();
-	cr_assert_not_null(problem);
+	cr_assert_null(problem);
+	cr_assert_not_null(other);
 }
 
 Test(bounds, promise_1_a_name_with_an_id_always_fits_and_no_two_ids_meet)
