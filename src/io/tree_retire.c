@@ -242,7 +242,7 @@ static int purge_whole(struct tree *t, const char *user, const struct job *job, 
 
 int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 {
-	int r = purge_aside(t, user, job->id);
+	int r = job->ident.whole != 0 ? purge_aside(t, user, job->id) : 0;
 	if (r < 0)
 		return r;
 	if (job->place == PLACE_NOWHERE)

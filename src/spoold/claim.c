@@ -44,7 +44,8 @@ static void claim_finish(struct daemon *d, struct change *c, int error)
 }
 
 /* Takes the job over. Applied here, once: claims come on top of a turn. */
-static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t after, bool stands_by)
+static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t after,
+                    bool stands_by)
 {
 	struct claim *claim = calloc(1, sizeof *claim);
 	if (claim == NULL)

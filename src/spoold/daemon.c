@@ -282,10 +282,9 @@ void daemon_stop(struct daemon *d)
 	d->stopping = true;
 	sched_set_running(d->sched, false);
 	d->stop_by_ms = d->steady_ms + d->config->stop_grace_ms;
-	if (d->dispatch.running != NULL)
-		log_notice("stopping; %u running job%s %llu s to finish",
-		           HASH_COUNT(d->dispatch.running),
-		           HASH_COUNT(d->dispatch.running) == 1 ? " has" : "s have",
+	uint32_t n = dispatch_running(d);
+	if (n > 0)
+		log_notice("stopping; %u running job%s %llu s to finish", n, n == 1 ? " has" : "s have",
 		           (unsigned long long)(d->config->stop_grace_ms / 1000));
 }
 

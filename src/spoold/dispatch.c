@@ -20,6 +20,14 @@ struct running *dispatch_find(const struct daemon *d, uint64_t job)
 	return r;
 }
 
+uint32_t dispatch_running(const struct daemon *d)
+{
+	uint32_t n = 0;
+	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
+		n += !r->ahead && r->standby == NULL;
+	return n;
+}
+
 static void running_free(struct running *r)
 {
 	if (r == NULL)

@@ -77,6 +77,8 @@ void dispatch_gone(struct daemon *d, struct running *r, bool waited);
  * change. `result` is copied. */
 void dispatch_result(struct daemon *d, struct user *u, const struct run_result *result);
 
+/* How many run or start; the others are queued, in a worker or for a place. */
+uint32_t dispatch_running(const struct daemon *d);
 struct running *dispatch_find(const struct daemon *d, uint64_t job);
 /* It is about to be handed to a worker; NULL when memory is out. */
 struct running *dispatch_remember(struct daemon *d, struct user *u, const struct job *job);

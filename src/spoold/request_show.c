@@ -155,17 +155,15 @@ static void show_page(struct daemon *d, const struct asker *a, const char *after
 /* `running` are those that run or start; `queued` wait in their workers, or for a place. */
 static json_t *totals(const struct daemon *d, const struct shown *shown)
 {
-	uint64_t arriving = 0, ahead = 0;
-	for (const struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
-		ahead += r->ahead || r->standby != NULL;
+	uint64_t arriving = 0, running = dispatch_running(d);
 	for (size_t i = 0; i < shown->n; i++)
 		arriving += upload_count_arriving(shown->users[i]);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "users",
 	                 (json_int_t)HASH_COUNT(d->users.by_name), "idle",
 	                 (json_int_t)(HASH_COUNT(d->users.by_name) - d->busy.n), "busy_left_out",
 	                 (json_int_t)shown->left_out, "running",
-	                 (json_int_t)(HASH_COUNT(d->dispatch.running) - ahead), "queued",
-	                 (json_int_t)ahead, "pending",
+	                 (json_int_t)running, "queued",
+	                 (json_int_t)(HASH_COUNT(d->dispatch.running) - running), "pending",
 	                 (json_int_t)d->busy.pending, "arriving", (json_int_t)arriving, "done",
 	                 (json_int_t)d->busy.done, "failed", (json_int_t)d->busy.failed);
 }
