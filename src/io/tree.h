@@ -301,6 +301,12 @@ void tree_scan_skip(struct tree_scan *s);
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind);
 void tree_scan_end(struct tree_scan *s);
+/* For who is about to take up to `n` entries in a row: where the directory at hand is large,
+ * they are looked at by threads meanwhile. What tree_scan_next() tells was looked at after
+ * the last call of this; so nobody may learn anything else of these files between the call
+ * and the entries. Where no thread is to be had, it changes nothing. Not where a look
+ * may hang. */
+void tree_scan_look_ahead(struct tree_scan *s, size_t n);
 
 /* Lets the walk remove what uploads leave behind: a directory right in incoming
  * that holds nothing but (such) directories, all of the owner of incoming, on its

@@ -3,6 +3,8 @@
 
 #include "io/tree.h"
 
+#include <dirent.h>
+
 /* One file for each user whose directory is a mount of its own. */
 #define TREE_DAEMON_LOCK ".spoold/daemon.lock"
 #define TREE_MOUNTS ".spoold/mounts"
@@ -214,3 +216,26 @@ int tree_purge_voucher(struct tree *t, const char *user, const struct job *job, 
 /* Walks a directory in one go, whatever `each` does to it. "." and ".." are
  * left out. A nonzero return of `each` ends the walk and is returned. */
 int tree_walk(int dirfd, int (*each)(void *ctx, const char *name, uint64_t ino), void *ctx);
+
+/* Names of one large directory that a walk reads ahead, and looks at with the threads of a
+ * crew while the first ones are taken in; see tree_scan_look_ahead(). */
+enum { TREE_AHEAD_MAX = 1024 };
+struct tree_ahead;
+struct crew;
+/* Both stay the caller's, and last as long; `dir` is read by us from now on, and by the
+ * caller where tree_ahead_next() says so. Freed with tree_ahead_free(), after crew_end().
+ * -ENOMEM. */
+int tree_ahead_new(DIR *dir, const struct tree_numbers *numbers, struct tree_ahead **ret);
+void tree_ahead_free(struct tree_ahead *a);
+/* After crew_end(): what was seen is too old, but for the names. NULL is nothing. */
+void tree_ahead_forget(struct tree_ahead *a);
+/* After tree_ahead_forget(): has the next names looked at, up to `max`, and those after
+ * them read. */
+void tree_ahead_begin(struct tree_ahead *a, struct crew *crew, size_t max);
+/* The next name, or NULL at the end, which *ret_error tells of. False: the next is to be
+ * read from the directory. */
+bool tree_ahead_next(struct tree_ahead *a, struct crew *crew, int *ret_error,
+                     const char **ret_name);
+/* What that name was seen to be, or *ret_error. False: it was not looked at. */
+bool tree_ahead_look(struct tree_ahead *a, struct crew *crew, int *ret_error,
+                     struct file_ident *ret_ident, enum entry_kind *ret_kind);

@@ -1,5 +1,6 @@
 #include "io/tree_private.h"
 
+#include "base/crew.h"
 #include "base/escape.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -13,10 +14,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SCAN_DEPTH_MAX = 32 };
+enum {
+	SCAN_DEPTH_MAX = 32,
+	AHEAD_FROM = 1024, /* entries; in a directory that has more, threads look ahead */
+	AHEAD_THREADS = 3, /* beside ours: some, so that a disk has several things to look for */
+};
 
 struct level {
 	DIR *dir;
+	size_t seen;              /* entries */
+	struct tree_ahead *ahead; /* NULL: none needed yet */
 	size_t path_n; /* length of the path of this directory */
 	struct tree_numbers numbers;
 	bool bare;     /* so far nothing but directories was in it, and bare ones */
@@ -30,6 +37,7 @@ struct tree_scan {
 	bool enter;             /* the last entry was a directory: go into it */
 	int64_t began_ns;
 	struct tidying tidy;
+	struct crew *crew;      /* NULL: none needed yet */
 	char path[JOB_PATH_MAX + 1];
 };
 
@@ -94,14 +102,44 @@ int64_t tree_scan_began_ns(const struct tree_scan *s)
 	return s->began_ns;
 }
 
+static void close_level(struct tree_scan *s)
+{
+	struct level *l = &s->levels[--s->depth];
+	if (l->ahead != NULL)
+		crew_end(s->crew);
+	tree_ahead_free(l->ahead);
+	closedir(l->dir);
+}
+
 void tree_scan_end(struct tree_scan *s)
 {
 	if (s == NULL)
 		return;
 	while (s->depth > 0)
-		closedir(s->levels[--s->depth].dir);
+		close_level(s);
+	crew_free(s->crew);
 	free(s->user);
 	free(s);
+}
+
+static bool has_crew(struct tree_scan *s)
+{
+	return s->crew != NULL || crew_new(AHEAD_THREADS, &s->crew) == 0;
+}
+
+void tree_scan_look_ahead(struct tree_scan *s, size_t n)
+{
+	if (s->crew != NULL)
+		crew_end(s->crew);
+	for (int i = 0; i < s->depth; i++)
+		tree_ahead_forget(s->levels[i].ahead);
+	if (s->depth == 0 || s->enter || s->tidy.removing)
+		return;
+	struct level *here = &s->levels[s->depth - 1];
+	if (here->seen < AHEAD_FROM || !has_crew(s))
+		return;
+	if (here->ahead != NULL || tree_ahead_new(here->dir, &here->numbers, &here->ahead) == 0)
+		tree_ahead_begin(here->ahead, s->crew, n);
 }
 
 static void warn(const struct tree_scan *s, const char *problem)
@@ -158,11 +196,6 @@ static bool set_path(struct tree_scan *s, const char *name)
 	return true;
 }
 
-static void close_level(struct tree_scan *s)
-{
-	closedir(s->levels[--s->depth].dir);
-}
-
 /* Back to incoming: what is not removed by now stays. */
 static void stop_removing(struct tree_scan *s)
 {
@@ -210,9 +243,9 @@ static int look(struct tree_scan *s, const char *name, struct file_ident *ret_id
 	struct level *here = &s->levels[s->depth - 1];
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return 0;
-	int r = set_path(s, name) ? tree_ident_in(dirfd(here->dir), &here->numbers, name, ret_ident,
-	                                          ret_kind)
-	                          : -ENAMETOOLONG;
+	int r = set_path(s, name) ? 0 : -ENAMETOOLONG;
+	if (r == 0 && !tree_ahead_look(here->ahead, s->crew, &r, ret_ident, ret_kind))
+		r = tree_ident_in(dirfd(here->dir), &here->numbers, name, ret_ident, ret_kind);
 	here->leaf = false;
 	if (r < 0 || *ret_kind != ENTRY_DIRECTORY)
 		here->bare = false;
@@ -226,24 +259,33 @@ static int look(struct tree_scan *s, const char *name, struct file_ident *ret_id
 	return 0;
 }
 
+/* NULL at the end. */
+static int read_name(const struct level *l, const char **ret_name)
+{
+	errno = 0;
+	const struct dirent *e = readdir(l->dir);
+	*ret_name = e == NULL ? NULL : e->d_name;
+	return e == NULL ? -errno : 0;
+}
+
 /* The next name in the directory at hand: 1; 0 at its end; what ends the walk is
  * an error. */
 static int next_name(struct tree_scan *s, const char **ret_name)
 {
-	const struct level *here = &s->levels[s->depth - 1];
-	errno = 0;
-	const struct dirent *e = readdir(here->dir);
-	int error = e == NULL ? errno : 0;
-	if (error != 0 && (s->depth == 1 || error == ENOTCONN || error == ENODEV))
-		return -error;
-	if (e != NULL) {
-		*ret_name = e->d_name;
+	struct level *here = &s->levels[s->depth - 1];
+	int r = 0;
+	if (!tree_ahead_next(here->ahead, s->crew, &r, ret_name))
+		r = read_name(here, ret_name);
+	if (*ret_name != NULL) {
+		here->seen++;
 		return 1;
 	}
+	if (r < 0 && (s->depth == 1 || r == -ENOTCONN || r == -ENODEV))
+		return r;
 	s->path[here->path_n] = '\0';
-	if (error != 0) {
-		s->levels[s->depth - 1].bare = false;
-		warn(s, strerror(error));
+	if (r < 0) {
+		here->bare = false;
+		warn(s, strerror(-r));
 	}
 	return 0;
 }
@@ -251,7 +293,7 @@ static int next_name(struct tree_scan *s, const char **ret_name)
 /* One step in a directory that is to be removed: 1 = one was. */
 static int removing_step(struct tree_scan *s)
 {
-	const char *name = "";
+	const char *name;
 	struct file_ident ident;
 	enum entry_kind kind = ENTRY_FILE;
 	if (s->enter && !(enter(s) && tree_tidy_unchanged(&s->tidy,
@@ -273,7 +315,7 @@ static int removing_step(struct tree_scan *s)
 static int walking_step(struct tree_scan *s, struct file_ident *ret_ident,
                         enum entry_kind *ret_kind)
 {
-	const char *name = "";
+	const char *name;
 	if (s->enter)
 		enter(s);
 	int r = next_name(s, &name);

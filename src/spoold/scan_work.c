@@ -174,6 +174,8 @@ static int walk_slice(struct daemon *d, struct scan_work *w, int budget)
 	const char *path;
 	struct file_ident ident;
 	enum entry_kind kind;
+	if (!w->user->polled)
+		tree_scan_look_ahead(w->walk, (size_t)budget);
 	for (int n = 0; n < budget; n++) {
 		int r = tree_answers(d->tree, w->user->name, true);
 		if (r < 0) {

@@ -564,9 +564,18 @@ int tree_read_log(struct tree *t, const char *user, const struct job *job, uint6
 
 /* Walks. */
 
+struct looked {
+	int slot; /* where the walk is when this is told */
+	char path[NAME_ROOM];
+	struct file_ident ident;
+	enum entry_kind kind;
+};
+
 struct tree_scan {
 	int user, at;
 	int64_t began_ns;
+	struct looked *ahead;
+	size_t ahead_n, ahead_next;
 	char path[NAME_ROOM];
 };
 
@@ -586,25 +595,56 @@ int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
 	return 0;
 }
 
+/* What the walk comes to from slot `at` on. */
+static bool walk_from(const struct tree_scan *s, int at, struct looked *ret)
+{
+	const struct fs *fs = &world->fs;
+	for (; world->mounted && at < fs->slots_n; at++) {
+		const struct slot *slot = &fs->slots[at];
+		if (!slot->used || slot->user != s->user || slot->place != PLACE_INCOMING)
+			continue;
+		ret->slot = at;
+		strcpy(ret->path, slot->name);
+		fs_ident(slot->inode, &ret->ident);
+		ret->kind = kind_of(slot->inode);
+		return true;
+	}
+	return false;
+}
+
+/* All that was looked at is told as it was then, whatever became of it. */
+void tree_scan_look_ahead(struct tree_scan *s, size_t n)
+{
+	struct looked l;
+	size_t left = 0;
+	for (int at = s->at; left < n && walk_from(s, at, &l); at = l.slot + 1)
+		left++;
+	free(s->ahead);
+	s->ahead = left == 0 ? NULL : calloc(left, sizeof *s->ahead);
+	s->ahead_n = s->ahead_next = 0;
+	for (int at = s->at; s->ahead != NULL && s->ahead_n < left; at = l.slot + 1) {
+		walk_from(s, at, &l);
+		s->ahead[s->ahead_n++] = l;
+	}
+}
+
 int tree_scan_next(struct tree_scan *s, const char **ret_path, struct file_ident *ret_ident,
                    enum entry_kind *ret_kind)
 {
-	const struct fs *fs = &world->fs;
+	struct looked here;
 	int r = io_may_fail("walk on", -EIO, -EIO);
 	if (r < 0)
 		return r;
-	for (; world->mounted && s->at < fs->slots_n; s->at++) {
-		const struct slot *slot = &fs->slots[s->at];
-		if (!slot->used || slot->user != s->user || slot->place != PLACE_INCOMING)
-			continue;
-		s->at++;
-		strcpy(s->path, slot->name);
-		fs_ident(slot->inode, ret_ident);
-		*ret_path = s->path;
-		*ret_kind = kind_of(slot->inode);
-		return 0;
-	}
-	return -ENOENT;
+	if (s->ahead_next < s->ahead_n)
+		here = s->ahead[s->ahead_next++];
+	else if (!walk_from(s, s->at, &here))
+		return -ENOENT;
+	s->at = here.slot + 1;
+	strcpy(s->path, here.path);
+	*ret_path = s->path;
+	*ret_ident = here.ident;
+	*ret_kind = here.kind;
+	return 0;
 }
 
 void tree_refresh(struct tree *t, const char *user, const char *path)
@@ -630,6 +670,9 @@ uint64_t tree_scan_tidy_due_ms(const struct tree_scan *s)
 
 void tree_scan_end(struct tree_scan *s)
 {
+	if (s == NULL)
+		return;
+	free(s->ahead);
 	free(s);
 }
 

@@ -147,6 +147,173 @@ Test(tree_scan, five_thousand_files_in_twenty_directories)
 			cr_assert_eq(found[depth][i], 1, "%d/f%d", depth, i);
 }
 
+/* A large directory: threads look ahead. */
+enum { MANY = 2000 };
+
+static void make_many(const char *dir, unsigned n)
+{
+	int fd = open(at(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned i = 0; i < n; i++) {
+		char name[32];
+		snprintf(name, sizeof name, "f%u", i);
+		fd_close(openat(fd, name, O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+	}
+	fd_close(fd);
+}
+
+/* What lies there now, as the walk must have seen it. */
+static bool is_as_told(const char *path, const struct file_ident *told)
+{
+	struct file_ident now;
+	enum entry_kind kind;
+	return tree_look(t, "alice", path, &now, &kind) == 0 && kind == ENTRY_FILE &&
+	       file_ident_same(told, &now) && told->ctime_ns == now.ctime_ns;
+}
+
+/* Of each look ahead at `ahead` names it takes `taken`, and calls `between`. */
+static void walk_ahead(unsigned ahead, unsigned taken, void (*between)(const char *path),
+                       unsigned char found[MANY])
+{
+	struct tree_scan *scan;
+	const char *path;
+	struct file_ident ident;
+	enum entry_kind kind;
+	int r = tree_scan_begin(t, "alice", &scan);
+	cr_assert_eq(r, 0);
+	for (unsigned n = 0; r == 0; n++) {
+		if (n % taken == 0) {
+			if (n > 0 && between != NULL)
+				between(path);
+			tree_scan_look_ahead(scan, ahead);
+		}
+		r = tree_scan_next(scan, &path, &ident, &kind);
+		unsigned file;
+		if (r < 0 || kind == ENTRY_DIRECTORY)
+			continue;
+		cr_assert_eq(sscanf(name_base(path), "f%u", &file), 1);
+		cr_assert(is_as_told(path, &ident), "%s", path);
+		found[file]++;
+	}
+	cr_assert_eq(r, -ENOENT);
+	tree_scan_look_ahead(scan, ahead);
+	cr_assert_eq(tree_scan_next(scan, &path, &ident, &kind), -ENOENT);
+	tree_scan_end(scan);
+}
+
+static void all_found(const unsigned char found[MANY], unsigned times)
+{
+	for (unsigned i = 0; i < MANY; i++)
+		cr_assert_eq(found[i], times, "f%u", i);
+}
+
+Test(tree_scan, looks_ahead_at_many)
+{
+	static const unsigned rows[][2] = {{512, 512}, {1, 1}, {4096, 700}, {100, 333}, {1024, 10}};
+	make_many("incoming", MANY);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		unsigned char found[MANY] = {0};
+		walk_ahead(rows[i][0], rows[i][1], NULL, found);
+		all_found(found, 1);
+	}
+}
+
+static unsigned changed;
+
+static void change_all(const char *path)
+{
+	(void)path;
+	for (unsigned i = 0; i < MANY; i++) {
+		char name[64];
+		snprintf(name, sizeof name, "incoming/f%u", i);
+		cr_assert_eq(truncate(at(name), ++changed), 0);
+	}
+}
+
+Test(tree_scan, what_was_seen_before_the_last_call_does_not_count)
+{
+	unsigned char found[MANY] = {0};
+	make_many("incoming", MANY);
+	walk_ahead(1024, 600, change_all, found);
+	all_found(found, 1);
+}
+
+Test(tree_scan, nor_what_was_seen_before_a_directory_was_entered)
+{
+	enum { DIRECTORIES = 12, EACH = 700 };
+	unsigned char found[MANY] = {0};
+	for (int i = 0; i < DIRECTORIES; i++) {
+		char name[64];
+		snprintf(name, sizeof name, "incoming/d%d", i);
+		make_dir(name);
+		make_many(name, EACH);
+	}
+	make_many("incoming", MANY);
+	walk_ahead(1024, 600, change_all, found);
+	for (unsigned i = 0; i < MANY; i++)
+		cr_assert_eq(found[i], i < EACH ? 1 + DIRECTORIES : 1, "f%u", i);
+}
+
+static void remove_others(const char *path)
+{
+	unsigned kept;
+	cr_assert_eq(sscanf(path, "f%u", &kept), 1);
+	for (unsigned i = 0; i < MANY; i++) {
+		char name[64];
+		snprintf(name, sizeof name, "incoming/f%u", i);
+		if (i != kept)
+			unlink(at(name));
+	}
+}
+
+Test(tree_scan, what_is_gone_since_is_not_told)
+{
+	unsigned char found[MANY] = {0};
+	unsigned sum = 0;
+	make_many("incoming", MANY);
+	walk_ahead(1024, 1500, remove_others, found);
+	for (unsigned i = 0; i < MANY; i++)
+		sum += found[i];
+	cr_assert_eq(sum, 1500);
+}
+
+Test(tree_scan, looks_ahead_in_directories)
+{
+	unsigned char found[MANY] = {0};
+	make_dir("incoming/a");
+	make_dir("incoming/a/b");
+	make_many("incoming/a/b", MANY);
+	make_many("incoming/a", MANY);
+	make_many("incoming", MANY);
+	make_dir("incoming/z");
+	make_many("incoming/z", MANY);
+	walk_ahead(1024, 1000, NULL, found);
+	all_found(found, 4);
+}
+
+static void replace_by_link(const char *path)
+{
+	(void)path;
+	for (unsigned i = 0; i < MANY; i++) {
+		char name[64];
+		snprintf(name, sizeof name, "incoming/a/f%u", i);
+		unlink(at(name));
+	}
+	rmdir(at("incoming/a"));
+	symlink("/", at("incoming/a"));
+}
+
+Test(tree_scan, a_directory_that_is_read_ahead_is_replaced_by_a_link)
+{
+	unsigned char found[MANY] = {0};
+	unsigned sum = 0;
+	make_dir("incoming/a");
+	make_many("incoming/a", MANY);
+	walk_ahead(1024, 1500, replace_by_link, found);
+	for (unsigned i = 0; i < MANY; i++)
+		sum += found[i];
+	cr_assert_leq(sum, 1500, "nothing behind it");
+}
+
 Test(tree_scan, nesting_has_a_limit)
 {
 	enum { DEPTH = 60 };
