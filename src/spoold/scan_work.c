@@ -174,10 +174,11 @@ static int walk_slice(struct daemon *d, struct scan_work *w, int budget)
 	const char *path;
 	struct file_ident ident;
 	enum entry_kind kind;
-	if (!w->user->polled)
+	bool far = w->user->far;
+	if (!far)
 		tree_scan_look_ahead(w->walk, (size_t)budget);
 	for (int n = 0; n < budget; n++) {
-		int r = tree_answers(d->tree, w->user->name, true);
+		int r = n == 0 || far ? tree_answers(d->tree, w->user->name, true) : 0;
 		if (r < 0) {
 			give_up(d, w);
 			user_scan_in(d, w->user, d->config->poll_ms);
