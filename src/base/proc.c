@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -220,7 +221,8 @@ int proc_signal_marked(const char *entry, int sig)
 	return walk(&w);
 }
 
-int proc_each_mark(const char *prefix, void (*found)(void *ctx, const char *rest), void *ctx)
+/* Calls `look_at` with the /proc directory of each process but ours. */
+static int each_process(void (*look_at)(void *ctx, int dir, pid_t pid), void *ctx)
 {
 	DIR *proc = opendir("/proc");
 	if (proc == NULL)
@@ -232,13 +234,77 @@ int proc_each_mark(const char *prefix, void (*found)(void *ctx, const char *rest
 		if (pid <= 0 || *end != '\0' || pid == getpid())
 			continue;
 		int dir = openat(dirfd(proc), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		char *rest = dir < 0 ? NULL : find_entry(dir, prefix);
-		if (rest != NULL)
-			found(ctx, rest);
-		free(rest);
+		if (dir >= 0)
+			look_at(ctx, dir, (pid_t)pid);
 		fd_close(dir);
 	}
 	int r = -errno;
 	closedir(proc);
 	return r;
+}
+
+struct marks {
+	const char *prefix;
+	void (*found)(void *ctx, const char *rest);
+	void *ctx;
+};
+
+static void tell_mark(void *ctx, int dir, pid_t pid)
+{
+	const struct marks *m = ctx;
+	char *rest = find_entry(dir, m->prefix);
+	(void)pid;
+	if (rest != NULL)
+		m->found(m->ctx, rest);
+	free(rest);
+}
+
+int proc_each_mark(const char *prefix, void (*found)(void *ctx, const char *rest), void *ctx)
+{
+	struct marks m = {.prefix = prefix, .found = found, .ctx = ctx};
+	return each_process(tell_mark, &m);
+}
+
+struct holders {
+	bool (*is_it)(void *ctx, const char *path);
+	void *ctx;
+	int n;
+};
+
+static bool has_it_open(const struct holders *h, int dir)
+{
+	int fd = openat(dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *files = fd < 0 ? NULL : fdopendir(fd);
+	if (files == NULL) {
+		fd_close(fd);
+		return false;
+	}
+	bool found = false;
+	const struct dirent *entry;
+	while (!found && (entry = readdir(files)) != NULL) {
+		char path[PATH_MAX];
+		ssize_t n = readlinkat(dirfd(files), entry->d_name, path, sizeof path - 1);
+		path[n < 0 ? 0 : n] = '\0';
+		found = n > 0 && h->is_it(h->ctx, path);
+	}
+	closedir(files);
+	return found;
+}
+
+static void wake_holder(void *ctx, int dir, pid_t pid)
+{
+	struct holders *h = ctx;
+	pid_t parent;
+	char state;
+	if (read_stat(dir, &parent, &state) < 0 || state != 'T' || !has_it_open(h, dir))
+		return;
+	send_signal(dir, pid, SIGCONT);
+	h->n++;
+}
+
+int proc_wake_holders(bool (*is_it)(void *ctx, const char *path), void *ctx)
+{
+	struct holders h = {.is_it = is_it, .ctx = ctx};
+	int r = each_process(wake_holder, &h);
+	return r < 0 ? r : h.n;
 }

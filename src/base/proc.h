@@ -6,6 +6,7 @@
  * missed, so whoever wants to end a tree repeats until nothing is found. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -31,3 +32,8 @@ int proc_each_mark(const char *prefix, void (*found)(void *ctx, const char *rest
  * in the environment it was started with, and for all below such a one. The
  * caller itself is left out. */
 int proc_signal_marked(const char *entry, int sig);
+
+/* Sends SIGCONT to each stopped process of this machine that has a file open of which
+ * `is_it` says, by its path as /proc tells it, that it is one. Returns how many there were,
+ * or a negative errno where /proc cannot be read. */
+int proc_wake_holders(bool (*is_it)(void *ctx, const char *path), void *ctx);

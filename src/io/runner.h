@@ -67,3 +67,6 @@ int runner_kill_strays(const char *cookie);
 /* Tells of each process of this machine whose cookie begins with `prefix` what
  * follows that. A negative errno where /proc cannot be read. */
 int runner_find_strays(const char *prefix, void (*found)(void *ctx, const char *rest), void *ctx);
+/* Wakes each stopped process of this machine that has a file open of which `is_it` says
+ * that it is one. How many, or a negative errno. */
+int runner_wake_holders(bool (*is_it)(void *ctx, const char *path), void *ctx);

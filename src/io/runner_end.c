@@ -281,3 +281,8 @@ int runner_find_strays(const char *prefix, void (*found)(void *ctx, const char *
 	free(entry);
 	return r;
 }
+
+int runner_wake_holders(bool (*is_it)(void *ctx, const char *path), void *ctx)
+{
+	return proc_wake_holders(is_it, ctx);
+}

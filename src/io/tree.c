@@ -319,6 +319,21 @@ int tree_lock_user(struct tree *t, const char *user)
 	return lock_file(t->rootfd, path, true);
 }
 
+bool tree_is_lock(const struct tree *t, const char *path)
+{
+	char link[40], root[PATH_MAX];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", t->rootfd);
+	ssize_t n = readlink(link, root, sizeof root);
+	if (n <= 0 || (size_t)n == sizeof root || strncmp(path, root, (size_t)n) != 0 ||
+	    path[n] != '/')
+		return false;
+	const char *rest = path + n + 1;
+	if (strncmp(rest, TREE_MOUNTS "/", strlen(TREE_MOUNTS "/")) == 0)
+		return true;
+	const char *slash = strchr(rest, '/');
+	return slash != NULL && strcmp(slash, "/.lock") == 0;
+}
+
 int tree_user_space(struct tree *t, const char *user, uint64_t *ret_bytes)
 {
 	struct statvfs fs;

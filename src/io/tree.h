@@ -89,6 +89,8 @@ int tree_find_daemon(const char *root, struct tree_daemon *ret);
 /* The user's worker lock, an OFD lock: it lives as long as any copy of the
  * descriptor, in whatever process. Returns the descriptor; -EAGAIN. */
 int tree_lock_user(struct tree *t, const char *user);
+/* Is that the path (as /proc tells it) of the lock of one of its users? */
+bool tree_is_lock(const struct tree *t, const char *path);
 
 /* What numbers of jobs the spool keeps as given: all below *ret_below. -ENOENT: none
  * was kept yet; -EBADMSG: not to be understood. Writing is durable. */
@@ -266,7 +268,8 @@ struct tree_found {
 };
 int tree_find(struct tree *t, const char *user, const struct job *job, struct tree_found *ret);
 
-/* The worker's result left in processing/<id>: its bytes (free). */
+/* The worker's result left in processing/<id>: its bytes (free). -ENOENT; -EBADMSG: what lies
+ * there is no file; -EFBIG. */
 int tree_read_result(struct tree *t, const char *user, uint64_t id, char **ret_data,
                      size_t *ret_size);
 /* Asks the worker of an earlier daemon to end this job (NAME_CANCEL). */

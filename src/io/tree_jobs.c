@@ -23,8 +23,14 @@ int tree_read_result(struct tree *t, const char *user, uint64_t id, char **ret_d
 	int dirfd = tree_open_private(t, user, id);
 	if (dirfd < 0)
 		return dirfd;
+	struct stat st;
 	int fd = openat(dirfd, NAME_RESULT, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	int r = fd < 0 ? -errno : fd_read_all(fd, RESULT_MAX, ret_data, ret_size);
+	int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
+	/* Links and sockets cannot be opened; directories, say, a handler may have made. */
+	if (r == -ELOOP || r == -ENXIO || (r == 0 && !S_ISREG(st.st_mode)))
+		r = -EBADMSG;
+	if (r == 0)
+		r = fd_read_all(fd, RESULT_MAX, ret_data, ret_size);
 	fd_close(fd);
 	fd_close(dirfd);
 	return r;

@@ -187,8 +187,9 @@ static int find_place(struct daemon *d, struct user *u, const struct job *job,
 		return r;
 	bool same = found.place == PLACE_INCOMING && found.same;
 	bool back = same && job->ident.whole != 0 && (job->attempt > 0 || job->state == JOB_DONE);
-	/* Without a handler, a crash came before what was taken for its last move was looked at. */
-	bool unseen = found.place == PLACE_PROCESSING && job->attempt == 0;
+	/* No handler had it since it left incoming, and what was taken could not be looked at:
+	 * a crash or an error came first. */
+	bool unseen = found.place == PLACE_PROCESSING && (job->attempt == 0 || job->retaken);
 	*ret = same ? PLACE_INCOMING : PLACE_PROCESSING;
 	return back || unseen ? take_compared(d, u, job, ret) : 0;
 }

@@ -101,6 +101,9 @@ static enum known hold_against(const struct sight *s, const struct job *last)
 bool known_is_taken(struct daemon *d, const struct user *u, const struct job *job)
 {
 	struct tree_found found = {0};
+	/* Nothing is to be seen: its own claim will tell. */
+	if (d->unmounted)
+		return true;
 	if (!tree_has_job(d->tree, u->name, job->id))
 		return false;
 	int r = tree_find(d->tree, u->name, job, &found);

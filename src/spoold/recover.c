@@ -16,7 +16,7 @@
 /* Bytes that are there but are no result will not become one. */
 static bool is_no_result(int error)
 {
-	return error == -ENOENT || error == -EBADMSG || error == -EFBIG || error == -ELOOP ||
+	return error == -ENOENT || error == -EBADMSG || error == -EFBIG ||
 	       error == -EPROTONOSUPPORT;
 }
 

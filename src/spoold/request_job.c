@@ -55,9 +55,16 @@ static bool is_without_file(struct daemon *d, const struct user *u, const struct
 	return gone;
 }
 
+/* Its file left incoming, and could not be looked at since: only its last move does that. */
+static bool is_uncompared(const struct daemon *d, const struct job *job)
+{
+	return (job->attempt == 0 || job->retaken) && dispatch_unmoved(d, job->id) != 0;
+}
+
 static int requeue(struct daemon *d, struct job *job)
 {
 	job->place = PLACE_PROCESSING;
+	job->retaken = false;
 	job->failures = job->interruptions = 0;
 	job->spent_ms = 0;
 	job->finished_ms = 0;
@@ -74,6 +81,7 @@ static int steer_job(struct daemon *d, struct steer *s, struct job *job)
 	int r = 0;
 	job_step(job, s->event);
 	if (s->event == JOB_EV_CANCEL) {
+		job->retaken = job->place == PLACE_INCOMING && job->attempt > 0;
 		job->place = PLACE_FAILED;
 		job->finished_ms = d->wall_ms;
 		r = job_set_text(&job->error, s->by);
@@ -94,7 +102,8 @@ static int steer_one(struct daemon *d, struct steer *s, size_t i)
 	bool takes = job_next_state(job.state, s->event) >= 0 &&
 	             !(s->event == JOB_EV_CANCEL && job_state_is_active(job.state)) &&
 	             !(s->event == JOB_EV_REQUEUE &&
-	               (job.place == PLACE_NOWHERE || (u != NULL && retention_removes(d, u, &job))));
+	               (job.place == PLACE_NOWHERE || is_uncompared(d, &job) ||
+	                (u != NULL && retention_removes(d, u, &job))));
 	s->from[i] = job.place;
 	if (takes) {
 		r = steer_job(d, s, &job);
@@ -375,6 +384,11 @@ void request_retry(struct daemon *d, const struct asker *a)
 		if (is_without_file(d, u, &job))
 			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " is gone; upload it again",
 			          job.id);
+		else if (is_uncompared(d, &job))
+			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " cannot be moved to %s yet "
+			          "(%s); when that is done, the job can be put into the line again", job.id,
+			          place_name(job_final_place(job.state)),
+			          strerror(-dispatch_unmoved(d, job.id)));
 		else
 			steer_single(d, a, &job, JOB_EV_REQUEUE, "put into the line again");
 	}

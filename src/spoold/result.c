@@ -123,6 +123,7 @@ static void end_as(struct daemon *d, struct job *job, enum job_event event)
 		job_step(job, JOB_EV_STARTED);
 	job_step(job, event);
 	job->place = job_final_place(job->state);
+	job->retaken = false;
 	job->finished_ms = d->wall_ms;
 }
 

@@ -116,6 +116,23 @@ void stray_end_job(struct daemon *d, const struct user *u, const struct job *job
 	free(cookie);
 }
 
+static bool is_lock(void *ctx, const char *path)
+{
+	const struct daemon *d = ctx;
+	return tree_is_lock(d->tree, path);
+}
+
+void stray_wake_workers(struct daemon *d)
+{
+	if (d->steady_ms < d->strays.wake_ms)
+		return;
+	d->strays.wake_ms = d->steady_ms + STRAY_WAKE_MS;
+	int n = runner_wake_holders(is_lock, d);
+	if (n > 0)
+		log_notice("%d worker%s of an earlier spoold %s stopped, and got SIGCONT", n,
+		           n == 1 ? "" : "s", n == 1 ? "was" : "were");
+}
+
 void stray_clear(struct daemon *d)
 {
 	while (d->strays.users != NULL)

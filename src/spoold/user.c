@@ -91,6 +91,8 @@ int user_lock(struct daemon *d, struct user *u)
 	if (!u->lock_wanted)
 		log_notice("user %s: %s; its jobs wait for that", u->name,
 		           fd == -EAGAIN ? "an earlier worker still runs" : strerror(-fd));
+	if (fd == -EAGAIN)
+		stray_wake_workers(d);
 	u->lock_wanted = true;
 	u->reconciled = false;
 	user_touch(d, u);

@@ -562,6 +562,12 @@ int tree_read_log(struct tree *t, const char *user, const struct job *job, uint6
 	return -ENOENT;
 }
 
+bool tree_is_lock(const struct tree *t, const char *path)
+{
+	(void)t, (void)path;
+	return false;
+}
+
 /* Walks. */
 
 struct looked {

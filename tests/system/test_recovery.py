@@ -136,6 +136,34 @@ exit 0
         spool.open_gate()
         spool.wait_state("a.csv", "done")
 
+    def test_worker_stopped_after_its_daemon_was_killed(self):
+        """Promise 6: nobody is left who would wake it; the next daemon does."""
+        spool, stamp = self.running()
+        worker = spool.workers()[0]
+        spool.kill9()
+        procs.kill(worker, signal.SIGSTOP)
+        spool.open_gate()
+        spool.restart()
+        self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
+        self.assertSays("stopped, and got SIGCONT", spool.log())
+        self.assertEqual(len(spool.journal.starts("alice")), 1)
+
+    def test_a_directory_is_no_result(self):
+        """Section 4: what a handler left where a result would be says nothing, and
+        keeps nobody waiting."""
+        spool = self.spool(handler="mkdir -p .spoold-result/x\n" + GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        workers = spool.workers()
+        spool.daemon.send_signal(signal.SIGSTOP)  # so that it cannot notice
+        for worker in workers:
+            procs.kill(worker)
+        spool.kill9()
+        spool.restart()
+        spool.wait_started("a.csv", times=2)
+        spool.open_gate()
+        spool.wait_state("a.csv", "done")
+
     def test_on_crash_fail_and_hold(self):
         """Section 7: on_crash decides what an interrupted job becomes."""
         for policy, state in (("fail", "failed"), ("hold", "held")):

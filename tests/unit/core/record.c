@@ -77,7 +77,8 @@ static struct job random_job(uint64_t *seed, size_t path_max)
 	}
 	if (next_random(seed) % 3 == 0)
 		job.ident.whole = random_number(seed) | 1;
-	job.retaken = job.state == JOB_QUEUED && next_random(seed) % 2 == 0;
+	bool kept = job.state == JOB_QUEUED || job.state == JOB_CANCELED;
+	job.retaken = kept && next_random(seed) % 2 == 0;
 	return job;
 }
 
@@ -167,7 +168,7 @@ Test(record, a_directory_is_a_record_of_version_3)
 	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), -EPROTONOSUPPORT);
 }
 
-/* Only while that matters: what waits or has ended goes back to an older spoold. */
+/* Only where that matters: what waits, or has ended by a run, goes back to an older spoold. */
 Test(record, a_claim_of_what_was_in_incoming_again_is_a_record_of_version_4)
 {
 	static unsigned char bytes[RECORD_MAX];
@@ -185,6 +186,11 @@ Test(record, a_claim_of_what_was_in_incoming_again_is_a_record_of_version_4)
 	job_clear(&back);
 	for (ssize_t cut = 2; cut < n; cut++)
 		cr_assert_eq(record_get_job(bytes, (size_t)cut, &back), -EBADMSG);
+	job.state = JOB_CANCELED;
+	n = record_put_job(&job, bytes, sizeof bytes);
+	cr_assert_eq(record_get_job(bytes, (size_t)n, &back), 0);
+	cr_assert(back.retaken, "its last move compares it");
+	job_clear(&back);
 	job.state = JOB_PROCESSING;
 	cr_assert_eq(record_put_job(&job, bytes, sizeof bytes), plain);
 	cr_assert_eq(bytes[1], 1);

@@ -1,4 +1,5 @@
 #include "descriptors.h"
+#include "memory_out.h"
 #include "tree_world.h"
 
 TestSuite(tree_scan, .init = world_begin, .fini = world_end, .timeout = 240);
@@ -170,6 +171,8 @@ static bool is_as_told(const char *path, const struct file_ident *told)
 	       file_ident_same(told, &now) && told->ctime_ns == now.ctime_ns;
 }
 
+static long allocations = -1; /* that a look ahead has; or any */
+
 /* Of each look ahead at `ahead` names it takes `taken`, and calls `between`. */
 static void walk_ahead(unsigned ahead, unsigned taken, void (*between)(const char *path),
                        unsigned char found[MANY])
@@ -184,7 +187,10 @@ static void walk_ahead(unsigned ahead, unsigned taken, void (*between)(const cha
 		if (n % taken == 0) {
 			if (n > 0 && between != NULL)
 				between(path);
+			if (allocations >= 0)
+				memory_out_after(allocations);
 			tree_scan_look_ahead(scan, ahead);
+			memory_is_back();
 		}
 		r = tree_scan_next(scan, &path, &ident, &kind);
 		unsigned file;
@@ -213,6 +219,16 @@ Test(tree_scan, looks_ahead_at_many)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		unsigned char found[MANY] = {0};
 		walk_ahead(rows[i][0], rows[i][1], NULL, found);
+		all_found(found, 1);
+	}
+}
+
+Test(tree_scan, without_memory_it_looks_at_one_after_the_other)
+{
+	make_many("incoming", MANY);
+	for (allocations = 0; MEMORY_OUT && allocations < 8; allocations++) {
+		unsigned char found[MANY] = {0};
+		walk_ahead(512, 100, NULL, found);
 		all_found(found, 1);
 	}
 }
