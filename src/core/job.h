@@ -103,7 +103,7 @@ struct job {
 	bool yields;          /* while it waits for that, others go ahead (retry_position "back") */
 	uint64_t spent_ms;    /* run time of all ended attempts */
 	uint32_t attempt;     /* number of the last attempt started, 0 = none */
-	bool retaken;         /* queued, canceled: it was in incoming once more, after an attempt
+	bool retaken;         /* queued, ended: it was in incoming once more, after an attempt
 	                         before, so no handler saw it as it is unless a worker got it since */
 	uint32_t failures;    /* attempts that failed: what max_retries counts */
 	uint32_t interruptions;

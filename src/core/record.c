@@ -142,7 +142,7 @@ static bool job_fits(const struct job *job)
 
 static uint8_t job_version(const struct job *job)
 {
-	if ((job->state == JOB_QUEUED || job->state == JOB_CANCELED) && job->retaken)
+	if ((job->state == JOB_QUEUED || job_state_is_final(job->state)) && job->retaken)
 		return JOB_VERSION;
 	if (job->ident.whole != 0)
 		return JOB_VERSION_WHOLE;

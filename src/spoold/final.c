@@ -234,15 +234,62 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 	free(reason);
 }
 
+/* The file of a job that had ended lies in incoming again. */
+struct retaking {
+	struct change change;
+	struct user *user;
+	uint64_t job;
+	struct job after;
+};
+
+static int retaking_apply(struct daemon *d, struct change *c)
+{
+	struct retaking *t = (struct retaking *)c;
+	job_clear(&t->after);
+	int r = index_get_job(d->index, t->job, &t->after);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!job_state_is_final(t->after.state) || t->after.retaken)
+		return 0;
+	t->after.retaken = true;
+	return index_put_job(d->index, &t->after);
+}
+
+static void retaking_finish(struct daemon *d, struct change *c, int error)
+{
+	struct retaking *t = (struct retaking *)c;
+	if (error == 0 && t->after.id != 0 && t->after.retaken && job_state_is_final(t->after.state))
+		dispatch_move_final(d, t->user, &t->after);
+	job_clear(&t->after);
+	free(t);
+}
+
+/* First the index is told: what is taken instead of it, a crash coming before it is looked
+ * at, must not count as what its handler left. */
+static int retake(struct daemon *d, struct user *u, const struct job *job)
+{
+	struct retaking *t = calloc(1, sizeof *t);
+	if (t == NULL)
+		return -ENOMEM;
+	t->change = (struct change){.apply = retaking_apply, .finish = retaking_finish, .keep = true};
+	t->user = u;
+	t->job = job->id;
+	turn_add(d, &t->change);
+	return 0;
+}
+
 void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job)
 {
 	enum place from;
 	int r = user_gone(d, u) ? -ENODEV : find_place(d, u, job, &from);
+	bool again = r == 0 && from == PLACE_INCOMING && job->attempt > 0 && !job->retaken;
+	if (again)
+		r = retake(d, u, job);
 	/* A file that was gone when its job ended may be there again: a power cut
 	 * undid its removal. */
 	if (r < 0)
 		not_moved(d, u, job, r);
-	else
+	else if (!again)
 		move_final(d, u, job, from);
 }
 

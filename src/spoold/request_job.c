@@ -308,6 +308,11 @@ static void cancel_active(struct daemon *d, const struct asker *a, const struct 
 	char *by = by_whom("canceled", a);
 	int r = by == NULL ? -ENOMEM : dispatch_cancel(d, job->id, by);
 	free(by);
+	/* No other worker can have it: its claim is being undone, and comes first. */
+	if (r == -ESRCH && u->lock_fd >= 0) {
+		steer_single(d, a, job, JOB_EV_CANCEL, "canceled");
+		return;
+	}
 	if (r == -ESRCH)
 		r = tree_ask_cancel(d->tree, u->name, job->id);
 	if (r < 0)

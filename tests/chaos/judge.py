@@ -47,6 +47,12 @@ class Judge:
                 self.say(f"{drop.user}/{drop.name} (upload {drop.number}) is at {there}")
 
     def nothing_left(self):
+        # Private directories are kept for the next jobs for a moment.
+        try:
+            self.spool.wait_for(lambda: not any(os.listdir(self.spool.path(user, "processing"))
+                                                for user in self.game.users))
+        except AssertionError:
+            pass  # what is left is named below
         for user in self.game.users:
             for place in ("incoming", "processing"):
                 left = os.listdir(self.spool.path(user, place))

@@ -455,7 +455,7 @@ static unsigned entries_in(int user, uint64_t dir)
 	unsigned n = 0;
 	for (int i = 0; i < world->fs.slots_n; i++)
 		n += world->fs.slots[i].used && world->fs.slots[i].user == user &&
-		     world->fs.slots[i].dir == dir;
+		     world->fs.slots[i].dir == dir && strcmp(world->fs.slots[i].name, NAME_CANCEL) != 0;
 	return n;
 }
 

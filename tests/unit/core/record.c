@@ -77,7 +77,7 @@ static struct job random_job(uint64_t *seed, size_t path_max)
 	}
 	if (next_random(seed) % 3 == 0)
 		job.ident.whole = random_number(seed) | 1;
-	bool kept = job.state == JOB_QUEUED || job.state == JOB_CANCELED;
+	bool kept = job.state == JOB_QUEUED || job_state_is_final(job.state);
 	job.retaken = kept && next_random(seed) % 2 == 0;
 	return job;
 }

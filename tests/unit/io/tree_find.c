@@ -100,6 +100,10 @@ Test(tree_find, a_claim_that_was_cut_short_is_told_from_a_run)
 	rmdir(at("processing/5/output"));
 	cr_assert_eq(tree_find(t, USER, &job, &found), 0);
 	cr_expect(found.bare);
+	put(at("processing/5/" NAME_CANCEL), "");
+	cr_assert_eq(tree_find(t, USER, &job, &found), 0);
+	cr_expect(found.bare, "asked to cancel it is not handed over");
+	unlink(at("processing/5/" NAME_CANCEL));
 	unlink(at("processing/5/x.csv"));
 	put(at("processing/5/log"), "1");
 	cr_assert_eq(tree_find(t, USER, &job, &found), 0);
