@@ -17,20 +17,27 @@
 
 enum { RESULT_MAX = 64 * 1024 }; /* bytes */
 
+/* A handler may have made something else of its name. */
+static int open_result(int dirfd)
+{
+	struct stat st;
+	int fd = openat(dirfd, NAME_RESULT, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ELOOP || errno == ENXIO ? -EBADMSG : -errno;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	fd_close(fd);
+	return -EBADMSG;
+}
+
 int tree_read_result(struct tree *t, const char *user, uint64_t id, char **ret_data,
                      size_t *ret_size)
 {
 	int dirfd = tree_open_private(t, user, id);
 	if (dirfd < 0)
 		return dirfd;
-	struct stat st;
-	int fd = openat(dirfd, NAME_RESULT, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
-	/* Links and sockets cannot be opened; directories, say, a handler may have made. */
-	if (r == -ELOOP || r == -ENXIO || (r == 0 && !S_ISREG(st.st_mode)))
-		r = -EBADMSG;
-	if (r == 0)
-		r = fd_read_all(fd, RESULT_MAX, ret_data, ret_size);
+	int fd = open_result(dirfd);
+	int r = fd < 0 ? fd : fd_read_all(fd, RESULT_MAX, ret_data, ret_size);
 	fd_close(fd);
 	fd_close(dirfd);
 	return r;
