@@ -6,7 +6,13 @@
 
 #include "io/index_private.h"
 
-enum { JOBS = 240, PAGE = 4096, FLIPS = 700, SWAPS = 60 };
+/* Each flip is a process, which the sanitizers make dear. */
+#ifdef __SANITIZE_ADDRESS__
+enum { FLIPS = 250 };
+#else
+enum { FLIPS = 700 };
+#endif
+enum { JOBS = 240, PAGE = 4096, SWAPS = 60 };
 
 struct file {
 	unsigned char *bytes;

@@ -238,7 +238,7 @@ static unsigned changed;
 static void change_all(const char *path)
 {
 	(void)path;
-	for (unsigned i = 0; i < MANY; i++) {
+	for (unsigned i = changed % 5; i < MANY; i += 5) {
 		char name[64];
 		snprintf(name, sizeof name, "incoming/f%u", i);
 		cr_assert_eq(truncate(at(name), ++changed), 0);
