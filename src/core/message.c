@@ -196,7 +196,7 @@ char *run_order_handler(const struct run_order *order)
 	const unsigned char *bytes = bytes_start(&out);
 	char *key = malloc(2 * out.used + 1);
 	for (size_t i = 0; key != NULL && i < out.used; i++) {
-			key[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+		key[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
 		key[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
 	}
 	if (key != NULL)

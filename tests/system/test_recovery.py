@@ -120,15 +120,19 @@ exit 0
         spool.wait_state("a.csv", "done")
         self.assertFalse(procs.alive(stamp.pid) or procs.alive(stray))
 
+    def kill_both(self, spool):
+        """Daemon and workers: none of them notices the end of another."""
+        workers = spool.workers()
+        spool.daemon.send_signal(signal.SIGSTOP)
+        for worker in workers:
+            procs.kill(worker)
+        spool.kill9()
+
     def test_both_killed(self):
         """Promise 4: the orphan is found and ended before the job is
         repeated."""
         spool, stamp = self.running()
-        workers = spool.workers()
-        spool.daemon.send_signal(signal.SIGSTOP)  # so that it cannot notice
-        for worker in workers:
-            procs.kill(worker)
-        spool.kill9()
+        self.kill_both(spool)
         spool.restart()
         again = spool.wait_started("a.csv", times=2)
         self.assertFalse(procs.alive(stamp.pid), "the orphan is gone")
@@ -154,11 +158,7 @@ exit 0
         spool = self.spool(handler="mkdir -p .spoold-result/x\n" + GATE)
         spool.drop("alice", "a.csv")
         spool.wait_started("a.csv")
-        workers = spool.workers()
-        spool.daemon.send_signal(signal.SIGSTOP)  # so that it cannot notice
-        for worker in workers:
-            procs.kill(worker)
-        spool.kill9()
+        self.kill_both(spool)
         spool.restart()
         spool.wait_started("a.csv", times=2)
         spool.open_gate()

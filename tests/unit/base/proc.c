@@ -2,9 +2,11 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -157,5 +159,41 @@ Test(proc, marks_are_told_with_what_follows)
 	while (found[0] == '\0')
 		cr_assert_eq(proc_each_mark(mark, note_mark, found), 0);
 	cr_assert_str_eq(found, "alice");
+	kill_all();
+}
+
+static bool is_ours(void *ctx, const char *path)
+{
+	return strcmp(path, ctx) == 0;
+}
+
+/* A child that stops itself, with standard input from `path` and nothing else open. */
+static pid_t stopped(const char *path)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		dup2(fd, 0);
+		close_range(1, ~0U, 0);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(pid, NULL, WUNTRACED), pid);
+	return pid;
+}
+
+Test(proc, only_who_is_stopped_and_has_it_open_is_woken)
+{
+	char ours[] = "/tmp/spoold-held-XXXXXX";
+	int status, fd = mkstemp(ours);
+	cr_assert(fd >= 0);
+	close(fd);
+	pid_t holder = stopped(ours), other = stopped("/dev/null");
+	cr_assert_eq(proc_wake_holders(is_ours, ours), 1);
+	cr_assert_eq(waitpid(holder, &status, 0), holder);
+	cr_assert(WIFEXITED(status));
+	cr_assert_eq(waitpid(other, &status, WNOHANG | WCONTINUED), 0, "still stopped");
+	cr_assert_eq(proc_wake_holders(is_ours, ours), 0);
+	unlink(ours);
 	kill_all();
 }

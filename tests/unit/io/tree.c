@@ -161,6 +161,37 @@ Test(tree, user_locks_are_apart)
 	fd_close(bob);
 }
 
+/* As /proc tells the path of an open file. */
+static const char *path_of(int fd)
+{
+	static char path[PATH_MAX];
+	char link[40];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, sizeof path - 1);
+	cr_assert_gt(n, 0);
+	path[n] = '\0';
+	return path;
+}
+
+Test(tree, a_lock_is_known_by_its_path)
+{
+	int lock = tree_lock_user(t, "alice");
+	cr_assert(tree_is_lock(t, path_of(lock)));
+	fd_close(lock);
+	put("incoming/.lock", "");
+	static const char *const others[] = {"incoming/.lock", "incoming"};
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		int fd = open(at(others[i]), O_RDONLY | O_CLOEXEC);
+		cr_assert_not(tree_is_lock(t, path_of(fd)), "%s", others[i]);
+		fd_close(fd);
+	}
+	int daemon = tree_lock_daemon(t);
+	cr_assert_not(tree_is_lock(t, path_of(daemon)));
+	fd_close(daemon);
+	cr_assert_not(tree_is_lock(t, "/alice/.lock"));
+	cr_assert_not(tree_is_lock(t, ""));
+}
+
 Test(tree, lock_lives_in_a_child_when_the_parent_closes_it)
 {
 	int go[2];
