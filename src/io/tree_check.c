@@ -1,6 +1,7 @@
 /* What is wrong with a user's directories, in words, and what mends it. */
 #include "io/tree_private.h"
 
+#include "base/dir.h"
 #include "base/escape.h"
 #include "base/fd.h"
 #include "base/shell.h"
@@ -266,19 +267,13 @@ struct beside {
 	int userfd;
 };
 
-static int any_entry(void *ctx, const char *name, uint64_t ino)
-{
-	(void)ctx, (void)name, (void)ino;
-	return 1;
-}
-
 /* A directory that was moved aside, or in by mistake: what is in it nobody works on. */
 static int check_beside(void *ctx, const char *name, uint64_t ino)
 {
 	const struct beside *b = ctx;
 	(void)ino;
 	int fd = belongs_beside(name) ? -1 : fd_open_beneath(b->userfd, name, O_RDONLY | O_DIRECTORY, 0);
-	if (fd >= 0 && tree_walk(fd, any_entry, NULL) == 1) {
+	if (fd >= 0 && dir_is_empty(fd) == 0) {
 		char *shown = escape_str(name);
 		found(b->c, false, "", NULL,
 		      "%s is none of spoold's directories, and not empty: nothing in it is worked on. Was "
@@ -329,7 +324,7 @@ int tree_check_user(struct tree *t, const char *user,
 	for (size_t i = 0; i < TREE_WANTED; i++)
 		check_directory(&c, userfd, &tree_wanted[i]);
 	struct beside beside = {.c = &c, .userfd = userfd};
-	tree_walk(userfd, check_beside, &beside);
+	dir_walk(userfd, check_beside, &beside);
 	fd_close(userfd);
 	return c.found;
 }

@@ -1,6 +1,7 @@
 /* A private directory that no job needs any more. */
 #include "io/tree_private.h"
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "core/name.h"
 
@@ -87,14 +88,14 @@ int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *pat
 	if (d.dirfd < 0)
 		return d.dirfd == -ENOENT ? 0 : d.dirfd;
 	int fd = tree_open_place(t, user, PLACE_PROCESSING);
-	int r = fd < 0 ? fd : tree_walk(d.dirfd, check_ours, &d);
+	int r = fd < 0 ? fd : dir_walk(d.dirfd, check_ours, &d);
 	struct rescue rescue = {.t = t, .user = user, .path = path, .id = id, .dirfd = d.dirfd};
 	if (r == 0)
-		r = tree_walk(d.dirfd, rescue_voucher, &rescue);
+		r = dir_walk(d.dirfd, rescue_voucher, &rescue);
 	if (r == 0)
-		r = tree_walk(d.dirfd, remove_output, &d);
+		r = dir_walk(d.dirfd, remove_output, &d);
 	if (r == 0)
-		r = tree_walk(d.dirfd, remove_file, &d);
+		r = dir_walk(d.dirfd, remove_file, &d);
 	snprintf(name, sizeof name, "%" PRIu64, id);
 	if (r == 0 && unlinkat(fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		r = errno == EEXIST ? -ENOTEMPTY : -errno;

@@ -2,35 +2,15 @@
  * two of them is made good by calling tree_finish() again. */
 #include "io/tree_ending.h"
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "core/name.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-int tree_walk(int dirfd, int (*each)(void *ctx, const char *name, uint64_t ino), void *ctx)
-{
-	char buffer[4096] __attribute__((aligned(__alignof__(struct dirent64))));
-	if (lseek(dirfd, 0, SEEK_SET) < 0)
-		return -errno;
-	for (;;) {
-		ssize_t n = getdents64(dirfd, buffer, sizeof buffer);
-		if (n <= 0)
-			return n < 0 ? -errno : 0;
-		for (ssize_t at = 0; at < n;) {
-			const struct dirent64 *e = (const void *)(buffer + at);
-			bool dots = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
-			int r = dots ? 0 : each(ctx, e->d_name, e->d_ino);
-			if (r != 0)
-				return r;
-			at += e->d_reclen;
-		}
-	}
-}
 
 /* Inode numbers are used again: unchanged it must be, too. */
 static bool is_upload_elsewhere(const struct ending *e, const char *name)
@@ -168,7 +148,7 @@ static int bring_from_output(struct ending *e)
 	struct ending inner = {.t = e->t, .f = e->f, .base = ""};
 	inner.fd = openat(e->fd, name_output(e->base),
 	                  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int r = inner.fd < 0 ? -errno : tree_walk(inner.fd, note_entry, &inner);
+	int r = inner.fd < 0 ? -errno : dir_walk(inner.fd, note_entry, &inner);
 	if (r == 0 && inner.elsewhere != NULL)
 		r = tree_rename(inner.fd, inner.elsewhere, e->fd, e->base);
 	if (r == 0 && inner.elsewhere != NULL)
@@ -183,7 +163,7 @@ static int finish_private(struct ending *e, char **ret_name)
 {
 	const struct tree_finish *f = e->f;
 	char *name = NULL;
-	int r = tree_walk(e->fd, note_entry, e);
+	int r = dir_walk(e->fd, note_entry, e);
 	if (r < 0)
 		return r;
 	e->more |= e->has_file && e->elsewhere != NULL;

@@ -1,6 +1,7 @@
 /* Where the file of a job is. */
 #include "io/tree_private.h"
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "core/name.h"
 
@@ -33,7 +34,7 @@ static int look_for_renamed(void *ctx, const char *name, uint64_t ino)
 int tree_find_renamed(int privfd, const struct file_ident *ident, char **ret_name)
 {
 	struct renamed_search s = {.dirfd = privfd, .ident = ident};
-	int r = tree_walk(privfd, look_for_renamed, &s);
+	int r = dir_walk(privfd, look_for_renamed, &s);
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
 	*ret_name = s.name;
@@ -64,7 +65,7 @@ static int count_entry(void *ctx, const char *name, uint64_t ino)
 static bool holds_one_entry(int dirfd)
 {
 	unsigned n = 0;
-	return tree_walk(dirfd, count_entry, &n) == 0 && n == 1;
+	return dir_walk(dirfd, count_entry, &n) == 0 && n == 1;
 }
 
 static int find_in_processing(struct tree *t, const char *user, const struct job *job,

@@ -1,6 +1,7 @@
 /* The private directories of jobs: what is in them, whose they are. */
 #include "io/tree_private.h"
 
+#include "base/dir.h"
 #include "base/escape.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -131,7 +132,7 @@ static int find_upload(struct tree *t, uint64_t id, int dirfd, char **ret_name,
 	s.log_moved = fstatat(dirfd, "log.spoold", &st, AT_SYMLINK_NOFOLLOW) == 0;
 	if (statx(dirfd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &s.dir) < 0)
 		return -errno;
-	int r = tree_walk(dirfd, look_for_upload, &s);
+	int r = dir_walk(dirfd, look_for_upload, &s);
 	if (r < 0) {
 		free(s.name);
 		return r;
@@ -221,7 +222,7 @@ int tree_each_processing(struct tree *t, const char *user,
 {
 	struct numbers all = {.user = user};
 	int fd = tree_open_place(t, user, PLACE_PROCESSING);
-	int r = fd < 0 ? fd : tree_walk(fd, note_number, &all);
+	int r = fd < 0 ? fd : dir_walk(fd, note_number, &all);
 	fd_close(fd);
 	for (size_t i = 0; i < all.n && r == 0; i++)
 		r = visit(t, user, all.ids[i], each, ctx);

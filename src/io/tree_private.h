@@ -71,7 +71,7 @@ int tree_take_kept_job(struct tree *t, const char *user, uint64_t id);
 /* Keeps a private directory (`privfd` is it) with nothing in it but its output
  * directory for the user's next job. False: it cannot be used again. */
 bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd);
-/* Is its output directory empty, and as it was made? */
+/* Is it that output directory, empty and as it was made? */
 bool tree_is_spare_output(int privfd, const char *name);
 /* Makes it that of job `id`, whose file will be `base` in it. Any error: there is
  * none any more. */
@@ -213,9 +213,6 @@ const char *tree_voucher_suffix(const char *name);
 int tree_bring_voucher(struct tree *t, const struct tree_finish *f, int privfd);
 /* Removes the voucher beside a final file, where it is the job's. */
 int tree_purge_voucher(struct tree *t, const char *user, const struct job *job, const char *final);
-/* Walks a directory in one go, whatever `each` does to it. "." and ".." are
- * left out. A nonzero return of `each` ends the walk and is returned. */
-int tree_walk(int dirfd, int (*each)(void *ctx, const char *name, uint64_t ino), void *ctx);
 
 /* Names of one large directory that a walk reads ahead, and looks at with the threads of a
  * crew while the first ones are taken in; see tree_scan_look_ahead(). */

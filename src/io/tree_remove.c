@@ -1,5 +1,6 @@
 #include "io/tree_private.h"
 
+#include "base/dir.h"
 #include "base/fd.h"
 
 #include <errno.h>
@@ -101,7 +102,7 @@ static int remove_below(struct removal *rm, int dirfd, int depth)
 	do {
 		if (depth == 0)
 			rm->again = false;
-		r = tree_walk(dirfd, remove_one, &w);
+		r = dir_walk(dirfd, remove_one, &w);
 	} while (r == 0 && w.first == 0 && depth == 0 && rm->again);
 	r = r < 0 ? r : w.first;
 	return r == 0 && w.mark ? remove_entry(rm, dirfd, TREE_OUTPUT_MARK, depth + 1) : r;

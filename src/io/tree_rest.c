@@ -2,6 +2,7 @@
  * marker or checksum go beside the final file, or away. */
 #include "io/tree_ending.h"
 
+#include "base/dir.h"
 #include "base/escape.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -142,14 +143,14 @@ static int gather(struct ending *e)
 	const char *output = name_output(e->base);
 	struct looking l = {.e = e};
 	struct gathering g = {.e = e};
-	int r = tree_walk(e->fd, look_for_more, &l);
+	int r = dir_walk(e->fd, look_for_more, &l);
 	if (r < 0 || !l.found)
 		return r;
 	if (mkdirat(e->fd, output, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	e->output = true;
 	g.to = openat(e->fd, output, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	r = g.to < 0 ? -errno : tree_walk(e->fd, gather_entry, &g);
+	r = g.to < 0 ? -errno : dir_walk(e->fd, gather_entry, &g);
 	fd_close(g.to);
 	return r < 0 ? r : g.error;
 }
@@ -256,12 +257,12 @@ void tree_ending_close(struct ending *e, const char *final)
 		return;
 	drop_spare_output(e);
 	if (!e->stuck && is_news(e, final)) {
-		tree_walk(e->fd, sweep_entry, e);
+		dir_walk(e->fd, sweep_entry, e);
 		return;
 	}
 	int r = e->stuck ? -ENOTEMPTY : drop_private(e);
 	if ((r == -ENOTEMPTY || r == -EEXIST) && !e->stuck) {
-		tree_walk(e->fd, sweep_entry, e);
+		dir_walk(e->fd, sweep_entry, e);
 		r = drop_private(e);
 	}
 	if (r < 0)

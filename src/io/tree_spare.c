@@ -9,6 +9,7 @@
  * job it was handed over last. */
 #include "io/tree_private.h"
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "core/name.h"
 
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -126,29 +126,9 @@ static void drop_all(struct tree *t, struct tree_spare *of)
 	*of = (struct tree_spare){0};
 }
 
-/* As mkdirat() made it: what another account had, or what its handler changed, is
- * for nobody else. */
-static bool is_as_made(int fd)
-{
-	struct stat st;
-	return fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
-	       (st.st_mode & 07777 & ~(mode_t)S_ISGID) == 0700;
-}
-
-static int any_entry(void *ctx, const char *name, uint64_t ino)
-{
-	(void)ctx, (void)name, (void)ino;
-	return 1;
-}
-
 bool tree_is_spare_output(int privfd, const char *name)
 {
-	if (strcmp(name, OUTPUT) != 0)
-		return false;
-	int fd = openat(privfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	bool usable = fd >= 0 && is_as_made(fd) && tree_walk(fd, any_entry, NULL) == 0;
-	fd_close(fd);
-	return usable;
+	return strcmp(name, OUTPUT) == 0 && dir_is_unused(privfd, OUTPUT);
 }
 
 static int note(int privfd, uint64_t id)
@@ -216,7 +196,8 @@ static bool add(struct tree *t, struct tree_spare *of, uint64_t id)
 
 bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd)
 {
-	struct tree_spare *of = is_as_made(privfd) ? add_user(t, user) : NULL;
+	/* What another account had, or what its handler changed, is for nobody else. */
+	struct tree_spare *of = dir_is_as_made(privfd) ? add_user(t, user) : NULL;
 	const struct spare *s = find(of, id);
 	bool noted = s != NULL && s->noted;
 	/* Where that cannot be noted it would seem to be handed over when it is not. */

@@ -3,6 +3,7 @@
 
 #include "io/tree_private.h"
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "core/name.h"
@@ -149,7 +150,7 @@ __attribute__((unused)) static unsigned count(const char *path)
 	unsigned n = 0;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert(fd >= 0, "%s", path);
-	cr_assert_eq(tree_walk(fd, count_one, &n), 0);
+	cr_assert_eq(dir_walk(fd, count_one, &n), 0);
 	close(fd);
 	return n;
 }
