@@ -289,7 +289,8 @@ static void settlement_finish(struct daemon *d, struct change *c, int error)
 				log_result(s->user, &s->after, s->result.ran_ms);
 			if (job_state_is_final(s->after.state))
 				result_ended(d, s->user, &s->after,
-				             s->recovered ? PLACE_NOWHERE : PLACE_PROCESSING);
+				             s->recovered ? PLACE_NOWHERE : PLACE_PROCESSING,
+				             !s->recovered && s->result.left_nothing);
 		}
 		if (s->hold != NULL)
 			request_held(d, s->hold_client, id, s->back);
