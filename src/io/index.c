@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@ static void free_index(struct index *ix)
 	ix_env_close(ix);
 	ix_dir_unlock(ix);
 	fd_close(ix->dirfd);
+	free(ix->data);
 	free(ix->dir);
 	free(ix);
 }
@@ -27,7 +29,9 @@ static struct index *new_index(const char *dir, const struct index_options *opti
 	ix->read_only = options->read_only;
 	ix->relaxed = options->relaxed && !options->read_only;
 	ix->dir = strdup(dir);
-	if (ix->dir == NULL) {
+	if (asprintf(&ix->data, "%s/" INDEX_DATA, dir) < 0)
+		ix->data = NULL;
+	if (ix->dir == NULL || ix->data == NULL) {
 		free_index(ix);
 		return NULL;
 	}

@@ -158,13 +158,8 @@ bool ix_dir_may_register(const struct index *ix)
 
 bool ix_dir_is_in_place(const struct index *ix)
 {
-	struct stat dir, now, data, open_data;
-	int fd;
-	return fstat(ix->dirfd, &dir) == 0 && stat(ix->dir, &now) == 0 && dir.st_ino == now.st_ino &&
-	       dir.st_dev == now.st_dev &&
-	       fstatat(ix->dirfd, INDEX_DATA, &data, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       mdb_env_get_fd(ix->env, &fd) == 0 && fstat(fd, &open_data) == 0 &&
-	       data.st_ino == open_data.st_ino;
+	struct stat st;
+	return lstat(ix->data, &st) == 0 && st.st_ino == ix->data_ino && st.st_dev == ix->data_dev;
 }
 
 bool ix_dir_is_full(const struct index *ix)

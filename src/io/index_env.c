@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -149,6 +150,7 @@ static int create_env(struct index *ix)
 int ix_env_open(struct index *ix, uint64_t spool_id)
 {
 	unsigned flags = MDB_NOTLS;
+	struct stat st;
 	int fd, r = create_env(ix);
 	if (r < 0)
 		goto out;
@@ -162,10 +164,13 @@ int ix_env_open(struct index *ix, uint64_t spool_id)
 	if (r < 0)
 		goto out;
 	r = ix_error(ix, mdb_env_get_fd(ix->env, &fd));
-	if (r == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+	if (r == 0 && (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fstat(fd, &st) < 0))
 		r = -errno;
-	if (r == 0)
+	if (r == 0) {
+		ix->data_dev = st.st_dev;
+		ix->data_ino = st.st_ino;
 		r = open_tables(ix, spool_id);
+	}
 out:
 	if (r < 0)
 		ix_env_close(ix);

@@ -55,6 +55,9 @@ struct index {
 	MDB_txn *write;   /* the open write transaction, or NULL */
 	MDB_txn *view;    /* a read transaction kept for reuse, or NULL */
 	char *dir;
+	char *data;       /* path of the file, */
+	dev_t data_dev;   /* and which one is open */
+	ino_t data_ino;
 	int dirfd;
 	int lock_fd;      /* the writer's lock, or -1 */
 	bool read_only;

@@ -82,6 +82,10 @@ int tree_open(const char *root, struct tree **ret)
 		t->root = realpath(root, NULL);
 		r = t->root == NULL ? -errno : 0;
 	}
+	if (r == 0 && asprintf(&t->marker, "%s/" MARKER, t->root) < 0) {
+		t->marker = NULL;
+		r = -ENOMEM;
+	}
 	if (r < 0) {
 		tree_close(t);
 		return r;
@@ -112,6 +116,7 @@ void tree_close(struct tree *t)
 	tree_drop_spares(t);
 	tree_free_kept(t);
 	fd_close(t->rootfd);
+	free(t->marker);
 	free(t->root);
 	free(t);
 }
@@ -201,20 +206,35 @@ int tree_open_root(const struct tree *t)
 	return open_root(t->root);
 }
 
-int tree_mounted(struct tree *t)
+static bool is_same_file(const struct stat *a, const struct stat *b)
 {
-	struct stat st;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* By the path: the descriptor we hold would go on showing what was there. */
+static int look_for_marker(struct tree *t)
+{
+	struct stat st, marker = {0};
 	uint64_t id = 0;
-	int answers = tree_answers(t, NULL, true);
-	/* By the path: the descriptor we hold would go on showing what was there. */
-	int fd = answers < 0 ? answers : open_root(t->root);
+	if (lstat(t->marker, &marker) == 0 && is_same_file(&marker, &t->marker_seen))
+		return 0;
+	int fd = open_root(t->root);
 	int r = fd < 0 ? fd : fstat(fd, &st) < 0 ? -errno : 0;
 	if (r == 0)
 		r = st.st_dev == t->dev ? read_marker(fd, &id) : -ENODEV;
 	if (r == 0 && id != t->id)
 		r = -ENODEV;
 	fd_close(fd);
+	if (r == 0)
+		t->marker_seen = marker;
 	return r == -ENOENT || r == -ENOTDIR ? -ENODEV : r;
+}
+
+int tree_mounted(struct tree *t)
+{
+	int answers = tree_answers(t, NULL, true);
+	return answers < 0 ? answers : look_for_marker(t);
 }
 
 static const struct fs_type {

@@ -4,6 +4,7 @@
 #include "io/tree.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 
 /* One file for each user whose directory is a mount of its own. */
 #define TREE_DAEMON_LOCK ".spoold/daemon.lock"
@@ -14,6 +15,8 @@ struct tree {
 	char *root;      /* absolute */
 	uint64_t id;     /* of the marker */
 	uint64_t dev;    /* st_dev of the root when it was opened */
+	char *marker;    /* its path, */
+	struct stat marker_seen; /* and what it was when it was read last; st_ino 0: not yet */
 	struct tree_guard guard; /* ask NULL: none */
 	struct tree_kept *kept; /* NULL: nothing is kept open */
 	struct tree_spare *spares; /* NULL: none yet */
