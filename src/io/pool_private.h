@@ -49,6 +49,7 @@ struct pool {
 	uint64_t sweep_ms;   /* steady clock: since when */
 	bool grumbled;
 	struct worker *workers;
+	int talking;         /* socket of who told something just now and has more to tell; or -1 */
 	struct message message;
 	char buffer[MESSAGE_MAX];
 };
