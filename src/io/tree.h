@@ -283,6 +283,10 @@ int tree_each_processing(struct tree *t, const char *user,
                          int (*each)(void *ctx, uint64_t id, const char *path,
                                      const struct file_ident *ident),
                          void *ctx);
+/* Calls `each` for what else is in processing: with the number of the job of whose directory
+ * retention left that, or with 0 for what is not ours. `path` lasts for that call. */
+int tree_each_beside_jobs(struct tree *t, const char *user,
+                          int (*each)(void *ctx, const char *path, uint64_t job), void *ctx);
 /* Gives an unknown file in processing the job number it is adopted under. */
 int tree_rename_job(struct tree *t, const char *user, uint64_t old_id, uint64_t new_id);
 /* Removes the empty private directory of a job, with our own files in it. */

@@ -2,9 +2,7 @@
 #include "io/tree_private.h"
 
 #include "base/dir.h"
-#include "base/escape.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "core/name.h"
 
 #include <errno.h>
@@ -142,14 +140,6 @@ static int find_upload(struct tree *t, uint64_t id, int dirfd, char **ret_name,
 	return 0;
 }
 
-static void leave_alone(const char *user, const char *name)
-{
-	char *shown = escape_str(name);
-	log_warning("user %s: processing/%s is not spoold's; it is left alone", user,
-	            shown == NULL ? "?" : shown);
-	free(shown);
-}
-
 static bool parse_id(const char *name, uint64_t *ret)
 {
 	char *end;
@@ -163,7 +153,6 @@ static bool parse_id(const char *name, uint64_t *ret)
 /* The numbers first: `each` may rename directories, and a walk would meet
  * them again. */
 struct numbers {
-	const char *user;
 	uint64_t *ids;
 	size_t n, room;
 };
@@ -173,12 +162,8 @@ static int note_number(void *ctx, const char *name, uint64_t ino)
 	struct numbers *all = ctx;
 	uint64_t id;
 	(void)ino;
-	if (strncmp(name, TREE_REMOVED, sizeof TREE_REMOVED - 1) == 0)
+	if (!parse_id(name, &id))
 		return 0;
-	if (!parse_id(name, &id)) {
-		leave_alone(all->user, name);
-		return 0;
-	}
 	if (all->n == all->room) {
 		size_t room = all->room == 0 ? 16 : all->room * 2;
 		uint64_t *more = reallocarray(all->ids, room, sizeof *more);
@@ -199,14 +184,8 @@ static int visit(struct tree *t, const char *user, uint64_t id,
 	char *upload = NULL;
 	struct file_ident ident;
 	int dirfd = tree_open_private(t, user, id);
-	if (dirfd == -ENOENT)
+	if (dirfd == -ENOENT || dirfd == -ENOTDIR || dirfd == -ELOOP)
 		return 0;
-	if (dirfd == -ENOTDIR || dirfd == -ELOOP) {
-		char name[32];
-		snprintf(name, sizeof name, "%" PRIu64, id);
-		leave_alone(user, name);
-		return 0;
-	}
 	int r = dirfd < 0 ? dirfd : find_upload(t, id, dirfd, &upload, &ident);
 	fd_close(dirfd);
 	if (r == 0)
@@ -220,13 +199,59 @@ int tree_each_processing(struct tree *t, const char *user,
                                      const struct file_ident *ident),
                          void *ctx)
 {
-	struct numbers all = {.user = user};
+	struct numbers all = {0};
 	int fd = tree_open_place(t, user, PLACE_PROCESSING);
 	int r = fd < 0 ? fd : dir_walk(fd, note_number, &all);
 	fd_close(fd);
 	for (size_t i = 0; i < all.n && r == 0; i++)
 		r = visit(t, user, all.ids[i], each, ctx);
 	free(all.ids);
+	return r;
+}
+
+struct beside_jobs {
+	int (*each)(void *ctx, const char *path, uint64_t job);
+	void *ctx;
+	int dirfd;
+	const char *dir; /* its path */
+};
+
+static bool is_directory(int dirfd, const char *name)
+{
+	struct stat st;
+	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? S_ISDIR(st.st_mode)
+	                                                           : errno == ENOENT;
+}
+
+static int tell_beside(void *ctx, const char *name, uint64_t ino)
+{
+	const struct beside_jobs *b = ctx;
+	bool removed = strncmp(name, TREE_REMOVED, sizeof TREE_REMOVED - 1) == 0;
+	uint64_t id = 0;
+	char *path;
+	(void)ino;
+	bool known = parse_id(removed ? name + sizeof TREE_REMOVED - 1 : name, &id) &&
+	             is_directory(b->dirfd, name);
+	if (known && !removed)
+		return 0;
+	if (asprintf(&path, "%s/%s", b->dir, name) < 0)
+		return -ENOMEM;
+	int r = b->each(b->ctx, path, known ? id : 0);
+	free(path);
+	return r;
+}
+
+int tree_each_beside_jobs(struct tree *t, const char *user,
+                          int (*each)(void *ctx, const char *path, uint64_t job), void *ctx)
+{
+	char *dir = NULL;
+	if (asprintf(&dir, "%s/%s/%s", t->root, user, tree_place_dir(PLACE_PROCESSING)) < 0)
+		return -ENOMEM;
+	int fd = tree_open_place(t, user, PLACE_PROCESSING);
+	struct beside_jobs b = {.each = each, .ctx = ctx, .dirfd = fd, .dir = dir};
+	int r = fd < 0 ? fd : dir_walk(fd, tell_beside, &b);
+	fd_close(fd);
+	free(dir);
 	return r;
 }
 

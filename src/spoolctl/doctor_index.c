@@ -1,5 +1,7 @@
 #include "spoolctl/doctor.h"
 
+#include "base/shell.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -196,6 +198,31 @@ static int check_private(void *ctx, uint64_t id, const char *path, const struct 
 	return 0;
 }
 
+/* Retention was removing it when it was cut short, and the index that knew was lost. */
+static void tell_removed(const struct private_check *c, const char *path, const char *shown)
+{
+	char *mend = ctl_need(shell_command("rm -r", path));
+	doctor_say(c->d, FINDING_WARNING, mend,
+	           "user %s: %s is what is left of a directory whose time in done or failed was over; "
+	           "the index that knew of it is gone, so it stays", c->user, shown);
+	free(mend);
+}
+
+static int check_beside_jobs(void *ctx, const char *path, uint64_t id)
+{
+	const struct private_check *c = ctx;
+	struct job job = {0};
+	char *shown = ctl_escape(path);
+	if (id == 0)
+		doctor_say(c->d, FINDING_WARNING, "look at it, and move it away",
+		           "user %s: %s is not spoold's, and is left alone", c->user, shown);
+	else if (index_get_job(c->d->index, id, &job) == -ENOENT)
+		tell_removed(c, path, shown);
+	job_clear(&job);
+	free(shown);
+	return 0;
+}
+
 static uint64_t compare_user(struct doctor *d, const char *user, uint32_t number)
 {
 	char *escaped = ctl_escape(user);
@@ -207,6 +234,8 @@ static uint64_t compare_user(struct doctor *d, const char *user, uint32_t number
 	}
 	uint64_t n = check_live_jobs(d, user, number);
 	int r = tree_each_processing(d->tree, user, check_private, &check);
+	if (r == 0)
+		r = tree_each_beside_jobs(d->tree, user, check_beside_jobs, &check);
 	if (r < 0 && r != -ENOENT)
 		doctor_say(d, FINDING_ERROR, NULL, "user %s: processing cannot be read: %s", escaped,
 		           strerror(-r));

@@ -312,6 +312,19 @@ int recover_later(struct daemon *d, struct user *u, int error)
 	return heap_put(&d->users.locks, &u->lock_due, d->steady_ms + DISPATCH_CLAIM_RETRY_MS);
 }
 
+/* What retention left goes when its time has come again. */
+static int leave_alone(void *ctx, const char *path, uint64_t job)
+{
+	const struct user *u = ctx;
+	if (job != 0)
+		return 0;
+	char *shown = escape_str(path);
+	log_warning("user %s: %s is not spoold's; it is left alone", u->name,
+	            shown == NULL ? "?" : shown);
+	free(shown);
+	return 0;
+}
+
 void recover_user(struct daemon *d, struct user *u)
 {
 	if (u->reconciled || u->number == 0 || !user_there(d, u) || user_lock(d, u) < 0)
@@ -323,6 +336,8 @@ void recover_user(struct daemon *d, struct user *u)
 	int r = done == NULL ? -ENOMEM : visit_active(d, u);
 	if (r == 0)
 		r = tree_each_processing(d->tree, u->name, visit_directory, &v);
+	if (r == 0)
+		r = tree_each_beside_jobs(d->tree, u->name, leave_alone, u);
 	if (r < 0 && r != -ENOENT) {
 		recover_later(d, u, r);
 		free(done);

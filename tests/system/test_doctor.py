@@ -91,6 +91,25 @@ class Mended(SystemTest):
             said = [f[0] for f in self.findings(spool, *what) if "none of spoold's" in f[0]]
             self.assertEqual(len(said), 1, said)
 
+    def test_what_is_beside_the_jobs(self):
+        """What retention left when it was cut short, and an index was lost; and strangers,
+        of which the log tells at each start, and which are left alone."""
+        spool = self.spool()
+        spool.stop()
+        rest = spool.path("alice", "processing", ".removed.4711")
+        strange = spool.path("alice", "processing", "lost+found; x")
+        os.makedirs(os.path.join(rest, b"some dir"))
+        with open(os.path.join(rest, b"some dir", b"x"), "w"):
+            pass
+        with open(strange, "w"):
+            pass
+        spool.restart()
+        spool.wait_log("lost.found; x is not spoold's")
+        self.find(spool, "lost.found; x is not spoold's", "doctor")
+        self.expect_mended(spool, "removed.4711 is what is left of a directory", "doctor")
+        self.assertFalse(os.path.lexists(rest))
+        self.assertTrue(os.path.lexists(strange))
+
     def test_add_fits_a_chroot_and_a_share(self):
         """user add: what sshd asks of a chroot, and what an uploader needs."""
         spool = self.spool_of_account()

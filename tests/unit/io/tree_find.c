@@ -207,6 +207,53 @@ Test(tree_find, junk_in_processing_does_not_end_the_walk)
 	cr_expect_eq(tree_each_processing(t, "nobody-here", see, &s), -ENOENT);
 }
 
+struct beside {
+	unsigned n, removed;
+	uint64_t job; /* of the last that was removed */
+	char path[300]; /* the last other one */
+	int answer;
+};
+
+static int see_beside(void *ctx, const char *path, uint64_t job)
+{
+	struct beside *b = ctx;
+	b->n++;
+	b->removed += job != 0;
+	if (job != 0)
+		b->job = job;
+	else
+		snprintf(b->path, sizeof b->path, "%s", path);
+	return b->answer;
+}
+
+Test(tree_find, what_is_beside_the_jobs_in_processing_is_told)
+{
+	struct work w;
+	struct beside b = {0};
+	start_work(&w, 12, "x.csv", "1");
+	mkdir(at("processing/13"), 0700);
+	cr_expect_eq(tree_each_beside_jobs(t, USER, see_beside, &b), 0);
+	cr_expect_eq(b.n, 0);
+	mkdir(at("processing/.removed.14"), 0700);
+	cr_expect_eq(tree_each_beside_jobs(t, USER, see_beside, &b), 0);
+	cr_expect(b.n == 1 && b.removed == 1 && b.job == 14);
+	static const char *const strange[] = {"0", "x5", ".removed.", ".removed.0", ".removed.x", "5 "};
+	for (unsigned i = 0; i < sizeof strange / sizeof *strange; i++)
+		mkdir(at("processing/%s", strange[i]), 0700);
+	put(at("processing/.removed.15"), "a file");
+	put(at("processing/16"), "a file with a number");
+	cr_assert_eq(symlink("12", at("processing/17")), 0);
+	b = (struct beside){0};
+	cr_expect_eq(tree_each_beside_jobs(t, USER, see_beside, &b), 0);
+	cr_expect_eq(b.n, 1 + 6 + 3, "%u", b.n);
+	cr_expect_eq(b.removed, 1);
+	cr_expect(is_there(b.path), "%s", b.path);
+	b = (struct beside){.answer = -ESTALE};
+	cr_expect_eq(tree_each_beside_jobs(t, USER, see_beside, &b), -ESTALE);
+	cr_expect_eq(b.n, 1);
+	cr_expect_eq(tree_each_beside_jobs(t, "nobody-here", see_beside, &b), -ENOENT);
+}
+
 Test(tree_find, renaming_on_the_way_shows_nothing_twice)
 {
 	struct work w;
