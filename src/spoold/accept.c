@@ -27,11 +27,25 @@ struct acceptance {
 	struct change change;
 	struct upload_entry *entry;
 	struct job job;
+	uint64_t tried; /* number that the last try gave it; or 0 */
 	bool accepted;
 };
 
-/* `*ret_accepted`: it is this very upload: of a commit that failed, all may be
- * there. */
+/* Of a commit that failed, all may be there, and what an operator made of it since: is this
+ * upload the job that was made of it by the last try? */
+static int was_accepted(struct daemon *d, const struct acceptance *a, bool *ret)
+{
+	struct job job = {0};
+	const struct upload_entry *e = a->entry;
+	int r = a->tried == 0 ? -ENOENT : index_get_job(d->index, a->tried, &job);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	*ret = job.user == e->user->number && strcmp(job.path, e->path) == 0 &&
+	       file_ident_same(&job.ident, &e->look.ident);
+	job_clear(&job);
+	return 0;
+}
+
 static int cancel_predecessor(struct daemon *d, const struct upload_entry *e, bool *ret_accepted)
 {
 	struct job old = {0};
@@ -115,7 +129,9 @@ static int accept_apply(struct daemon *d, struct change *c)
 	if (e->gone)
 		return 0;
 	bool accepted = false;
-	int r = cancel_predecessor(d, e, &accepted);
+	int r = was_accepted(d, a, &accepted);
+	if (r == 0 && !accepted)
+		r = cancel_predecessor(d, e, &accepted);
 	if (r < 0 || accepted)
 		return r;
 	r = new_job(d, e, &a->job);
@@ -124,6 +140,7 @@ static int accept_apply(struct daemon *d, struct change *c)
 	if (r == 0)
 		r = index_put_job(d->index, &a->job);
 	user_touch(d, e->user);
+	a->tried = a->job.id;
 	a->accepted = r == 0;
 	return r;
 }

@@ -439,11 +439,15 @@ int tree_purge_job(struct tree *t, const char *user, const struct job *job)
 		fs_unlink(slot);
 		return 0;
 	}
-	if (!broken("removed-in-place"))
+	bool in_place = broken("removed-in-place");
+	if (!in_place)
 		fs_rename(slot, u, PLACE_PROCESSING, 0, aside);
 	world->fragile = true;
 	io_step("remove what is in a final directory");
-	remove_all(slot);
+	if (in_place)
+		remove_all(slot);
+	else
+		remove_rest(u, aside);
 	return 0;
 }
 
