@@ -2,6 +2,8 @@
 
 #include "base/fd.h"
 
+#include "scratch.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,25 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[] = "/tmp/spoold-dir-XXXXXX";
-static int dirfd_;
-
-static void make_dir(void)
-{
-	cr_assert_not_null(mkdtemp(dir));
-	dirfd_ = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cr_assert_geq(dirfd_, 0);
-}
-
-static void remove_dir(void)
-{
-	char command[64];
-	snprintf(command, sizeof command, "rm -rf %s", dir);
-	cr_expect_eq(system(command), 0);
-	fd_close(dirfd_);
-}
-
-TestSuite(dir, .init = make_dir, .fini = remove_dir);
+TestSuite(dir, .init = scratch_make, .fini = scratch_remove);
 
 static void make_file(const char *name)
 {

@@ -1,6 +1,7 @@
 #include "base/fd.h"
 
 #include "descriptors.h"
+#include "scratch.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -14,24 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char dir[] = "/tmp/spoold-fd-XXXXXX";
-static int dirfd_;
-
-static void make_dir(void)
-{
-	cr_assert_not_null(mkdtemp(dir));
-	dirfd_ = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cr_assert_geq(dirfd_, 0);
-}
-
-static void remove_dir(void)
-{
-	char command[64];
-	snprintf(command, sizeof command, "rm -rf %s", dir);
-	cr_expect_eq(system(command), 0);
-}
-
-TestSuite(fd, .init = make_dir, .fini = remove_dir);
+TestSuite(fd, .init = scratch_make, .fini = scratch_remove);
 
 static void put(const char *name, const char *text)
 {
