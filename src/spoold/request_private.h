@@ -42,6 +42,19 @@ bool ask_number(struct daemon *d, const struct asker *a, const char *name, uint6
 void wait_for_job(struct daemon *d, const struct asker *a, uint64_t job);
 void wait_for_upload(struct daemon *d, const struct asker *a, struct user *u, const char *path);
 
+/* request_steer.c: what an operator does to jobs, as one change of the next turn, which
+ * answers. `what` in a word or two ("canceled"), for the log and the job. */
+
+/* Takes `jobs` over; `line`: no jobs, but the line of that user; or NULL. */
+void steer(struct daemon *d, const struct asker *a, enum job_event event, const char *what,
+           struct user *line, uint64_t *jobs, size_t n);
+void steer_single(struct daemon *d, const struct asker *a, const struct job *job,
+                  enum job_event event, const char *what);
+/* "held by alice: printer is out of paper": a new string, or NULL. */
+char *by_whom(const char *what, const struct asker *a);
+/* Did its file leave incoming, and could not be looked at since? Only its last move does that. */
+bool is_uncompared(const struct daemon *d, const struct job *job);
+
 /* request_waits.c: into a user's status, what does not go on, and why. */
 void add_waiting(struct daemon *d, const struct user *u, const struct user_row *row,
                  json_t *object);
