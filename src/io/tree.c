@@ -226,7 +226,8 @@ static int look_for_marker(struct tree *t)
 	if (r == 0 && id != t->id)
 		r = -ENODEV;
 	fd_close(fd);
-	if (r == 0)
+	/* Where others may change it, caches tell of that late. */
+	if (r == 0 && tree_is_network(t, NULL) == 0)
 		t->marker_seen = marker;
 	return r == -ENOENT || r == -ENOTDIR ? -ENODEV : r;
 }

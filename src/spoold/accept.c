@@ -28,24 +28,25 @@ struct acceptance {
 	struct upload_entry *entry;
 	struct job job;
 	uint64_t tried; /* number that the last try gave it; or 0 */
-	bool accepted;
+	bool accepted, was_accepted;
 };
 
 /* Of a commit that failed, all may be there, and what an operator made of it since: is this
  * upload the job that was made of it by the last try? */
-static int was_accepted(struct daemon *d, const struct acceptance *a, bool *ret)
+static int was_accepted(struct daemon *d, struct acceptance *a)
 {
 	struct job job = {0};
 	const struct upload_entry *e = a->entry;
 	int r = a->tried == 0 ? -ENOENT : index_get_job(d->index, a->tried, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	*ret = job.user == e->user->number && strcmp(job.path, e->path) == 0 &&
-	       file_ident_same(&job.ident, &e->look.ident);
+	a->was_accepted = job.user == e->user->number && strcmp(job.path, e->path) == 0 &&
+	                  file_ident_same(&job.ident, &e->look.ident);
 	job_clear(&job);
 	return 0;
 }
 
+/* `*ret_accepted`: the one that waits is this very upload, of such a commit. */
 static int cancel_predecessor(struct daemon *d, const struct upload_entry *e, bool *ret_accepted)
 {
 	struct job old = {0};
@@ -125,14 +126,13 @@ static int accept_apply(struct daemon *d, struct change *c)
 	struct acceptance *a = (struct acceptance *)c;
 	struct upload_entry *e = a->entry;
 	job_clear(&a->job);
-	a->accepted = false;
+	a->accepted = a->was_accepted = false;
 	if (e->gone)
 		return 0;
-	bool accepted = false;
-	int r = was_accepted(d, a, &accepted);
-	if (r == 0 && !accepted)
-		r = cancel_predecessor(d, e, &accepted);
-	if (r < 0 || accepted)
+	int r = was_accepted(d, a);
+	if (r == 0 && !a->was_accepted)
+		r = cancel_predecessor(d, e, &a->was_accepted);
+	if (r < 0 || a->was_accepted)
 		return r;
 	r = new_job(d, e, &a->job);
 	if (r == 0 && is_mismatch(e))
@@ -165,6 +165,9 @@ static void accept_finish(struct daemon *d, struct change *c, int error)
 	upload_release(d, a->entry);
 	if (error == 0 && a->accepted && touched)
 		intake_look(d, u, a->job.path, renamed ? WATCH_RENAMED_IN : WATCH_CHANGED);
+	/* What follows from that may not have been done: where it has ended, its move. */
+	if (error == 0 && a->was_accepted)
+		scan_want(d, u);
 	job_clear(&a->job);
 	free(a);
 }
