@@ -75,7 +75,6 @@ static const struct field result_fields[] = {
 	{"records", FIELD_RECORDS, offsetof(struct run_result, records)},
 	{"error", FIELD_TEXT, offsetof(struct run_result, error)},
 	{"message", FIELD_TEXT, offsetof(struct run_result, message)},
-	{"left_nothing", FIELD_FLAG, offsetof(struct run_result, left_nothing)},
 };
 
 static const struct field cancel_fields[] = {

@@ -90,8 +90,6 @@ struct run_result {
 	enum outcome outcome;  /* SUCCEEDED, FAILED, TIMED_OUT, INTERRUPTED, CANCELED */
 	int32_t exit_code;     /* or EXIT_CODE_NONE; 128+N for signal N */
 	bool permanent;        /* the handler said that no attempt will do better */
-	bool left_nothing;     /* when it had succeeded, nothing but its file and an unused output directory
-	                          was in its private directory */
 	bool stale;            /* it never ran: its directory is not what was accepted, or still written */
 	uint64_t started_ms;   /* wall clock; 0 = it never ran */
 	uint64_t finished_ms;

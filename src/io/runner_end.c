@@ -183,11 +183,10 @@ static void make_durable(struct runner *r)
 	struct run_result *result = &r->result;
 	if (result->outcome != OUTCOME_SUCCEEDED || !r->order->sync)
 		return;
-	int e = runner_sync(r->job_dirfd, r->order, result->started_ms, result->left_nothing);
+	int e = runner_sync(r->job_dirfd, r->order, result->started_ms);
 	if (e == 0)
 		return;
 	result->outcome = OUTCOME_FAILED;
-	result->left_nothing = false;
 	result->error = runner_text("it succeeded, but what it wrote did not reach the disk: %s",
 	                            strerror(-e));
 	if (result->error != NULL)
@@ -226,8 +225,6 @@ void runner_finish(struct runner *r)
 	else
 		judge(r);
 	note_silence(r);
-	result->left_nothing = result->outcome == OUTCOME_SUCCEEDED &&
-	                       runner_left_nothing(r->job_dirfd, r->order);
 	make_durable(r);
 	if (r->reason != OUTCOME_NONE && result->error != NULL)
 		runner_log_note(&r->log, result->error);

@@ -112,14 +112,10 @@ char **runner_command_expand(const struct run_order *order);
 char **runner_command_environment(const struct run_order *order, const char *home);
 void runner_command_free(char **list);
 
-/* runner_left.c: is nothing in the private directory of the order's upload but that and an
- * output directory which was not used? The handler has ended, or said that it is done. */
-bool runner_left_nothing(int job_dirfd, const struct run_order *order);
-
-/* runner_sync.c: makes durable what was written since then (wall clock) in that directory;
- * `left_nothing`: the upload alone may have been. */
-int runner_sync(int job_dirfd, const struct run_order *order, uint64_t since_ms,
-                bool left_nothing);
+/* runner_sync.c: makes durable what was written since then (wall clock) in the
+ * private directory of the order's upload. The handler
+ * has ended, or said that it is done. */
+int runner_sync(int job_dirfd, const struct run_order *order, uint64_t since_ms);
 
 /* Of the process. */
 enum phase {

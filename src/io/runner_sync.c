@@ -101,14 +101,7 @@ static int sync_directory(const struct syncing *s, int dirfd, int depth)
 	return r > 0 && fsync(dirfd) < 0 ? -errno : r;
 }
 
-static int sync_upload(const struct syncing *s, int dirfd)
-{
-	int r = sync_entry(s, dirfd, s->name, 0);
-	return r > 0 && fsync(dirfd) < 0 ? -errno : r;
-}
-
-int runner_sync(int job_dirfd, const struct run_order *order, uint64_t since_ms,
-                bool left_nothing)
+int runner_sync(int job_dirfd, const struct run_order *order, uint64_t since_ms)
 {
 	struct stat st;
 	/* Its handler may have closed it to its account, which may be ours. */
@@ -118,6 +111,6 @@ int runner_sync(int job_dirfd, const struct run_order *order, uint64_t since_ms,
 	if (r != 0)
 		return r;
 	const struct syncing s = {.name = order->name, .fresh = order->fresh, .since_ms = since_ms, .dev = st.st_dev};
-	r = left_nothing ? sync_upload(&s, job_dirfd) : sync_directory(&s, job_dirfd, 0);
+	r = sync_directory(&s, job_dirfd, 0);
 	return r < 0 ? r : 0;
 }

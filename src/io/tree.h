@@ -225,9 +225,6 @@ struct tree_finish {
 	/* Its private directory may be kept for the user's next job, until
 	 * tree_drop_spare(). */
 	bool hand_on;
-	/* Who ran it looked: nothing else is in there but an output directory that was not
-	 * used; nor was anything put in there since. */
-	bool left_nothing;
 };
 int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name);
 /* Opens a directory in done or failed that was one job. */

@@ -26,11 +26,10 @@ static int make_private(struct tree *t, const char *user, uint64_t id, const cha
 	snprintf(name, sizeof name, "%" PRIu64, id);
 	tree_unspare(t, user, id);
 	int r = tree_use_spare(t, user, id, name_base(path), processing);
-	bool spare = r >= 0;
-	if (!spare)
+	if (r < 0)
 		r = mkdirat(processing, name, 0700) < 0 ? -errno : 0;
-	*ret_made = r >= 0;
-	if (r == 0 && !spare)
+	*ret_made = r == 0;
+	if (r == 0)
 		r = fd_open_beneath(processing, name, O_RDONLY | O_DIRECTORY, 0);
 	else if (r == -EEXIST)
 		r = tree_open_private(t, user, id);

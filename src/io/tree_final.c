@@ -159,36 +159,15 @@ static int bring_from_output(struct ending *e)
 	return r;
 }
 
-/* Its worker looked, so only the file itself is looked at. */
-static bool is_as_told(struct ending *e)
+static int finish_private(struct ending *e, char **ret_name)
 {
 	const struct tree_finish *f = e->f;
-	if (!f->left_nothing || !f->hand_on || f->reason != NULL || f->voucher_suffix != NULL ||
-	    !tree_has_room_beside(e->base) ||
-	    fstatat(e->fd, e->base, &e->file, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !tree_fits(f->ident, S_ISDIR(e->file.st_mode)))
-		return false;
-	e->has_file = e->spare_output = true;
-	return true;
-}
-
-static int look_through(struct ending *e)
-{
+	char *name = NULL;
 	int r = dir_walk(e->fd, note_entry, e);
 	if (r < 0)
 		return r;
 	e->more |= e->has_file && e->elsewhere != NULL;
 	drop_unwanted(e);
-	return 0;
-}
-
-static int finish_private(struct ending *e, char **ret_name)
-{
-	const struct tree_finish *f = e->f;
-	char *name = NULL;
-	int r = is_as_told(e) ? 0 : look_through(e);
-	if (r < 0)
-		return r;
 	bool here = e->has_file || e->elsewhere != NULL;
 	if (!here && e->output && !f->keep_output) {
 		r = bring_from_output(e);
@@ -212,7 +191,7 @@ static int finish_private(struct ending *e, char **ret_name)
 static int finish_processing(struct tree *t, const struct tree_finish *f, char **ret_name)
 {
 	struct ending e = {.t = t, .f = f, .base = name_base(f->path)};
-	e.fd = tree_take_open(t, f->user, f->id);
+	e.fd = tree_open_private(t, f->user, f->id);
 	if (e.fd == -ENOENT)
 		return find_moved(t, f, ret_name);
 	/* A crash may have come between the file and it. */

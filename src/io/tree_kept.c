@@ -155,11 +155,6 @@ static bool is_mounted_there(const struct tree *t, int fd)
 	return fstat(fd, &st) < 0 || st.st_dev != t->dev;
 }
 
-bool tree_may_stay_open(const struct tree *t, int fd)
-{
-	return t->kept != NULL && !t->kept->far && !is_mounted_there(t, fd);
-}
-
 int tree_borrow_place(struct tree *t, const char *user, enum place place)
 {
 	struct tree_kept *k = t->kept;

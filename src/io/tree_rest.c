@@ -214,10 +214,10 @@ static int drop_private(const struct ending *e)
 }
 
 /* Nothing is left in it, and it may serve the next job. */
-static bool is_spared(struct ending *e, bool want_log)
+static bool is_spared(const struct ending *e, bool want_log)
 {
 	bool empty = !e->more && !e->litter && !e->output && (!e->log || want_log) && !e->stuck;
-	return empty && e->spare_output && tree_keep_spare(e->t, e->f->user, e->f->id, &e->fd);
+	return empty && e->spare_output && tree_keep_spare(e->t, e->f->user, e->f->id, e->fd);
 }
 
 static void drop_spare_output(struct ending *e)

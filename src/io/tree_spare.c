@@ -6,9 +6,7 @@
  *
  * An output directory shows that a job was handed to a worker: its claim is over.
  * One that came with the directory does not, so there an attribute says for which
- * job it was handed over last.
- *
- * They stay open as they go from one job to the next, as far as there is room. */
+ * job it was handed over last. */
 #include "io/tree_private.h"
 
 #include "base/dir.h"
@@ -21,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -32,16 +29,12 @@ enum {
 	USERS = 512,    /* of as many users */
 	NEIGHBOURS = 8, /* from its place on, a user's may be in so many */
 	MOST = 68,      /* of one user: as many as its worker may have jobs, and some */
-	OPEN = 256,     /* of them all stay open, or less: */
-	OPEN_SHARE = 8, /* most descriptors are for others */
 };
 
 struct spare {
 	uint64_t id;
 	bool in_use; /* handed on to job `id`; else left by it */
 	bool noted;  /* in the attribute */
-	bool may_stay_open;
-	int fd;      /* -1: not open, or with who ends job `id` */
 	struct spare *next;
 };
 
@@ -93,30 +86,15 @@ static void name_of(uint64_t id, char *out, size_t size)
 	snprintf(out, size, "%" PRIu64, id);
 }
 
-static struct spare *take_out(struct tree_spare *of, const struct spare *wanted)
+static void forget(struct tree_spare *of, const struct spare *gone)
 {
 	struct spare **at = &of->spares;
-	while (*at != wanted)
+	while (*at != gone)
 		at = &(*at)->next;
 	struct spare *s = *at;
 	*at = s->next;
-	of->n--;
-	return s;
-}
-
-static int take_fd(struct tree *t, struct spare *s)
-{
-	int fd = s->fd;
-	t->open_spares -= fd >= 0;
-	s->fd = -1;
-	return fd;
-}
-
-static void forget(struct tree *t, struct tree_spare *of, const struct spare *gone)
-{
-	struct spare *s = take_out(of, gone);
-	fd_close(take_fd(t, s));
 	free(s);
+	of->n--;
 }
 
 static void remove_both(int processing, const char *name)
@@ -137,7 +115,7 @@ static void drop(struct tree *t, struct tree_spare *of, const struct spare *s)
 		remove_both(processing, name);
 		tree_return_place(t, of->user, processing);
 	}
-	forget(t, of, s);
+	forget(of, s);
 }
 
 static void drop_all(struct tree *t, struct tree_spare *of)
@@ -146,11 +124,6 @@ static void drop_all(struct tree *t, struct tree_spare *of)
 		drop(t, of, of->spares);
 	free(of->user);
 	*of = (struct tree_spare){0};
-}
-
-bool tree_has_room_beside(const char *base)
-{
-	return strcmp(base, OUTPUT) != 0;
 }
 
 bool tree_is_spare_output(int privfd, const char *name)
@@ -190,21 +163,11 @@ int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd)
 	return r;
 }
 
-static unsigned room(void)
-{
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= OPEN * OPEN_SHARE)
-		return OPEN;
-	return (unsigned)limit.rlim_cur / OPEN_SHARE;
-}
-
 static struct tree_spare *add_user(struct tree *t, const char *user)
 {
 	struct tree_spare *place;
-	if (t->spares == NULL) {
+	if (t->spares == NULL)
 		t->spares = calloc(USERS, sizeof *t->spares);
-		t->open_spares_room = room();
-	}
 	struct tree_spare *of = t->spares == NULL ? NULL : look_up(t, user, &place);
 	if (of != NULL || t->spares == NULL)
 		return of;
@@ -216,69 +179,33 @@ static struct tree_spare *add_user(struct tree *t, const char *user)
 	return place;
 }
 
-/* Whose directory was made for it, and is not known here yet. */
-static struct spare *new_spare(const struct tree *t, uint64_t id, int privfd)
+static bool add(struct tree *t, struct tree_spare *of, uint64_t id)
 {
-	struct spare *s = calloc(1, sizeof *s);
-	if (s != NULL)
-		*s = (struct spare){.id = id, .fd = -1, .may_stay_open = tree_may_stay_open(t, privfd)};
-	return s;
-}
-
-static void put_last(struct tree *t, struct tree_spare *of, struct spare *s)
-{
-	struct spare **at = &of->spares;
+	struct spare **at = &of->spares, *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		return false;
 	if (of->n == MOST)
 		drop(t, of, of->spares);
 	while (*at != NULL)
 		at = &(*at)->next;
-	s->next = NULL;
 	*at = s;
 	of->n++;
-}
-
-static void keep_open(struct tree *t, struct spare *s, int *fd)
-{
-	if (!s->may_stay_open || s->fd >= 0 || t->open_spares >= t->open_spares_room)
-		return;
-	s->fd = *fd;
-	*fd = -1;
-	t->open_spares++;
-}
-
-bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int *privfd)
-{
-	/* What another account had, or what its handler changed, is for nobody else. */
-	struct tree_spare *of = dir_is_as_made(*privfd) ? add_user(t, user) : NULL;
-	const struct spare *known = find(of, id);
-	bool noted = known != NULL && known->noted;
-	/* Where that cannot be noted it would seem to be handed over when it is not. */
-	if (of == NULL || (!noted && note(*privfd, id) < 0))
-		return false;
-	struct spare *s = known != NULL ? take_out(of, known) : new_spare(t, id, *privfd);
-	if (s == NULL)
-		return false;
-	s->in_use = false;
-	s->noted = true;
-	put_last(t, of, s);
-	keep_open(t, s, privfd);
+	*s = (struct spare){.id = id, .noted = true};
 	return true;
 }
 
-int tree_take_open(struct tree *t, const char *user, uint64_t id)
+bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd)
 {
-	struct spare *s = find_used(t, user, id);
-	int fd = s == NULL ? -1 : take_fd(t, s);
-	/* A handler of our own account may have closed it to itself, and so to us. */
-	if (fd >= 0)
-		fd_permit(fd);
-	return fd >= 0 ? fd : tree_open_private(t, user, id);
-}
-
-static int open_again(const struct spare *s, int processing, const char *name)
-{
-	int fd = s->fd < 0 ? -1 : fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
-	return fd >= 0 ? fd : fd_open_beneath(processing, name, O_RDONLY | O_DIRECTORY, 0);
+	/* What another account had, or what its handler changed, is for nobody else. */
+	struct tree_spare *of = dir_is_as_made(privfd) ? add_user(t, user) : NULL;
+	const struct spare *s = find(of, id);
+	bool noted = s != NULL && s->noted;
+	/* Where that cannot be noted it would seem to be handed over when it is not. */
+	if (of == NULL || (!noted && note(privfd, id) < 0))
+		return false;
+	if (s != NULL)
+		forget(of, s);
+	return add(t, of, id);
 }
 
 /* The first one that was left. */
@@ -299,7 +226,7 @@ int tree_use_spare(struct tree *t, const char *user, uint64_t id, const char *ba
 		return -ENOENT;
 	name_of(s->id, old_name, sizeof old_name);
 	name_of(id, new_name, sizeof new_name);
-	int r = tree_has_room_beside(base) ? 0 : -EEXIST;
+	int r = strcmp(base, OUTPUT) == 0 ? -EEXIST : 0;
 	if (r == 0 &&
 	    renameat2(processing, old_name, processing, new_name, RENAME_NOREPLACE) < 0)
 		r = -errno;
@@ -310,7 +237,7 @@ int tree_use_spare(struct tree *t, const char *user, uint64_t id, const char *ba
 	s->id = id;
 	s->in_use = true;
 	s->noted = false;
-	return open_again(s, processing, new_name);
+	return 0;
 }
 
 void tree_unspare(struct tree *t, const char *user, uint64_t id)
@@ -318,7 +245,7 @@ void tree_unspare(struct tree *t, const char *user, uint64_t id)
 	struct tree_spare *of = find_user(t, user);
 	const struct spare *s = find(of, id);
 	if (s != NULL)
-		forget(t, of, s);
+		forget(of, s);
 }
 
 void tree_drop_spare(struct tree *t, const char *user)

@@ -157,7 +157,7 @@ static void accept_finish(struct daemon *d, struct change *c, int error)
 		if (a->job.state == JOB_FAILED) {
 			log_warning("user %s: job %llu failed: %s", a->entry->user->name,
 			            (unsigned long long)a->job.id, a->job.error);
-			result_ended(d, a->entry->user, &a->job, PLACE_INCOMING, false);
+			result_ended(d, a->entry->user, &a->job, PLACE_INCOMING);
 		}
 	}
 	bool touched = a->entry->touched, renamed = a->entry->renamed;

@@ -194,8 +194,7 @@ static int find_place(struct daemon *d, struct user *u, const struct job *job,
 	return back || unseen ? take_compared(d, u, job, ret) : 0;
 }
 
-static void move_final(struct daemon *d, struct user *u, const struct job *job, enum place from,
-                       bool left_nothing)
+static void move_final(struct daemon *d, struct user *u, const struct job *job, enum place from)
 {
 	const struct handler *h = settings_handler(u->settings, name_base(job->path));
 	enum place to = job_final_place(job->state);
@@ -217,7 +216,6 @@ static void move_final(struct daemon *d, struct user *u, const struct job *job, 
 		.voucher_suffix = job->voucher_suffix,
 		.known = known_name(job),
 		.hand_on = u->reconciled && u->lock_fd >= 0,
-		.left_nothing = left_nothing,
 	};
 	int r = user_gone(d, u) ? -ENODEV : tree_finish(d->tree, &f, &name);
 	/* Somebody removed a directory of ours. */
@@ -292,11 +290,10 @@ void dispatch_move_final(struct daemon *d, struct user *u, const struct job *job
 	if (r < 0)
 		not_moved(d, u, job, r);
 	else if (!again)
-		move_final(d, u, job, from, false);
+		move_final(d, u, job, from);
 }
 
-void result_ended(struct daemon *d, struct user *u, const struct job *job, enum place from,
-                  bool left_nothing)
+void result_ended(struct daemon *d, struct user *u, const struct job *job, enum place from)
 {
 	if (job->state == JOB_FAILED)
 		d->failed_count++;
@@ -306,7 +303,7 @@ void result_ended(struct daemon *d, struct user *u, const struct job *job, enum 
 	if (has_file && (from == PLACE_NOWHERE || taken))
 		dispatch_move_final(d, u, job);
 	else if (has_file)
-		move_final(d, u, job, from, left_nothing);
+		move_final(d, u, job, from);
 	retention_note(d, u, job->finished_ms,
 	               job->state == JOB_DONE ? u->settings->keep_done_ms
 	                                      : u->settings->keep_failed_ms);

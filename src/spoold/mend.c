@@ -127,7 +127,7 @@ static void mend_finish(struct daemon *d, struct change *c, int error)
 		/* Where that could not be done nobody else would do it before the next start. */
 		if (r < 0 && r != -ENOTEMPTY)
 			recover_later(d, m->user, r);
-		result_ended(d, m->user, &m->after, PLACE_NOWHERE, false);
+		result_ended(d, m->user, &m->after, PLACE_NOWHERE);
 		user_unlock_idle(d, m->user);
 	}
 	job_clear(&m->after);

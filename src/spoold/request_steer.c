@@ -130,7 +130,7 @@ static void act(struct daemon *d, struct steer *s, size_t i)
 	if (job->id == 0 || u == NULL)
 		return;
 	if (s->event == JOB_EV_CANCEL)
-		result_ended(d, u, job, s->from[i], false);
+		result_ended(d, u, job, s->from[i]);
 	if (s->event == JOB_EV_REQUEUE)
 		take_back(d, job, s->from[i]);
 	log_info("user %s: job %" PRIu64 ": %s (%s)", u->name, job->id, job_event_name(s->event),

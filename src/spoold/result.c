@@ -289,8 +289,7 @@ static void settlement_finish(struct daemon *d, struct change *c, int error)
 				log_result(s->user, &s->after, s->result.ran_ms);
 			if (job_state_is_final(s->after.state))
 				result_ended(d, s->user, &s->after,
-				             s->recovered ? PLACE_NOWHERE : PLACE_PROCESSING,
-				             !s->recovered && s->result.left_nothing);
+				             s->recovered ? PLACE_NOWHERE : PLACE_PROCESSING);
 		}
 		if (s->hold != NULL)
 			request_held(d, s->hold_client, id, s->back);

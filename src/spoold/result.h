@@ -13,10 +13,8 @@ void result_recovered(struct daemon *d, struct user *u, const struct run_result 
                       enum place place);
 
 /* A job became final: history, retention, whoever waits, and its file.
- * `from`: where the file is, PLACE_NOWHERE = to be found out. `left_nothing`: its worker
- * said so just now. */
-void result_ended(struct daemon *d, struct user *u, const struct job *job, enum place from,
-                  bool left_nothing);
+ * `from`: where the file is, PLACE_NOWHERE = to be found out. */
+void result_ended(struct daemon *d, struct user *u, const struct job *job, enum place from);
 
 /* Is what was the file of a job that ended another job's by now? The number of an
  * inode is given again, a fetched file may be uploaded again, and one that a power

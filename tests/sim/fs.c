@@ -195,18 +195,6 @@ bool fs_dir_exists(int user, uint64_t dir)
 	return fs_find(user, PLACE_PROCESSING, 0, name) != NONE;
 }
 
-bool fs_holds_only(int user, uint64_t dir, const char *name)
-{
-	const struct fs *fs = &world->fs;
-	for (int i = 0; i < fs->slots_n; i++) {
-		const struct slot *s = &fs->slots[i];
-		if (s->used && s->user == user && s->place == PLACE_PROCESSING && s->dir == dir &&
-		    strcmp(s->name, name) != 0 && strcmp(s->name, "output") != 0)
-			return false;
-	}
-	return true;
-}
-
 int fs_make_dir(int user, uint64_t dir)
 {
 	char name[NAME_ROOM];

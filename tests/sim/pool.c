@@ -219,14 +219,6 @@ static void eat(struct sim_worker *w)
 	say("worker: the handler of job %llu removed its file", (unsigned long long)w->job);
 }
 
-/* Some handlers say something. */
-static void print(const struct sim_worker *w)
-{
-	if (world->seed % 16 == 7 && w->job % 3 == 0 &&
-	    fs_find(w->user, PLACE_PROCESSING, w->job, "log") == NONE)
-		fs_link(w->user, PLACE_PROCESSING, w->job, "log", fs_new_inode(INODE_LOG));
-}
-
 static void finish_run(struct sim_worker *w)
 {
 	enum outcome outcome = w->result.outcome;
@@ -237,10 +229,7 @@ static void finish_run(struct sim_worker *w)
 	} else if (w->eats) {
 		eat(w);
 	}
-	print(w);
 	set_result(w, outcome, exit_code);
-	w->result.left_nothing = outcome == OUTCOME_SUCCEEDED &&
-	                         (fs_holds_only(w->user, w->job, w->name) || broken("leavings-untold"));
 	if (outcome == OUTCOME_SUCCEEDED && w->upload != NONE)
 		world->uploads[w->upload].succeeded = true;
 	end_run(w);

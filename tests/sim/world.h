@@ -427,8 +427,6 @@ int fs_link(int user, uint8_t place, uint64_t dir, const char *name, int inode);
 void fs_unlink(int slot);
 void fs_rename(int slot, int user, uint8_t place, uint64_t dir, const char *name);
 bool fs_dir_exists(int user, uint64_t dir);
-/* Is nothing in a private directory but a file of that name and an output directory? */
-bool fs_holds_only(int user, uint64_t dir, const char *name);
 int fs_make_dir(int user, uint64_t dir);  /* 0 also when it was there */
 int fs_remove_dir(int user, uint64_t dir); /* -ENOTEMPTY, -ENOENT */
 void fs_sync_file(int inode);

@@ -328,34 +328,3 @@ Test(runner, what_cannot_be_read_by_the_account_is_told_before_it_runs)
 	chmod(w.top, 0700);
 	refused("cannot run /bin/true: its account cannot read the file");
 }
-
-static bool leaves_nothing(const char *text)
-{
-	script(&w, text);
-	struct run_result result = run(&w);
-	bool nothing = result.left_nothing;
-	cr_expect(result.outcome == OUTCOME_SUCCEEDED || !nothing, "%s", text);
-	run_result_clear(&result);
-	return nothing;
-}
-
-/* Each in a directory that is clean before. */
-Test(runner, what_a_handler_left_is_looked_for)
-{
-	cr_assert_eq(mkdirat(w.dirfd, "output", 0700), 0);
-	cr_expect(leaves_nothing("exit 0"));
-	cr_expect(leaves_nothing("echo more >>\"$SPOOL_FILE\""), "its file is looked at by others");
-	cr_expect(leaves_nothing("touch x output/x; rm x output/x"));
-	cr_expect_not(leaves_nothing("exit 1"));
-	cr_expect_not(leaves_nothing("touch x"));
-	cr_expect_not(leaves_nothing("exit 0"), "it is there still");
-	cr_expect(leaves_nothing("rm x"));
-	cr_expect_not(leaves_nothing("touch output/.hidden"));
-	cr_expect(leaves_nothing("rm output/.hidden"));
-	cr_expect_not(leaves_nothing("ln -s . .link"));
-	cr_expect(leaves_nothing("rm .link"));
-	cr_expect_not(leaves_nothing("chmod 755 output"));
-	cr_expect(leaves_nothing("chmod 700 output"));
-	cr_expect_not(leaves_nothing("rmdir output; ln -s /tmp output"));
-	cr_expect_not(leaves_nothing("rm output; mkdir output; chmod 700 output; echo printed"), "a log");
-}

@@ -395,26 +395,6 @@ Test(runner_output, what_a_handler_leaves_is_synced_before_it_is_done)
 	run_result_clear(&result);
 }
 
-Test(runner_output, where_nothing_was_left_the_file_alone_is_synced)
-{
-	w.order.sync = true;
-	const struct timespec old[] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
-	cr_assert_eq(mkdirat(w.dirfd, "output", 0700), 0);
-	cr_assert_eq(utimensat(w.dirfd, w.order.name, old, 0), 0);
-	script(&w, "exit 0");
-	struct run_result result = run(&w);
-	cr_expect(result.left_nothing);
-	cr_expect_eq(synced_n, 0);
-	run_result_clear(&result);
-	script(&w, "echo more >>\"$SPOOL_FILE\"");
-	result = run(&w);
-	cr_expect(result.left_nothing);
-	cr_expect(was_synced(w.order.name));
-	cr_expect(was_synced("."));
-	cr_expect(!was_synced("output"));
-	run_result_clear(&result);
-}
-
 Test(runner_output, an_output_that_does_not_reach_the_disk_is_no_success)
 {
 	struct stat st;
@@ -428,17 +408,5 @@ Test(runner_output, an_output_that_does_not_reach_the_disk_is_no_success)
 	struct run_result result = run(&w);
 	cr_expect_eq(result.outcome, OUTCOME_FAILED);
 	cr_expect(strstr(result.error, "did not reach the disk") != NULL, "%s", result.error);
-	run_result_clear(&result);
-}
-
-Test(runner_output, a_file_that_does_not_reach_the_disk_is_no_success)
-{
-	w.order.sync = true;
-	cr_assert_eq(mkdirat(w.dirfd, "output", 0700), 0);
-	sync_fails = w.order.ident_ino;
-	script(&w, "echo new >>\"$SPOOL_FILE\"");
-	struct run_result result = run(&w);
-	cr_expect_eq(result.outcome, OUTCOME_FAILED);
-	cr_expect(!result.left_nothing, "there is a log now");
 	run_result_clear(&result);
 }

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/resource.h>
 
 TestSuite(tree_kept, .init = world_begin, .fini = world_end, .timeout = 240);
 
@@ -201,7 +200,7 @@ static ino_t inode(const char *path)
 }
 
 /* Ends a job that was claimed and ran; another one waits. */
-static void end_told(uint64_t id, const char *path, bool left_nothing)
+static void end(uint64_t id, const char *path)
 {
 	char private[64], *name = NULL;
 	snprintf(private, sizeof private, "processing/%llu/%s", (unsigned long long)id, path);
@@ -210,15 +209,9 @@ static void end_told(uint64_t id, const char *path, bool left_nothing)
 	struct file_ident ident = {.ino = st.st_ino, .uid = st.st_uid, .gid = st.st_gid};
 	struct tree_finish f = {.user = "alice", .id = id, .path = path, .ident = &ident,
 	                        .from = PLACE_PROCESSING, .to = PLACE_DONE, .known = path,
-	                        .keep_output = true, .hand_on = true,
-	                        .left_nothing = left_nothing};
+	                        .keep_output = true, .hand_on = true};
 	cr_assert_eq(tree_finish(t, &f, &name), 0);
 	free(name);
-}
-
-static void end(uint64_t id, const char *path)
-{
-	end_told(id, path, false);
 }
 
 static void run_one(uint64_t id, const char *path)
@@ -465,121 +458,4 @@ Test(tree_kept, an_upload_is_found_in_a_directory_of_an_earlier_job)
 	cr_assert_eq(tree_each_processing(t, "alice", note_upload, &found), 0);
 	cr_expect_str_eq(found == NULL ? "" : found, "m.csv");
 	free(found);
-}
-
-static void hand_over(uint64_t id, const char *path)
-{
-	struct file_ident ident = {0};
-	claim(id, path);
-	fd_close(tree_open_job(t, "alice", id, path, &ident));
-}
-
-/* What a worker looked for is not looked for again: so a stranger, which was not there
- * then, goes on with the directory. It is the next job's, and not lost. */
-Test(tree_kept, a_worker_that_found_nothing_is_believed)
-{
-	hand_over(1, "a.csv");
-	ino_t was = inode("processing/1");
-	put("processing/1/strange", "late");
-	end_told(1, "a.csv", true);
-	cr_expect_str_eq(content("done/a.csv"), "a.csv");
-	hand_over(2, "b.csv");
-	cr_expect_eq(inode("processing/2"), was);
-	end(2, "b.csv");
-	cr_expect_str_eq(content("done/b.csv.output/strange"), "late");
-	cr_expect(!there("processing/2"));
-}
-
-Test(tree_kept, its_word_is_for_what_is_beside_the_file)
-{
-	struct file_ident ident = {0};
-	char *name = NULL;
-	hand_over(1, "a.csv");
-	struct tree_finish f = {.user = "alice", .id = 1, .path = "a.csv", .ident = &ident,
-	                        .from = PLACE_PROCESSING, .to = PLACE_DONE, .known = "a.csv",
-	                        .keep_output = true, .hand_on = true, .left_nothing = true};
-	cr_assert_eq(unlink(at("processing/1/a.csv")), 0);
-	cr_assert_eq(tree_finish(t, &f, &name), 0);
-	cr_expect_null(name, "its handler removed it");
-	hand_over(2, "b.csv");
-	cr_assert_eq(chmod(at("processing/2"), 0755), 0);
-	end_told(2, "b.csv", true);
-	cr_expect(!there("processing/2"), "not as it was made");
-	hand_over(3, "output");
-	end_told(3, "output", true);
-	cr_expect(!there("processing/3"), "its output had another name");
-	cr_expect_str_eq(content("done/output"), "output");
-}
-
-Test(tree_kept, the_directory_stays_open_on_its_way)
-{
-	tree_turn(t, 1000);
-	unsigned before = descriptors();
-	run_one(1, "a.csv");
-	tree_turn(t, UINT64_MAX);
-	cr_expect_eq(descriptors(), before + 1);
-	hand_over(2, "b.csv");
-	tree_turn(t, UINT64_MAX);
-	cr_expect_eq(descriptors(), before + 1, "while it is used");
-	end(2, "b.csv");
-	tree_turn(t, UINT64_MAX);
-	cr_expect_eq(descriptors(), before + 1);
-	hand_over(3, "c.csv");
-	put("processing/3/output/x", "kept");
-	end(3, "c.csv");
-	tree_turn(t, UINT64_MAX);
-	cr_expect_eq(descriptors(), before, "it is nobody's any more");
-	run_one(4, "d.csv");
-	tree_drop_spares(t);
-	tree_turn(t, UINT64_MAX);
-	cr_expect_eq(descriptors(), before);
-}
-
-/* One that its handler closed to us, where it has our account. */
-Test(tree_kept, an_open_one_is_made_accessible_again)
-{
-	run_one(1, "a.csv");
-	hand_over(2, "b.csv");
-	cr_assert_eq(chmod(at("processing/2"), 0), 0);
-	end(2, "b.csv");
-	cr_expect_str_eq(content("done/b.csv"), "b.csv");
-}
-
-Test(tree_kept, most_descriptors_are_for_others)
-{
-	enum { MANY = 20, ROUNDS = 3, LIMIT = 64 };
-	struct rlimit limit;
-	char names[MANY][8];
-	tree_turn(t, 1000);
-	unsigned before = descriptors();
-	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	limit.rlim_cur = LIMIT;
-	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	for (int round = 0; round < ROUNDS; round++) {
-		uint64_t first = (uint64_t)round * 100 + 1;
-		for (unsigned i = 0; i < MANY; i++) {
-			snprintf(names[i], sizeof names[i], "f%d.%u", round, i);
-			hand_over(first + i, names[i]);
-		}
-		for (unsigned i = 0; i < MANY; i++)
-			end(first + i, names[i]);
-		tree_turn(t, UINT64_MAX);
-		cr_expect_eq(descriptors(), before + LIMIT / 8);
-	}
-	tree_close(t);
-	t = NULL;
-	cr_expect_eq(descriptors(), before - 1);
-}
-
-Test(tree_kept, on_a_mount_it_does_not_stay_open)
-{
-	unsigned made;
-	if (geteuid() != 0 || mount("tmpfs", at(""), "tmpfs", 0, "size=1m") < 0)
-		cr_skip_test("mounting takes root");
-	cr_assert_eq(tree_make_user(t, "alice", (uid_t)-1, (gid_t)-1, &made), 0);
-	tree_turn(t, 1000);
-	run_one(1, "a.csv");
-	cr_expect(there("processing/1"));
-	tree_turn(t, UINT64_MAX);
-	cr_expect_eq(umount(at("")), 0, "%s", strerror(errno));
 }
