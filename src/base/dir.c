@@ -41,17 +41,16 @@ int dir_is_empty(int dirfd)
 	return r < 0 ? r : r == 0;
 }
 
-bool dir_is_as_made(int dirfd)
+bool dir_is_as_made(const struct stat *st)
 {
-	struct stat st;
-	return fstat(dirfd, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
-	       (st.st_mode & 07777 & ~(mode_t)S_ISGID) == 0700;
+	return S_ISDIR(st->st_mode) && st->st_uid == geteuid() &&
+	       (st->st_mode & 07777 & ~(mode_t)S_ISGID) == 0700;
 }
 
-bool dir_is_unused(int dirfd, const char *name)
+bool dir_is_unused(int dirfd, const char *name, struct stat *ret)
 {
 	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	bool unused = fd >= 0 && dir_is_as_made(fd) && dir_is_empty(fd) == 1;
+	bool unused = fd >= 0 && fstat(fd, ret) == 0 && dir_is_as_made(ret) && dir_is_empty(fd) == 1;
 	fd_close(fd);
 	return unused;
 }

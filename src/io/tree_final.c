@@ -72,7 +72,7 @@ static void drop_unwanted(struct ending *e)
 		e->log = false;
 	set_aside_if_odd(e, &e->log, name_log(e->base), S_IFREG);
 	e->spare_output = e->output && e->f->hand_on &&
-	                  tree_is_spare_output(e->fd, name_output(e->base));
+	                  tree_is_spare_output(e->t, e->f->user, e->f->id, e->fd, name_output(e->base));
 	if (e->spare_output || (e->output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) == 0))
 		e->output = false;
 	set_aside_if_odd(e, &e->output, name_output(e->base), S_IFDIR);
@@ -191,7 +191,7 @@ static int finish_private(struct ending *e, char **ret_name)
 static int finish_processing(struct tree *t, const struct tree_finish *f, char **ret_name)
 {
 	struct ending e = {.t = t, .f = f, .base = name_base(f->path)};
-	e.fd = tree_open_private(t, f->user, f->id);
+	e.fd = tree_open_to_end(t, f->user, f->id);
 	if (e.fd == -ENOENT)
 		return find_moved(t, f, ret_name);
 	/* A crash may have come between the file and it. */

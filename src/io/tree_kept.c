@@ -155,6 +155,11 @@ static bool is_mounted_there(const struct tree *t, int fd)
 	return fstat(fd, &st) < 0 || st.st_dev != t->dev;
 }
 
+bool tree_may_stay_open(const struct tree *t, dev_t dev)
+{
+	return t->kept != NULL && !t->kept->far && dev == t->dev;
+}
+
 int tree_borrow_place(struct tree *t, const char *user, enum place place)
 {
 	struct tree_kept *k = t->kept;

@@ -20,6 +20,7 @@ struct tree {
 	struct tree_guard guard; /* ask NULL: none */
 	struct tree_kept *kept; /* NULL: nothing is kept open */
 	struct tree_spare *spares; /* NULL: none yet */
+	unsigned open_spares, open_spares_room;
 };
 
 /* "incoming" ... The one place that knows. */
@@ -65,17 +66,25 @@ int tree_open_place(struct tree *t, const char *user, enum place place);
  * at a time: another's may close it. */
 int tree_borrow_place(struct tree *t, const char *user, enum place place);
 void tree_return_place(struct tree *t, const char *user, int fd);
+/* May a directory on that device stay open for long: does nobody unmount it, or its server
+ * hang? */
+bool tree_may_stay_open(const struct tree *t, dev_t dev);
 uint32_t tree_hash(const char *user);
 void tree_free_kept(struct tree *t);
 /* The private directory of a job that was just claimed, for who opens it next;
  * takes `fd` over. -ENOENT: it is not kept. */
 void tree_keep_job(struct tree *t, const char *user, uint64_t id, int fd);
 int tree_take_kept_job(struct tree *t, const char *user, uint64_t id);
-/* Keeps a private directory (`privfd` is it) with nothing in it but its output
- * directory for the user's next job. False: it cannot be used again. */
-bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd);
-/* Is it that output directory, empty and as it was made? */
-bool tree_is_spare_output(int privfd, const char *name);
+/* Keeps a private directory (*privfd is it) with nothing in it but its output
+ * directory for the user's next job; takes the descriptor over where it stays open, and
+ * *privfd is -1 then. False: it cannot be used again. */
+bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int *privfd);
+/* tree_open_private(), for who ends the job: of one that stayed open nothing is opened. */
+int tree_open_to_end(struct tree *t, const char *user, uint64_t id);
+/* Is `name` in the private directory of that job its output directory, empty and as it was
+ * made? */
+bool tree_is_spare_output(struct tree *t, const char *user, uint64_t id, int privfd,
+                          const char *name);
 /* Makes it that of job `id`, whose file will be `base` in it. Any error: there is
  * none any more. */
 int tree_use_spare(struct tree *t, const char *user, uint64_t id, const char *base,

@@ -214,18 +214,27 @@ static int drop_private(const struct ending *e)
 }
 
 /* Nothing is left in it, and it may serve the next job. */
-static bool is_spared(const struct ending *e, bool want_log)
+static bool is_spared(struct ending *e, bool want_log)
 {
 	bool empty = !e->more && !e->litter && !e->output && (!e->log || want_log) && !e->stuck;
-	return empty && e->spare_output && tree_keep_spare(e->t, e->f->user, e->f->id, e->fd);
+	return empty && e->spare_output && tree_keep_spare(e->t, e->f->user, e->f->id, &e->fd);
 }
 
-static void drop_spare_output(struct ending *e)
+/* A stream handler that answered first and wrote then may have put something into it. */
+static void drop_spare_output(struct ending *e, const char *final)
 {
 	tree_unspare(e->t, e->f->user, e->f->id);
-	if (e->spare_output)
-		unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR);
+	bool late = e->spare_output && unlinkat(e->fd, name_output(e->base), AT_REMOVEDIR) < 0 &&
+	            (errno == ENOTEMPTY || errno == EEXIST);
 	e->spare_output = false;
+	if (!late || !e->f->keep_output)
+		return;
+	char *rest = name_of_rest(e, final);
+	e->output = true;
+	if (rest != NULL)
+		keep_output(e, rest);
+	e->stuck |= rest == NULL;
+	free(rest);
 }
 
 /* Must the index be told? Until it was, the private directory stays: it is what
@@ -255,7 +264,7 @@ void tree_ending_close(struct ending *e, const char *final)
 		e->litter = true;
 	if (!is_news(e, final) && is_spared(e, want_log))
 		return;
-	drop_spare_output(e);
+	drop_spare_output(e, final);
 	if (!e->stuck && is_news(e, final)) {
 		dir_walk(e->fd, sweep_entry, e);
 		return;

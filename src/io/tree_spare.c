@@ -6,9 +6,14 @@
  *
  * An output directory shows that a job was handed to a worker: its claim is over.
  * One that came with the directory does not, so there an attribute says for which
- * job it was handed over last. */
+ * job it was handed over last.
+ *
+ * They stay open as they go from one job to the next, as far as there is room; who ends a
+ * job asks whether that is still the one at its place. And an output directory that did not
+ * change since it was found empty is not read again. */
 #include "io/tree_private.h"
 
+#include "base/clock.h"
 #include "base/dir.h"
 #include "base/fd.h"
 #include "core/name.h"
@@ -19,6 +24,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -29,12 +36,20 @@ enum {
 	USERS = 512,    /* of as many users */
 	NEIGHBOURS = 8, /* from its place on, a user's may be in so many */
 	MOST = 68,      /* of one user: as many as its worker may have jobs, and some */
+	OPEN = 256,     /* of them all stay open, or less: */
+	OPEN_SHARE = 8, /* most descriptors are for others */
+	SLACK_MS = 20,  /* the clock of files lags behind, and two changes may have one time */
 };
 
 struct spare {
 	uint64_t id;
 	bool in_use; /* handed on to job `id`; else left by it */
 	bool noted;  /* in the attribute */
+	int fd;      /* -1: not open */
+	dev_t dev;   /* of it */
+	ino_t ino;
+	ino_t output_ino; /* its output directory when it was found empty, at rest; 0: never */
+	struct timespec output_changed;
 	struct spare *next;
 };
 
@@ -86,15 +101,30 @@ static void name_of(uint64_t id, char *out, size_t size)
 	snprintf(out, size, "%" PRIu64, id);
 }
 
-static void forget(struct tree_spare *of, const struct spare *gone)
+static struct spare *take_out(struct tree_spare *of, const struct spare *wanted)
 {
 	struct spare **at = &of->spares;
-	while (*at != gone)
+	while (*at != wanted)
 		at = &(*at)->next;
 	struct spare *s = *at;
 	*at = s->next;
-	free(s);
 	of->n--;
+	return s;
+}
+
+static int take_fd(struct tree *t, struct spare *s)
+{
+	int fd = s->fd;
+	t->open_spares -= fd >= 0;
+	s->fd = -1;
+	return fd;
+}
+
+static void forget(struct tree *t, struct tree_spare *of, const struct spare *gone)
+{
+	struct spare *s = take_out(of, gone);
+	fd_close(take_fd(t, s));
+	free(s);
 }
 
 static void remove_both(int processing, const char *name)
@@ -115,7 +145,7 @@ static void drop(struct tree *t, struct tree_spare *of, const struct spare *s)
 		remove_both(processing, name);
 		tree_return_place(t, of->user, processing);
 	}
-	forget(of, s);
+	forget(t, of, s);
 }
 
 static void drop_all(struct tree *t, struct tree_spare *of)
@@ -126,9 +156,42 @@ static void drop_all(struct tree *t, struct tree_spare *of)
 	*of = (struct tree_spare){0};
 }
 
-bool tree_is_spare_output(int privfd, const char *name)
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
 {
-	return strcmp(name, OUTPUT) == 0 && dir_is_unused(privfd, OUTPUT);
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool is_output_as_seen(const struct spare *s, int privfd)
+{
+	struct stat st;
+	return s->output_ino != 0 && fstatat(privfd, OUTPUT, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_ino == s->output_ino && is_same_time(&st.st_ctim, &s->output_changed);
+}
+
+/* Whatever is done to it after that gives it another time: so only where its last change
+ * was before `now_ms`, for sure. */
+static void note_output(struct spare *s, const struct stat *st, uint64_t now_ms)
+{
+	uint64_t changed_ms = (uint64_t)st->st_ctim.tv_sec * 1000 + (uint64_t)st->st_ctim.tv_nsec / 1000000;
+	bool rests = changed_ms + SLACK_MS < now_ms;
+	s->output_ino = rests ? st->st_ino : 0;
+	s->output_changed = st->st_ctim;
+}
+
+bool tree_is_spare_output(struct tree *t, const char *user, uint64_t id, int privfd,
+                          const char *name)
+{
+	struct stat st;
+	struct spare *s = find_used(t, user, id);
+	uint64_t now_ms = s == NULL ? 0 : clock_wall_ms();
+	if (strcmp(name, OUTPUT) != 0)
+		return false;
+	if (s != NULL && is_output_as_seen(s, privfd))
+		return true;
+	bool unused = dir_is_unused(privfd, OUTPUT, &st);
+	if (unused && s != NULL)
+		note_output(s, &st, now_ms);
+	return unused;
 }
 
 static int note(int privfd, uint64_t id)
@@ -163,11 +226,21 @@ int tree_note_handed(struct tree *t, const char *user, uint64_t id, int privfd)
 	return r;
 }
 
+static unsigned room(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= OPEN * OPEN_SHARE)
+		return OPEN;
+	return (unsigned)limit.rlim_cur / OPEN_SHARE;
+}
+
 static struct tree_spare *add_user(struct tree *t, const char *user)
 {
 	struct tree_spare *place;
-	if (t->spares == NULL)
+	if (t->spares == NULL) {
 		t->spares = calloc(USERS, sizeof *t->spares);
+		t->open_spares_room = room();
+	}
 	struct tree_spare *of = t->spares == NULL ? NULL : look_up(t, user, &place);
 	if (of != NULL || t->spares == NULL)
 		return of;
@@ -179,33 +252,78 @@ static struct tree_spare *add_user(struct tree *t, const char *user)
 	return place;
 }
 
-static bool add(struct tree *t, struct tree_spare *of, uint64_t id)
+static void put_last(struct tree *t, struct tree_spare *of, struct spare *s)
 {
-	struct spare **at = &of->spares, *s = calloc(1, sizeof *s);
-	if (s == NULL)
-		return false;
+	struct spare **at = &of->spares;
 	if (of->n == MOST)
 		drop(t, of, of->spares);
 	while (*at != NULL)
 		at = &(*at)->next;
+	s->next = NULL;
 	*at = s;
 	of->n++;
-	*s = (struct spare){.id = id, .noted = true};
+}
+
+/* Takes the descriptor over, or not. */
+static void keep_open(struct tree *t, struct spare *s, const struct stat *st, int *fd)
+{
+	if (s->fd >= 0 || t->open_spares >= t->open_spares_room || !tree_may_stay_open(t, st->st_dev))
+		return;
+	s->fd = *fd;
+	s->dev = st->st_dev;
+	s->ino = st->st_ino;
+	*fd = -1;
+	t->open_spares++;
+}
+
+bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int *privfd)
+{
+	struct stat st;
+	/* What another account had, or what its handler changed, is for nobody else. */
+	bool usable = fstat(*privfd, &st) == 0 && dir_is_as_made(&st);
+	struct tree_spare *of = usable ? add_user(t, user) : NULL;
+	const struct spare *known = find(of, id);
+	bool noted = known != NULL && known->noted;
+	/* Where that cannot be noted it would seem to be handed over when it is not. */
+	if (of == NULL || (!noted && note(*privfd, id) < 0))
+		return false;
+	struct spare *s = known != NULL ? take_out(of, known) : calloc(1, sizeof *s);
+	if (s == NULL)
+		return false;
+	if (known == NULL)
+		*s = (struct spare){.id = id, .fd = -1};
+	s->in_use = false;
+	s->noted = true;
+	put_last(t, of, s);
+	keep_open(t, s, &st, privfd);
 	return true;
 }
 
-bool tree_keep_spare(struct tree *t, const char *user, uint64_t id, int privfd)
+/* Whoever moved it, or one of those above it, has it; and a handler of our own account may
+ * have closed it to itself, and so to us. */
+static bool is_in_place(struct tree *t, const char *user, const struct spare *s)
 {
-	/* What another account had, or what its handler changed, is for nobody else. */
-	struct tree_spare *of = dir_is_as_made(privfd) ? add_user(t, user) : NULL;
-	const struct spare *s = find(of, id);
-	bool noted = s != NULL && s->noted;
-	/* Where that cannot be noted it would seem to be handed over when it is not. */
-	if (of == NULL || (!noted && note(privfd, id) < 0))
-		return false;
-	if (s != NULL)
-		forget(of, s);
-	return add(t, of, id);
+	char name[32];
+	struct stat st;
+	int processing = tree_borrow_place(t, user, PLACE_PROCESSING);
+	name_of(s->id, name, sizeof name);
+	bool is = processing >= 0 && fstatat(processing, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	          st.st_ino == s->ino && st.st_dev == s->dev && (st.st_mode & S_IRWXU) == S_IRWXU;
+	tree_return_place(t, user, processing);
+	return is;
+}
+
+int tree_open_to_end(struct tree *t, const char *user, uint64_t id)
+{
+	struct spare *s = find_used(t, user, id);
+	if (s == NULL || s->fd < 0)
+		return tree_open_private(t, user, id);
+	bool is = is_in_place(t, user, s);
+	int fd = take_fd(t, s);
+	if (is)
+		return fd;
+	fd_close(fd);
+	return tree_open_private(t, user, id);
 }
 
 /* The first one that was left. */
@@ -245,7 +363,7 @@ void tree_unspare(struct tree *t, const char *user, uint64_t id)
 	struct tree_spare *of = find_user(t, user);
 	const struct spare *s = find(of, id);
 	if (s != NULL)
-		forget(of, s);
+		forget(t, of, s);
 }
 
 void tree_drop_spare(struct tree *t, const char *user)

@@ -81,7 +81,9 @@ Test(dir, what_cannot_be_read_is_neither_empty_nor_not)
 	int file = openat(dirfd_, "a", O_RDONLY | O_CLOEXEC);
 	cr_expect_eq(dir_walk(file, count_and_end, &calls), -ENOTDIR);
 	cr_expect_eq(dir_is_empty(file), -ENOTDIR);
-	cr_expect_not(dir_is_as_made(file));
+	struct stat st;
+	cr_assert_eq(fstat(file, &st), 0);
+	cr_expect_not(dir_is_as_made(&st));
 	cr_expect_eq(dir_is_empty(-1), -EBADF);
 	cr_expect_eq(calls, 0);
 	fd_close(file);
@@ -94,21 +96,30 @@ Test(dir, one_is_empty_until_something_is_in_it)
 	cr_expect_eq(dir_is_empty(dirfd_), 0);
 }
 
+static bool is_unused(const char *name)
+{
+	struct stat st;
+	return dir_is_unused(dirfd_, name, &st);
+}
+
 Test(dir, one_is_unused_as_it_was_made)
 {
-	cr_expect_not(dir_is_unused(dirfd_, "d"), "there is none");
+	cr_expect_not(is_unused("d"), "there is none");
+	struct stat st = {0}, now;
 	cr_assert_eq(mkdirat(dirfd_, "d", 0700), 0);
-	cr_expect(dir_is_unused(dirfd_, "d"));
+	cr_expect(dir_is_unused(dirfd_, "d", &st));
+	cr_assert_eq(fstatat(dirfd_, "d", &now, 0), 0);
+	cr_expect_eq(st.st_ino, now.st_ino);
 	cr_assert_eq(fchmodat(dirfd_, "d", 0750, 0), 0);
-	cr_expect_not(dir_is_unused(dirfd_, "d"), "others may read it");
+	cr_expect_not(is_unused("d"), "others may read it");
 	cr_assert_eq(fchmodat(dirfd_, "d", 0500, 0), 0);
-	cr_expect_not(dir_is_unused(dirfd_, "d"), "nobody may write to it");
+	cr_expect_not(is_unused("d"), "nobody may write to it");
 	cr_assert_eq(fchmodat(dirfd_, "d", 02700, 0), 0);
-	cr_expect(dir_is_unused(dirfd_, "d"), "the group was handed down");
+	cr_expect(is_unused("d"), "the group was handed down");
 	cr_assert_eq(symlinkat("d", dirfd_, "link"), 0);
-	cr_expect_not(dir_is_unused(dirfd_, "link"));
+	cr_expect_not(is_unused("link"));
 	make_file("d/x");
-	cr_expect_not(dir_is_unused(dirfd_, "d"));
+	cr_expect_not(is_unused("d"));
 }
 
 Test(dir, that_of_another_owner_is_not_as_it_was_made)
@@ -117,5 +128,5 @@ Test(dir, that_of_another_owner_is_not_as_it_was_made)
 		cr_skip_test("only root can give a directory away");
 	cr_assert_eq(mkdirat(dirfd_, "d", 0700), 0);
 	cr_assert_eq(fchownat(dirfd_, "d", 65534, (gid_t)-1, 0), 0);
-	cr_expect_not(dir_is_unused(dirfd_, "d"));
+	cr_expect_not(is_unused("d"));
 }

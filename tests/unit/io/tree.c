@@ -71,6 +71,7 @@ Test(tree, foreign_marker_is_left_alone)
 	struct tree *none = NULL;
 	bool existed;
 	snprintf(path, sizeof path, "%s/.spoold/marker", root);
+	cr_assert_eq(tree_mounted(t), 0);
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		FILE *f = fopen(path, "w");
 		cr_assert_not_null(f);
@@ -102,6 +103,7 @@ Test(tree, another_spool_in_its_place_is_not_ours)
 	char aside[128];
 	bool existed;
 	snprintf(aside, sizeof aside, "%s/aside", world);
+	cr_assert_eq(tree_mounted(t), 0);
 	cr_assert_eq(rename(root, aside), 0);
 	cr_assert_eq(tree_mounted(t), -ENODEV);
 	cr_assert_eq(tree_init(root, &existed), 0);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 
 TestSuite(tree_kept, .init = world_begin, .fini = world_end, .timeout = 240);
 
@@ -458,4 +459,244 @@ Test(tree_kept, an_upload_is_found_in_a_directory_of_an_earlier_job)
 	cr_assert_eq(tree_each_processing(t, "alice", note_upload, &found), 0);
 	cr_expect_str_eq(found == NULL ? "" : found, "m.csv");
 	free(found);
+}
+
+static void hand_over(uint64_t id, const char *path)
+{
+	struct file_ident ident = {0};
+	claim(id, path);
+	fd_close(tree_open_job(t, "alice", id, path, &ident));
+}
+
+Test(tree_kept, the_directory_stays_open_on_its_way)
+{
+	tree_turn(t, 1000);
+	unsigned before = descriptors();
+	run_one(1, "a.csv");
+	tree_turn(t, UINT64_MAX);
+	cr_expect_eq(descriptors(), before + 1);
+	hand_over(2, "b.csv");
+	tree_turn(t, UINT64_MAX);
+	cr_expect_eq(descriptors(), before + 1, "while it is used");
+	end(2, "b.csv");
+	tree_turn(t, UINT64_MAX);
+	cr_expect_eq(descriptors(), before + 1);
+	hand_over(3, "c.csv");
+	put("processing/3/output/x", "kept");
+	end(3, "c.csv");
+	tree_turn(t, UINT64_MAX);
+	cr_expect_eq(descriptors(), before, "it is nobody's any more");
+	run_one(4, "d.csv");
+	tree_drop_spares(t);
+	tree_turn(t, UINT64_MAX);
+	cr_expect_eq(descriptors(), before);
+}
+
+/* One that its handler closed to us, where it has our account. */
+Test(tree_kept, an_open_one_is_made_accessible_again)
+{
+	run_one(1, "a.csv");
+	hand_over(2, "b.csv");
+	cr_assert_eq(chmod(at("processing/2"), 0), 0);
+	end(2, "b.csv");
+	cr_expect_str_eq(content("done/b.csv"), "b.csv");
+}
+
+Test(tree_kept, most_descriptors_are_for_others)
+{
+	enum { MANY = 20, ROUNDS = 3, LIMIT = 64 };
+	struct rlimit limit;
+	char names[MANY][8];
+	tree_turn(t, 1000);
+	unsigned before = descriptors();
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = LIMIT;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (int round = 0; round < ROUNDS; round++) {
+		uint64_t first = (uint64_t)round * 100 + 1;
+		for (unsigned i = 0; i < MANY; i++) {
+			snprintf(names[i], sizeof names[i], "f%d.%u", round, i);
+			hand_over(first + i, names[i]);
+		}
+		for (unsigned i = 0; i < MANY; i++)
+			end(first + i, names[i]);
+		tree_turn(t, UINT64_MAX);
+		cr_expect_eq(descriptors(), before + LIMIT / 8);
+	}
+	tree_close(t);
+	t = NULL;
+	cr_expect_eq(descriptors(), before - 1);
+}
+
+Test(tree_kept, on_a_mount_it_does_not_stay_open)
+{
+	unsigned made;
+	if (geteuid() != 0 || mount("tmpfs", at(""), "tmpfs", 0, "size=1m") < 0)
+		cr_skip_test("mounting takes root");
+	cr_assert_eq(tree_make_user(t, "alice", (uid_t)-1, (gid_t)-1, &made), 0);
+	tree_turn(t, 1000);
+	run_one(1, "a.csv");
+	cr_expect(there("processing/1"));
+	tree_turn(t, UINT64_MAX);
+	cr_expect_eq(umount(at("")), 0, "%s", strerror(errno));
+}
+
+static void sh(const char *command)
+{
+	cr_assert_eq(system(command), 0, "%s", command);
+}
+
+/* By the name, as ever: an open one may lie elsewhere by now. */
+Test(tree_kept, a_user_that_is_replaced_by_a_copy_gets_its_files)
+{
+	char command[300];
+	tree_turn(t, 1000);
+	run_one(1, "a.csv");
+	tree_turn(t, UINT64_MAX);
+	snprintf(command, sizeof command, "cd %s && cp -a alice copy && mv alice old && mv copy alice", root);
+	sh(command);
+	tree_forget_kept(t);
+	claim(2, "b.csv");
+	cr_expect_str_eq(content("processing/2/b.csv"), "b.csv");
+}
+
+Test(tree_kept, so_does_one_that_is_replaced_while_a_job_runs)
+{
+	char command[300];
+	tree_turn(t, 1000);
+	run_one(1, "a.csv");
+	hand_over(2, "b.csv");
+	tree_turn(t, UINT64_MAX);
+	snprintf(command, sizeof command, "cd %s && cp -a alice copy && mv alice old && mv copy alice", root);
+	sh(command);
+	tree_forget_kept(t);
+	end(2, "b.csv");
+	cr_expect_str_eq(content("done/b.csv"), "b.csv");
+	cr_expect(!there("processing/2/b.csv"));
+}
+
+static int end_of(uint64_t id, const char *path, char **ret_name)
+{
+	struct file_ident ident = {0};
+	struct tree_finish f = {.user = "alice", .id = id, .path = path, .ident = &ident,
+	                        .from = PLACE_PROCESSING, .to = PLACE_DONE, .known = path,
+	                        .keep_output = true, .hand_on = true};
+	*ret_name = NULL;
+	return tree_finish(t, &f, ret_name);
+}
+
+Test(tree_kept, what_a_handler_moved_away_is_left_alone)
+{
+	char *name;
+	tree_turn(t, 1000);
+	run_one(1, "a.csv");
+	hand_over(2, "b.csv");
+	cr_assert_eq(rename(at("processing/2"), at("taken")), 0);
+	cr_expect_eq(end_of(2, "b.csv", &name), 0);
+	cr_expect_null(name);
+	cr_expect(there("taken/b.csv"));
+}
+
+Test(tree_kept, one_that_a_handler_removed_is_gone)
+{
+	char command[300], *name;
+	tree_turn(t, 1000);
+	run_one(1, "a.csv");
+	hand_over(2, "b.csv");
+	snprintf(command, sizeof command, "rm -r %s/alice/processing/2", root);
+	sh(command);
+	cr_expect_eq(end_of(2, "b.csv", &name), 0);
+	cr_expect_null(name);
+	run_one(3, "c.csv");
+	cr_expect_str_eq(content("done/c.csv"), "c.csv");
+}
+
+/* Longer than the clock of files needs for its next tick. */
+static void rest(void)
+{
+	usleep(50000);
+}
+
+/* Was found empty long ago, and then twice: it is not read again. */
+static void use_twice(void)
+{
+	run_one(1, "a.csv");
+	rest();
+	run_one(2, "b.csv");
+	run_one(3, "c.csv");
+}
+
+Test(tree_kept, what_changed_in_an_output_at_rest_is_seen)
+{
+	use_twice();
+	ino_t was = inode("processing/3");
+	hand_over(4, "d.csv");
+	cr_expect_eq(inode("processing/4"), was);
+	put("processing/4/output/x", "kept");
+	end(4, "d.csv");
+	cr_expect_str_eq(content("done/d.csv.output/x"), "kept");
+	cr_expect(!there("processing/4"));
+}
+
+Test(tree_kept, so_is_what_came_and_went)
+{
+	use_twice();
+	hand_over(4, "d.csv");
+	put("processing/4/output/x", "removed");
+	cr_assert_eq(unlink(at("processing/4/output/x")), 0);
+	end(4, "d.csv");
+	cr_expect(there("processing/4/output"), "it is empty again");
+	hand_over(5, "e.csv");
+	put("processing/5/output/y", "kept");
+	end(5, "e.csv");
+	cr_expect_str_eq(content("done/e.csv.output/y"), "kept");
+}
+
+Test(tree_kept, an_output_at_rest_whose_mode_changed_is_for_nobody_else)
+{
+	use_twice();
+	hand_over(4, "d.csv");
+	cr_assert_eq(chmod(at("processing/4/output"), 0777), 0);
+	end(4, "d.csv");
+	cr_expect(!there("processing/4"));
+}
+
+Test(tree_kept, another_output_in_its_place_is_read)
+{
+	use_twice();
+	hand_over(4, "d.csv");
+	cr_assert_eq(rmdir(at("processing/4/output")), 0);
+	make_dir("processing/4/output");
+	put("processing/4/output/x", "kept");
+	end(4, "d.csv");
+	cr_expect_str_eq(content("done/d.csv.output/x"), "kept");
+}
+
+static const char *late; /* is written when a file was moved to done */
+
+/* In place of libc's. */
+int renameat2(int old_dirfd, const char *old, int new_dirfd, const char *new, unsigned flags)
+{
+	int r = (int)syscall(SYS_renameat2, old_dirfd, old, new_dirfd, new, flags);
+	if (late != NULL) {
+		put(late, "late");
+		late = NULL;
+	}
+	return r;
+}
+
+/* After it was looked for, in a directory that is not handed on for another reason. */
+Test(tree_kept, what_a_handler_writes_after_its_answer_is_not_removed)
+{
+	hand_over(1, "a.csv");
+	cr_assert_eq(chmod(at("processing/1"), 0755), 0);
+	late = "processing/1/output/x";
+	end(1, "a.csv");
+	cr_expect_str_eq(content("done/a.csv.output/x"), "late");
+	cr_expect(!there("processing/1"));
+	put("done/b.csv", "another");
+	hand_over(2, "b.csv");
+	late = "processing/2/output/x";
+	end(2, "b.csv");
+	cr_expect_str_eq(content("done/b.2.csv.output/x"), "late");
 }
