@@ -18,8 +18,10 @@ from spool import BUILD, Spool
 HERE = os.path.dirname(os.path.abspath(__file__))
 VILLAIN = os.path.join(os.path.dirname(HERE), "system", "villain.py")
 NOBODY = pwd.getpwnam("nobody")
-USERS = ("ann", "ben", "cem", "wide")
+USERS = ("ann", "ben", "cem", "wide", "tree")
 LIMIT = {"wide": 3}
+FOLDERS = ("tree",)  # each upload is a directory, and one job
+PARTS = ("a", "sub/b")
 SECONDS = 25
 PLAIN = {
     "plain": Attack(""),
@@ -30,6 +32,8 @@ PLAIN = {
     "writes": Attack('echo x >"$SPOOL_OUTPUT_DIR/x"; echo said\n'),
     "replaces-slowly": Attack('cp "$SPOOL_FILE" new; sleep 0.1; mv new "$SPOOL_FILE"\n'),
 }
+# What these do is done to a file.
+FILES_ONLY = {"replaces-slowly"}
 # A process without its environment is not found again when daemon and worker
 # were both killed; what takes long says little here.
 LEFT_OUT = {"nameless", "eats-memory-by-shell", "floods-log", "deaf", "many-beside"}
@@ -51,7 +55,9 @@ class Drop:
     def __init__(self, number, user, kind, how, replaces):
         self.number, self.user, self.kind, self.how = number, user, kind, how
         self.name = replaces.name if replaces else f"{number:04}-{kind}.x"
-        self.content = f"{user} upload {number} {kind}\n".encode()
+        content = f"{user} upload {number} {kind}"
+        parts = [f"{content} {part}\n" for part in PARTS] if user in FOLDERS else [f"{content}\n"]
+        self.parts = [part.encode() for part in parts]
         self.may_be_gone = False   # taken away or replaced by its uploader, or its handler
 
 
@@ -91,7 +97,8 @@ class Round:
             "handler": {"run_as": "nobody" if self.as_nobody else "", "log_limit_kib": 16,
                         "keep_logs": self.dice.choice(("failed", "always")),
                         "limits": {"memory_mib": 300, "file_mib": 20}},
-            "users": {"wide": {"single_job_per_user": False, "max_concurrent_jobs_per_user": 3}},
+            "users": {"wide": {"single_job_per_user": False, "max_concurrent_jobs_per_user": 3},
+                      "tree": {"directories": "job", "directory_settle_seconds": 1}},
         }
 
     def use_slots(self):
@@ -124,21 +131,48 @@ class Round:
 
     def drop(self, replaces=None):
         user = replaces.user if replaces else self.dice.choice(USERS)
-        kind = replaces.kind if replaces else self.dice.choice(
-            list(PLAIN) * 3 + list(self.attacks))
+        kinds = (sorted(set(PLAIN) - FILES_ONLY) if user in FOLDERS
+                 else list(PLAIN) * 3 + list(self.attacks))
+        kind = replaces.kind if replaces else self.dice.choice(kinds)
         drop = Drop(len(self.drops), user, kind, self.dice.choice(("mv", "mv", "cp")), replaces)
         drop.may_be_gone = not self.attacks[kind].keeps
         self.drops.append(drop)
+        self.count("uploads")
         path = os.fsdecode(self.spool.path(user, "incoming", drop.name))
+        if user in FOLDERS:
+            self.drop_folder(drop, path)
+            return
         target = os.path.join(self.spool.base, "staging", "moving") if drop.how == "mv" else path
         with open(target, "wb") as file:
-            file.write(drop.content)
+            file.write(drop.parts[0])
         if drop.how == "mv":
             os.rename(target, path)
-        self.count("uploads")
 
-    def some_upload(self):
-        waiting = [d for d in self.drops if os.path.exists(
+    def drop_folder(self, drop, path):
+        """Moved in, or made there."""
+        target = os.path.join(self.spool.base, "staging", drop.name) if drop.how == "mv" else path
+        os.makedirs(os.path.join(target, "sub"))
+        for name, content in zip(PARTS, drop.parts):
+            with open(os.path.join(target, name), "wb") as file:
+                file.write(content)
+        if drop.how == "mv":
+            os.rename(target, path)
+
+    def write_into(self):
+        """Into a directory that waits, or is being taken: it is a new upload then."""
+        drop = self.some_upload(FOLDERS)
+        if drop is None:
+            return
+        path = os.fsdecode(self.spool.path(drop.user, "incoming", drop.name))
+        try:
+            with open(os.path.join(path, "sub", "late"), "ab") as file:
+                file.write(b"late")
+        except FileNotFoundError:
+            pass
+        self.count("directories written into")
+
+    def some_upload(self, users=USERS):
+        waiting = [d for d in self.drops if d.user in users and os.path.exists(
             self.spool.path(d.user, "incoming", d.name))]
         return self.dice.choice(waiting) if waiting else None
 
@@ -147,7 +181,10 @@ class Round:
         if drop is not None:
             self.replaced(drop)
             try:
-                os.unlink(self.spool.path(drop.user, "incoming", drop.name))
+                # Gone at once, a directory as well.
+                os.rename(self.spool.path(drop.user, "incoming", drop.name),
+                          os.path.join(os.fsencode(self.spool.base), b"staging",
+                                       b"withdrawn-%d" % drop.number))
             except FileNotFoundError:
                 pass
             self.count("withdrawn")
@@ -158,7 +195,7 @@ class Round:
                 other.may_be_gone = True
 
     def replace(self):
-        drop = self.some_upload()
+        drop = self.some_upload([u for u in USERS if u not in FOLDERS])
         if drop is not None:
             self.replaced(drop)
             self.drop(drop)
@@ -255,6 +292,7 @@ class Round:
 
     def play(self):
         deeds = ([self.drop] * 60 + [self.withdraw] * 2 + [self.replace] * 2 +
+                 [self.write_into] * 3 +
                  [self.kill_daemon] * 3 + [self.stop_daemon] + [self.signal_worker] * 3 +
                  [self.freeze_worker] * 2 + [self.wake_workers] * 3 + [self.freeze_daemon] * 2 +
                  [self.second_daemon, self.reload] + [self.steer] * 5)

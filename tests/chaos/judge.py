@@ -42,9 +42,15 @@ class Judge:
                         found[file.read()].append(name)
         for drop in self.game.drops:
             # What replaces its file makes a copy first.
-            there = [n for n in found[drop.content] if not n.endswith("output/new")]
-            if len(there) > 1 or (not there and not drop.may_be_gone):
-                self.say(f"{drop.user}/{drop.name} (upload {drop.number}) is at {there}")
+            places = [[n for n in found[part] if not n.endswith("output/new")]
+                      for part in drop.parts]
+            for there in places:
+                if len(there) > 1 or (not there and not drop.may_be_gone):
+                    self.say(f"{drop.user}/{drop.name} (upload {drop.number}) is at {there}")
+            # A directory stays together: done/NAME/a and done/NAME/sub/b.
+            tops = {b"/".join(os.fsencode(n).split(b"/")[:2]) for there in places for n in there}
+            if len(drop.parts) > 1 and len(tops) > 1:
+                self.say(f"{drop.user}/{drop.name} (upload {drop.number}) is in pieces: {tops}")
 
     def nothing_left(self):
         # Private directories are kept for the next jobs for a moment.
