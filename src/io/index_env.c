@@ -150,7 +150,7 @@ static int create_env(struct index *ix)
 int ix_env_open(struct index *ix, uint64_t spool_id)
 {
 	unsigned flags = MDB_NOTLS;
-	struct stat st;
+	struct stat st = {0};
 	int fd, r = create_env(ix);
 	if (r < 0)
 		goto out;

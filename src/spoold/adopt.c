@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,29 @@ static int adopt_id(struct daemon *d, struct adoption *a, struct job *job)
 	return r < 0 ? r : numbers_new(d, &job->id);
 }
 
+/* Of a job that waits for this very file the index is behind: before the power went that was
+ * over, and the file another one's, which is what is adopted. */
+static int end_predecessor(struct daemon *d, const struct adoption *a, uint64_t id)
+{
+	struct job old = {0};
+	int r = index_find_path(d->index, a->user->number, a->name, &old);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (job_next_state(old.state, JOB_EV_GONE) >= 0 && file_ident_same_inode(&old.ident, &a->ident)) {
+		char text[80];
+		snprintf(text, sizeof text, "its file became job %" PRIu64 " before spoold or the machine "
+		         "went down", id);
+		job_step(&old, JOB_EV_GONE);
+		old.place = PLACE_NOWHERE;
+		old.finished_ms = d->wall_ms;
+		r = job_set_text(&old.error, text);
+		if (r == 0)
+			r = index_put_job(d->index, &old);
+	}
+	job_clear(&old);
+	return r;
+}
+
 static int adopt_apply(struct daemon *d, struct change *c)
 {
 	struct adoption *a = (struct adoption *)c;
@@ -66,6 +90,8 @@ static int adopt_apply(struct daemon *d, struct change *c)
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = adopt_id(d, a, job);
+	if (r == 0)
+		r = end_predecessor(d, a, job->id);
 	if (r == 0)
 		r = index_new_seq(d->index, &job->seq);
 	if (r < 0)

@@ -733,11 +733,12 @@ static void check_waits(const struct flat_job *f)
 	/* What changed deep inside a directory is found out at its turn. */
 	if (e->digest != 0 && e->fate == FATE_REPLACED)
 		return;
+	/* A claim that could not look at what it took left that for the next one: it, or what was
+	 * put in its place. */
+	if (fs_find(e->user, PLACE_PROCESSING, f->job.id, f->path) != NONE)
+		return;
 	int slot = slot_of((int)(e - world->uploads));
-	const struct slot *s = &world->fs.slots[slot];
-	/* A claim that could not ask for writers left it for the next one. */
-	bool taken = slot != NONE && s->place == PLACE_PROCESSING && s->dir == f->job.id;
-	if (e->fate != FATE_WHOLE || (s->place != PLACE_INCOMING && !taken))
+	if (e->fate != FATE_WHOLE || slot == NONE || world->fs.slots[slot].place != PLACE_INCOMING)
 		violation("job %llu (%s) waits, but its file is not in incoming any more",
 		          (unsigned long long)f->job.id, f->path);
 }
