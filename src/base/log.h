@@ -5,7 +5,7 @@
  * escape.h); any control character that is left becomes '?'. A line is one
  * write(), so that lines of several processes do not mix, and is cut, with
  * "..." at its end, at about 4000 bytes. The level is a mutable global, and
- * with what spoold/fault.c says on its last day the only one in the program.
+ * with what base/fault.c says on its last day the only one in the program.
  *
  * Warnings: none of these functions changes errno. A line that cannot be
  * written is lost. */

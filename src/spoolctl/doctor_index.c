@@ -47,7 +47,8 @@ static bool is_apart(const char *dir, const char *root)
 	return stat(dir, &a) == 0 && stat(root, &b) == 0 && a.st_dev != b.st_dev;
 }
 
-static void check_index(struct doctor *d)
+/* False: there is no use in reading it. */
+static bool check_index(struct doctor *d)
 {
 	char *problem = NULL;
 	struct index_totals totals;
@@ -57,11 +58,12 @@ static void check_index(struct doctor *d)
 		           "new one from the directories", "the index is damaged: %s",
 		           problem != NULL ? problem : strerror(-r));
 		free(problem);
-		return;
+		return false;
 	}
 	if (index_totals(d->index, &totals) == 0)
 		doctor_say(d, FINDING_OK, NULL, "the index is sound and knows %" PRIu64 " job%s",
 		           totals.jobs, totals.jobs == 1 ? "" : "s");
+	return true;
 }
 
 static void rest(void)
@@ -282,7 +284,6 @@ void doctor_index(struct doctor *d)
 	open_index(d);
 	if (d->index == NULL)
 		return;
-	check_index(d);
-	if (d->tree != NULL)
+	if (check_index(d) && d->tree != NULL)
 		compare(d);
 }

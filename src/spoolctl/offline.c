@@ -1,10 +1,12 @@
 #include "spoolctl/offline_private.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "core/shape.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,12 +25,31 @@ int offline_unreadable(struct ctl *ctl, int error)
 	return CTL_NO_DAEMON;
 }
 
+static void say_fault(const char *text)
+{
+	fprintf(stderr, "spoolctl: %s\n", text);
+}
+
+/* One that was closed properly is not looked through before: its file may have been cut off
+ * since. */
+static void explain_faults(struct ctl *ctl)
+{
+	char *path = ctl_escape(ctl->config->index), *why = ctl_why_down(ctl), *text = NULL;
+	if (asprintf(&text, "%s, and the index %s cannot be read: it was cut off, or its disk fails; "
+	             "spoold rebuilds it from the directories when it starts", why, path) >= 0)
+		fault_explain(&(struct fault){.bus = text, .status = CTL_NO_DAEMON, .say = say_fault});
+	free(text);
+	free(path);
+	free(why);
+}
+
 int offline_open(struct ctl *ctl, struct index **ret)
 {
 	const struct index_options options = {.read_only = true};
 	int code = ctl_load_all(ctl);
 	if (code != CTL_OK)
 		return code;
+	explain_faults(ctl);
 	int r = index_open(ctl->config->index, &options, ret);
 	/* A spool whose daemon never ran: nothing is known, and that is no mistake. */
 	if (r == -ENOENT)

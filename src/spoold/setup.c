@@ -1,10 +1,10 @@
 #include "spoold/setup.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
-#include "spoold/fault.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -312,6 +312,30 @@ static void raise_file_limit(void)
 	}
 }
 
+static void say_fault(const char *text)
+{
+	log_error("%s", text);
+}
+
+static void explain_faults(const char *index)
+{
+	char *bus = NULL, *segv = NULL;
+	if (asprintf(&bus, "the index %s cannot be read any more: it was cut off while it was open, or "
+	             "its disk fails. spoold ends; files are safe where they are. When it starts again, "
+	             "it sets a damaged index aside and rebuilds it from the directories", index) < 0)
+		bus = NULL;
+	if (asprintf(&segv, "spoold ends on a memory fault: either the index %s was damaged while it was "
+	             "open, or this is a mistake in spoold. When it starts again, it checks the index, "
+	             "and rebuilds it where it is damaged", index) < 0)
+		segv = NULL;
+	/* A service manager starts it again. */
+	if (bus != NULL)
+		fault_explain(&(struct fault){
+			.bus = bus, .status = EXIT_FAILURE, .segv = segv, .say = say_fault});
+	free(bus);
+	free(segv);
+}
+
 int setup_daemon(const struct setup *setup, struct daemon *d)
 {
 	struct config *config = load(setup);
@@ -324,7 +348,7 @@ int setup_daemon(const struct setup *setup, struct daemon *d)
 	d->once = setup->once;
 	d->interval_ms = (uint64_t)(setup->interval_minutes * 60000);
 	raise_file_limit();
-	fault_explain(config->index);
+	explain_faults(config->index);
 	open_mounts(d);
 	int r = open_tree(d);
 	if (r == 0)
