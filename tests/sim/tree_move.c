@@ -390,12 +390,22 @@ int tree_take_back(struct tree *t, const char *user, const struct job *job, enum
 	return 0;
 }
 
+/* Its uploader may go on writing into it: that is no upload of its own. */
+static void note_purged(int slot)
+{
+	int upload = world->fs.inodes[world->fs.slots[slot].inode].upload;
+	if (upload != NONE)
+		world->uploads[upload].fate = FATE_PURGED;
+}
+
 /* A directory that is removed goes out of its place first, and is nobody's by then. */
 static void remove_all(int slot)
 {
+	note_purged(slot);
 	for (int i; (i = fs_next_within(world->fs.slots[slot].inode, 0)) != NONE;) {
 		fs_unlink(i);
 		io_step("remove more of a final directory");
+		note_purged(slot);
 	}
 	fs_unlink(slot);
 }
@@ -403,10 +413,6 @@ static void remove_all(int slot)
 static void remove_rest(int user, const char *aside)
 {
 	int slot = fs_find(user, PLACE_PROCESSING, 0, aside);
-	int upload = slot == NONE ? NONE : world->fs.inodes[world->fs.slots[slot].inode].upload;
-	/* Its uploader may have written into it meanwhile. */
-	if (upload != NONE)
-		world->uploads[upload].fate = FATE_PURGED;
 	if (slot != NONE)
 		remove_all(slot);
 }
