@@ -30,6 +30,22 @@ static void say_fault(const char *text)
 	fprintf(stderr, "spoolctl: %s\n", text);
 }
 
+static void say_fault_json(const char *object)
+{
+	puts(object);
+	fflush(stdout);
+}
+
+static void explain_as(const struct ctl *ctl, const char *text)
+{
+	json_t *error = ctl_need(json_pack("{s:s}", "error", text));
+	char *object = ctl_need(json_dumps(error, JSON_COMPACT));
+	fault_explain(&(struct fault){.bus = ctl->json ? object : text, .status = CTL_NO_DAEMON,
+	                              .say = ctl->json ? say_fault_json : say_fault});
+	free(object);
+	json_decref(error);
+}
+
 /* One that was closed properly is not looked through before: its file may have been cut off
  * since. */
 static void explain_faults(struct ctl *ctl)
@@ -37,7 +53,7 @@ static void explain_faults(struct ctl *ctl)
 	char *path = ctl_escape(ctl->config->index), *why = ctl_why_down(ctl), *text = NULL;
 	if (asprintf(&text, "%s, and the index %s cannot be read: it was cut off, or its disk fails; "
 	             "spoold rebuilds it from the directories when it starts", why, path) >= 0)
-		fault_explain(&(struct fault){.bus = text, .status = CTL_NO_DAEMON, .say = say_fault});
+		explain_as(ctl, text);
 	free(text);
 	free(path);
 	free(why);
