@@ -275,11 +275,12 @@ int tree_read_result(struct tree *t, const char *user, uint64_t id, char **ret_d
 /* Asks the worker of an earlier daemon to end this job (NAME_CANCEL). */
 int tree_ask_cancel(struct tree *t, const char *user, uint64_t id);
 /* Calls `each` for every private directory; `path` is the base name of the
- * file in it (NULL when there is none). */
+ * file in it (NULL when there is none). *ret_beside, which may be NULL, becomes true where
+ * there is more: see tree_each_beside_jobs(). */
 int tree_each_processing(struct tree *t, const char *user,
                          int (*each)(void *ctx, uint64_t id, const char *path,
                                      const struct file_ident *ident),
-                         void *ctx);
+                         void *ctx, bool *ret_beside);
 /* Calls `each` for what else is in processing: with the number of the job of whose directory
  * retention left that, or with 0 for what is not ours. `path` lasts for that call. */
 int tree_each_beside_jobs(struct tree *t, const char *user,

@@ -155,6 +155,7 @@ static bool parse_id(const char *name, uint64_t *ret)
 struct numbers {
 	uint64_t *ids;
 	size_t n, room;
+	bool beside; /* something else is there */
 };
 
 static int note_number(void *ctx, const char *name, uint64_t ino)
@@ -162,8 +163,10 @@ static int note_number(void *ctx, const char *name, uint64_t ino)
 	struct numbers *all = ctx;
 	uint64_t id;
 	(void)ino;
-	if (!parse_id(name, &id))
+	if (!parse_id(name, &id)) {
+		all->beside = true;
 		return 0;
+	}
 	if (all->n == all->room) {
 		size_t room = all->room == 0 ? 16 : all->room * 2;
 		uint64_t *more = reallocarray(all->ids, room, sizeof *more);
@@ -179,11 +182,13 @@ static int note_number(void *ctx, const char *name, uint64_t ino)
 static int visit(struct tree *t, const char *user, uint64_t id,
                  int (*each)(void *ctx, uint64_t id, const char *path,
                              const struct file_ident *ident),
-                 void *ctx)
+                 void *ctx, bool *ret_beside)
 {
 	char *upload = NULL;
 	struct file_ident ident;
 	int dirfd = tree_open_private(t, user, id);
+	if (dirfd == -ENOTDIR || dirfd == -ELOOP)
+		*ret_beside = true;
 	if (dirfd == -ENOENT || dirfd == -ENOTDIR || dirfd == -ELOOP)
 		return 0;
 	int r = dirfd < 0 ? dirfd : find_upload(t, id, dirfd, &upload, &ident);
@@ -197,15 +202,17 @@ static int visit(struct tree *t, const char *user, uint64_t id,
 int tree_each_processing(struct tree *t, const char *user,
                          int (*each)(void *ctx, uint64_t id, const char *path,
                                      const struct file_ident *ident),
-                         void *ctx)
+                         void *ctx, bool *ret_beside)
 {
 	struct numbers all = {0};
 	int fd = tree_open_place(t, user, PLACE_PROCESSING);
 	int r = fd < 0 ? fd : dir_walk(fd, note_number, &all);
 	fd_close(fd);
 	for (size_t i = 0; i < all.n && r == 0; i++)
-		r = visit(t, user, all.ids[i], each, ctx);
+		r = visit(t, user, all.ids[i], each, ctx, &all.beside);
 	free(all.ids);
+	if (ret_beside != NULL)
+		*ret_beside = all.beside;
 	return r;
 }
 

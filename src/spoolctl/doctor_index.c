@@ -234,9 +234,10 @@ static uint64_t compare_user(struct doctor *d, const char *user, uint32_t number
 		free(escaped);
 		return 0;
 	}
+	bool beside = false;
 	uint64_t n = check_live_jobs(d, user, number);
-	int r = tree_each_processing(d->tree, user, check_private, &check);
-	if (r == 0)
+	int r = tree_each_processing(d->tree, user, check_private, &check, &beside);
+	if (r == 0 && beside)
 		r = tree_each_beside_jobs(d->tree, user, check_beside_jobs, &check);
 	if (r < 0 && r != -ENOENT)
 		doctor_say(d, FINDING_ERROR, NULL, "user %s: processing cannot be read: %s", escaped,

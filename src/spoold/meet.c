@@ -105,7 +105,7 @@ static int begin_join(struct daemon *d, const char *name)
 	}
 	join->change = (struct change){.apply = join_apply, .finish = join_finish, .keep = true};
 	join->user = u;
-	int r = tree_each_processing(d->tree, name, note_id, join);
+	int r = tree_each_processing(d->tree, name, note_id, join, NULL);
 	if (r < 0 && r != -ENOENT && r != -ETIMEDOUT)
 		log_warning("user %s: processing cannot be read: %s", name, strerror(-r));
 	numbers_met(d, join->last_id);

@@ -332,11 +332,12 @@ void recover_user(struct daemon *d, struct user *u)
 	stray_end_user(d, u);
 	u->unclear = false;
 	struct visit v = {.d = d, .user = u};
+	bool beside = false;
 	struct reconciled *done = calloc(1, sizeof *done);
 	int r = done == NULL ? -ENOMEM : visit_active(d, u);
 	if (r == 0)
-		r = tree_each_processing(d->tree, u->name, visit_directory, &v);
-	if (r == 0)
+		r = tree_each_processing(d->tree, u->name, visit_directory, &v, &beside);
+	if (r == 0 && beside)
 		r = tree_each_beside_jobs(d->tree, u->name, leave_alone, u);
 	if (r < 0 && r != -ENOENT) {
 		recover_later(d, u, r);

@@ -532,12 +532,12 @@ int tree_each_beside_jobs(struct tree *t, const char *user,
 int tree_each_processing(struct tree *t, const char *user,
                          int (*each)(void *ctx, uint64_t id, const char *path,
                                      const struct file_ident *ident),
-                         void *ctx)
+                         void *ctx, bool *ret_beside)
 {
 	const struct fs *fs = &world->fs;
 	uint64_t ids[SLOTS_MAX];
 	int n = 0, u = user_index(user);
-	(void)t;
+	(void)t, (void)ret_beside;
 	int r = io_may_fail("list processing", -EIO, -EMFILE);
 	if (r < 0 || !world->mounted)
 		return r < 0 ? r : -ENOENT;

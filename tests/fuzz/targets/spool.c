@@ -65,7 +65,7 @@ static void read_result(const uint8_t *data, size_t size)
 	int jobs = 0;
 	scratch_write("spool/alice/processing/7/.spoold-result", data, size, 0600);
 	MUST(tree_open(root, &t) == 0);
-	MUST(tree_each_processing(t, "alice", count_one, &jobs) == 0 && jobs == 1);
+	MUST(tree_each_processing(t, "alice", count_one, &jobs, NULL) == 0 && jobs == 1);
 	int r = tree_read_result(t, "alice", 7, &text, &n);
 	MUST(r == (size > 64 * 1024 ? -EFBIG : 0));
 	if (r == 0) {

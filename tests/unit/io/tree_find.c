@@ -193,18 +193,18 @@ Test(tree_find, junk_in_processing_does_not_end_the_walk)
 	put(at("processing/5"), "a file with a number");
 	cr_assert_eq(symlink("12", at("processing/6")), 0);
 	cr_assert_eq(mkfifo(at("processing/7"), 0600), 0);
-	cr_expect_eq(tree_each_processing(t, USER, see, &s), 0);
+	cr_expect_eq(tree_each_processing(t, USER, see, &s, NULL), 0);
 	cr_expect_eq(s.n, 3);
 	cr_expect_str_eq(name_seen(&s, 12), "x.csv");
 	cr_expect_str_eq(name_seen(&s, 13), "(none)");
 	cr_expect_str_eq(name_seen(&s, UINT64_MAX), "y.csv");
 	cr_expect(holds(at("processing/5"), "a file with a number"));
 	s = (struct seen){.answer = -ENOENT};
-	cr_expect_eq(tree_each_processing(t, USER, see, &s), -ENOENT);
+	cr_expect_eq(tree_each_processing(t, USER, see, &s, NULL), -ENOENT);
 	cr_expect_eq(s.n, 1);
 	s = (struct seen){.answer = 3};
-	cr_expect_eq(tree_each_processing(t, USER, see, &s), 3);
-	cr_expect_eq(tree_each_processing(t, "nobody-here", see, &s), -ENOENT);
+	cr_expect_eq(tree_each_processing(t, USER, see, &s, NULL), 3);
+	cr_expect_eq(tree_each_processing(t, "nobody-here", see, &s, NULL), -ENOENT);
 }
 
 struct beside {
@@ -226,6 +226,14 @@ static int see_beside(void *ctx, const char *path, uint64_t job)
 	return b->answer;
 }
 
+static bool has_beside(void)
+{
+	struct seen s = {0};
+	bool beside = false;
+	cr_expect_eq(tree_each_processing(t, USER, see, &s, &beside), 0);
+	return beside;
+}
+
 Test(tree_find, what_is_beside_the_jobs_in_processing_is_told)
 {
 	struct work w;
@@ -234,9 +242,14 @@ Test(tree_find, what_is_beside_the_jobs_in_processing_is_told)
 	mkdir(at("processing/13"), 0700);
 	cr_expect_eq(tree_each_beside_jobs(t, USER, see_beside, &b), 0);
 	cr_expect_eq(b.n, 0);
+	cr_expect_not(has_beside());
+	put(at("processing/18"), "a file with a number");
+	cr_expect(has_beside());
+	cr_assert_eq(unlink(at("processing/18")), 0);
 	mkdir(at("processing/.removed.14"), 0700);
 	cr_expect_eq(tree_each_beside_jobs(t, USER, see_beside, &b), 0);
 	cr_expect(b.n == 1 && b.removed == 1 && b.job == 14);
+	cr_expect(has_beside());
 	static const char *const strange[] = {"0", "x5", ".removed.", ".removed.0", ".removed.x", "5 "};
 	for (unsigned i = 0; i < sizeof strange / sizeof *strange; i++)
 		mkdir(at("processing/%s", strange[i]), 0700);
@@ -260,7 +273,7 @@ Test(tree_find, renaming_on_the_way_shows_nothing_twice)
 	for (uint64_t id = 1; id <= 20; id++)
 		start_work(&w, id, "x.csv", "1");
 	struct seen s = {.rename_to = 1000};
-	cr_expect_eq(tree_each_processing(t, USER, see, &s), 0);
+	cr_expect_eq(tree_each_processing(t, USER, see, &s, NULL), 0);
 	cr_expect_eq(s.n, 20);
 	cr_expect_eq(count(at("processing")), 20);
 	for (unsigned i = 0; i < 20; i++)
@@ -293,7 +306,7 @@ Test(tree_find, the_upload_is_told_from_what_is_ours_and_the_handlers)
 		put(at("processing/%u/zzz", i + 1), "made");
 		put(at("processing/%u/" NAME_RESULT, i + 1), "{}");
 	}
-	cr_expect_eq(tree_each_processing(t, USER, see, &s), 0);
+	cr_expect_eq(tree_each_processing(t, USER, see, &s, NULL), 0);
 	for (unsigned i = 0; i < 2 * sizeof names / sizeof *names; i++)
 		cr_expect_str_eq(name_seen(&s, i + 1), names[i / 2], "%u: %s", i, name_seen(&s, i + 1));
 }

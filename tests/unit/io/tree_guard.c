@@ -50,7 +50,7 @@ Test(tree_guard, of_a_user_that_does_not_answer_nothing_is_looked_at)
 	cr_expect_eq(tree_claim(t, "alice", 7, "x.csv", &ident, &kept), -ETIMEDOUT);
 	cr_expect_eq(tree_open_job(t, "alice", 7, "x.csv", &ident), -ETIMEDOUT);
 	cr_expect_eq(tree_find(t, "alice", &job, &found), -ETIMEDOUT);
-	cr_expect_eq(tree_each_processing(t, "alice", nobody, NULL), -ETIMEDOUT);
+	cr_expect_eq(tree_each_processing(t, "alice", nobody, NULL, NULL), -ETIMEDOUT);
 	cr_expect_eq(tree_scan_begin(t, "alice", &scan), -ETIMEDOUT);
 	cr_expect_eq(tree_user_space(t, "alice", &bytes), -ETIMEDOUT);
 	cr_expect(tree_has_job(t, "alice", 7), "that cannot be found out");

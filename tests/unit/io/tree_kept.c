@@ -456,7 +456,7 @@ Test(tree_kept, an_upload_is_found_in_a_directory_of_an_earlier_job)
 		put(path, "x");
 	}
 	char *found = NULL;
-	cr_assert_eq(tree_each_processing(t, "alice", note_upload, &found), 0);
+	cr_assert_eq(tree_each_processing(t, "alice", note_upload, &found, NULL), 0);
 	cr_expect_str_eq(found == NULL ? "" : found, "m.csv");
 	free(found);
 }
@@ -546,30 +546,32 @@ static void sh(const char *command)
 	cr_assert_eq(system(command), 0, "%s", command);
 }
 
-/* By the name, as ever: an open one may lie elsewhere by now. */
-Test(tree_kept, a_user_that_is_replaced_by_a_copy_gets_its_files)
+static void replace_user_by_a_copy(void)
 {
 	char command[300];
-	tree_turn(t, 1000);
-	run_one(1, "a.csv");
-	tree_turn(t, UINT64_MAX);
 	snprintf(command, sizeof command, "cd %s && cp -a alice copy && mv alice old && mv copy alice", root);
 	sh(command);
 	tree_forget_kept(t);
+}
+
+/* By the name, as ever: an open one may lie elsewhere by now. */
+Test(tree_kept, a_user_that_is_replaced_by_a_copy_gets_its_files)
+{
+	tree_turn(t, 1000);
+	run_one(1, "a.csv");
+	tree_turn(t, UINT64_MAX);
+	replace_user_by_a_copy();
 	claim(2, "b.csv");
 	cr_expect_str_eq(content("processing/2/b.csv"), "b.csv");
 }
 
 Test(tree_kept, so_does_one_that_is_replaced_while_a_job_runs)
 {
-	char command[300];
 	tree_turn(t, 1000);
 	run_one(1, "a.csv");
 	hand_over(2, "b.csv");
 	tree_turn(t, UINT64_MAX);
-	snprintf(command, sizeof command, "cd %s && cp -a alice copy && mv alice old && mv copy alice", root);
-	sh(command);
-	tree_forget_kept(t);
+	replace_user_by_a_copy();
 	end(2, "b.csv");
 	cr_expect_str_eq(content("done/b.csv"), "b.csv");
 	cr_expect(!there("processing/2/b.csv"));

@@ -187,9 +187,9 @@ Test(tree_voucher, is_no_upload_when_directories_are_read_back)
 	bool has_file = false;
 	struct job job = vouched(1, path_x);
 	claim(&job);
-	cr_assert_eq(tree_each_processing(t, "alice", count_each, &has_file), 0);
+	cr_assert_eq(tree_each_processing(t, "alice", count_each, &has_file, NULL), 0);
 	cr_assert(has_file);
 	cr_assert_eq(unlink(at("processing/1/x.csv")), 0);
-	cr_assert_eq(tree_each_processing(t, "alice", count_each, &has_file), 0);
+	cr_assert_eq(tree_each_processing(t, "alice", count_each, &has_file, NULL), 0);
 	cr_assert_not(has_file);
 }
