@@ -1,7 +1,6 @@
 """One measurement: a spool with users, an uploader, a system, the judge."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -166,8 +165,10 @@ def observe(system, uploader, backlog):
     return result
 
 
-def measure(cls, scenario, keep=False):
-    directory = tempfile.mkdtemp(prefix="work-", dir=PLACE)
+def measure(cls, scenario, place):
+    """In a directory of its own in `place`, which stays: where files were removed, some file
+    systems are slow to make others for minutes, which would hit the next one measured."""
+    directory = tempfile.mkdtemp(prefix="run-", dir=place)
     system = cls(directory)
     system.slow_handler_us = scenario.slow_us
     uploader = None
@@ -179,7 +180,3 @@ def measure(cls, scenario, keep=False):
         if uploader is not None:
             uploader.stop()
         system.stop()
-        if keep:
-            print("kept:", directory)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)

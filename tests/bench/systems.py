@@ -221,14 +221,15 @@ class SpooldFull(Spoold):
 
 
 class SpooldStream(Spoold):
-    """One process per user: as many as users may wait for their next job. The pipe of the
-    ceiling is fed without a limit, so many users have a job at a time."""
+    """One process per user: each may run a job, and wait for its next one. The ceilings feed
+    theirs without a limit, too."""
 
     def configuration(self):
         settings = super().configuration()
         settings["handler"] = {"command": [*self.handler(), "--stream"], "mode": "stream"}
-        settings["scheduler_settings"]["max_idle_handlers"] = len(os.listdir(self.root))
-        settings["scheduler_settings"]["max_concurrent_jobs"] = 64
+        users = len(os.listdir(self.root))
+        settings["scheduler_settings"]["max_idle_handlers"] = users
+        settings["scheduler_settings"]["max_concurrent_jobs"] = users
         return settings
 
 
