@@ -222,6 +222,11 @@ bool sched_ready(const struct sched *s, uint64_t now_wall_ms)
 	return somebody_waits(s, now_wall_ms) && s->running && s->active < s->max_active;
 }
 
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
 uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms, uint64_t ran_ms,
                      uint32_t most)
 {
@@ -229,8 +234,9 @@ uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms,
 	if (u == NULL || ran_ms > SCHED_SHORT_MS || !s->running || u->view.held || u->view.blocked || u->view.limit != 1 ||
 	    u->view.active != 1 || s->active > s->max_active || somebody_waits(s, now_wall_ms))
 		return 0;
-	uint64_t in_time = SCHED_AHEAD_MS / (ran_ms > 0 ? ran_ms : 1);
-	return in_time < most ? (uint32_t)in_time : most;
+	uint32_t in_time = SCHED_AHEAD_MS / (ran_ms > 0 ? (uint32_t)ran_ms : 1);
+	uint32_t share = s->active < SCHED_AHEAD_ALL ? SCHED_AHEAD_ALL / s->active : 1;
+	return least(most, least(in_time, share));
 }
 
 bool sched_pick_ahead(struct sched *s, uint32_t user, uint64_t now_wall_ms, uint32_t waiting,

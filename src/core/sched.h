@@ -70,10 +70,14 @@ void sched_pick_beyond(struct sched *s);
 enum {
 	SCHED_SHORT_MS = 20,
 	SCHED_AHEAD_MS = 160, /* what waits there takes about that long, at most */
+	/* All users together, or one each: each job that waits there takes a private
+	 * directory of its own, and what many have to begin with is dearer than what it saves. */
+	SCHED_AHEAD_ALL = 512,
 };
 
 /* How many jobs of a user may wait in the hands of the worker that runs one for
- * it: `most`, or less where that takes longer than SCHED_AHEAD_MS; or 0, also for what waits there already, where its last job, which
+ * it: `most`, or less where that takes longer than SCHED_AHEAD_MS, or is more than its share
+ * of SCHED_AHEAD_ALL; or 0, also for what waits there already, where its last job, which
  * took `ran_ms`, was not short, or where that could pass somebody: a user of
  * several workers, one whose line does not move, and whoever waits for a place. */
 uint32_t sched_ahead(const struct sched *s, uint32_t user, uint64_t now_wall_ms, uint64_t ran_ms,

@@ -36,7 +36,7 @@ enum {
 	USERS = 512,    /* of as many users */
 	NEIGHBOURS = 8, /* from its place on, a user's may be in so many */
 	MOST = 68,      /* of one user: as many as its worker may have jobs, and some */
-	OPEN = 256,     /* of them all stay open, or less: */
+	OPEN = 1024,    /* of them all stay open, or less: */
 	OPEN_SHARE = 8, /* most descriptors are for others */
 	SLACK_MS = 20,  /* the clock of files lags behind, and two changes may have one time */
 };

@@ -367,6 +367,23 @@ Test(sched, what_goes_ahead_is_worked_off_in_time)
 	sched_free(s);
 }
 
+Test(sched, what_goes_ahead_of_all_users_together_is_bounded)
+{
+	enum { MANY = SCHED_AHEAD_ALL / 4 };
+	struct sched *s = sched_with_limit(2 * SCHED_AHEAD_ALL);
+	for (uint32_t user = 1; user <= MANY; user++)
+		set(s, user, running(user));
+	cr_expect_eq(sched_ahead(s, ANNA, 0, 0, 64), 4);
+	cr_expect_eq(sched_ahead(s, ANNA, 0, 0, 3), 3);
+	for (uint32_t user = MANY; user <= 2 * SCHED_AHEAD_ALL; user++)
+		set(s, user, running(user));
+	cr_expect_eq(sched_ahead(s, ANNA, 0, 0, 64), 1, "one each");
+	for (uint32_t user = 2; user <= 2 * SCHED_AHEAD_ALL; user++)
+		sched_forget_user(s, user);
+	cr_expect_eq(sched_ahead(s, ANNA, 0, 0, 64), 64);
+	sched_free(s);
+}
+
 Test(sched, nothing_goes_ahead_where_it_does_no_good_or_could_pass_somebody)
 {
 	struct sched *s = sched_with_limit(1);
