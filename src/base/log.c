@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum {
-	LINE_SIZE = 4096,
+	LINE_SIZE = sizeof((struct log_lines *)NULL)->text,
 	HEAD_SIZE = 64,
 };
 
@@ -89,26 +89,59 @@ static size_t put_head(enum log_level level, char *out, size_t size)
 	return (size_t)n;
 }
 
-void log_line(enum log_level level, const char *format, ...)
+/* With its newline, for which one byte is kept back. Returns the size. */
+static size_t compose(char line[LINE_SIZE], enum log_level level, const char *format, va_list args)
 {
-	if (level > level_shown)
-		return;
 	int saved = errno;
-	char line[LINE_SIZE];
-	/* One byte is kept back for the newline. */
-	size_t head = put_head(level, line, HEAD_SIZE), room = sizeof line - 1 - head;
+	size_t head = put_head(level, line, HEAD_SIZE), room = LINE_SIZE - 1 - head;
 	char *text = line + head;
 	*text = '\0';
-	va_list args;
-	va_start(args, format);
 	errno = saved;
 	int n = vsnprintf(text, room, format, args);
-	va_end(args);
 	if (n >= 0 && (size_t)n >= room)
 		mark_cut(text, room);
 	defuse(text);
 	size_t size = head + strlen(text);
 	line[size] = '\n';
-	fd_write_all(STDERR_FILENO, line, size + 1);
+	return size + 1;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	char line[LINE_SIZE];
+	va_list args;
+	if (level > level_shown)
+		return;
+	int saved = errno;
+	va_start(args, format);
+	size_t size = compose(line, level, format, args);
+	va_end(args);
+	fd_write_all(STDERR_FILENO, line, size);
+	errno = saved;
+}
+
+void log_add(struct log_lines *lines, enum log_level level, const char *format, ...)
+{
+	char line[LINE_SIZE];
+	va_list args;
+	if (level > level_shown)
+		return;
+	int saved = errno;
+	va_start(args, format);
+	size_t size = compose(line, level, format, args);
+	va_end(args);
+	if (size > sizeof lines->text - lines->size)
+		log_flush(lines);
+	memcpy(lines->text + lines->size, line, size);
+	lines->size += size;
+	errno = saved;
+}
+
+void log_flush(struct log_lines *lines)
+{
+	int saved = errno;
+	if (lines->size > 0)
+		fd_write_all(STDERR_FILENO, lines->text, lines->size);
+	lines->size = 0;
 	errno = saved;
 }

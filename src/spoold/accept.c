@@ -11,6 +11,7 @@
 #include "spoold/voucher.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,14 +146,21 @@ static int accept_apply(struct daemon *d, struct change *c)
 	return r;
 }
 
+static void accept_committed(struct daemon *d, const struct change *c)
+{
+	const struct acceptance *a = (const struct acceptance *)c;
+	if (!a->accepted)
+		return;
+	char *shown = escape_str(a->job.path);
+	log_add(&d->turn.lines, LOG_LEVEL_INFO, "user %s: job %" PRIu64 " is %s", a->entry->user->name,
+	        a->job.id, shown == NULL ? "?" : shown);
+	free(shown);
+}
+
 static void accept_finish(struct daemon *d, struct change *c, int error)
 {
 	struct acceptance *a = (struct acceptance *)c;
 	if (error == 0 && a->accepted) {
-		char *shown = escape_str(a->job.path);
-		log_info("user %s: job %llu is %s", a->entry->user->name,
-		         (unsigned long long)a->job.id, shown == NULL ? "?" : shown);
-		free(shown);
 		request_accepted(d, a->entry->user, &a->job);
 		if (a->job.state == JOB_FAILED) {
 			log_warning("user %s: job %llu failed: %s", a->entry->user->name,
@@ -179,7 +187,8 @@ void accept_now(struct daemon *d, struct upload_entry *e)
 		upload_again(d, e);
 		return;
 	}
-	a->change = (struct change){.apply = accept_apply, .finish = accept_finish, .keep = true};
+	a->change = (struct change){.apply = accept_apply, .committed = accept_committed,
+	                            .finish = accept_finish, .keep = true};
 	a->entry = e;
 	e->state = UPLOAD_ACCEPTING;
 	turn_add(d, &a->change);

@@ -247,7 +247,8 @@ static int settlement_apply(struct daemon *d, struct change *c)
 	return r;
 }
 
-static void log_result(const struct user *u, const struct job *job, uint64_t ran_ms)
+static void log_result(struct log_lines *lines, const struct user *u, const struct job *job,
+                       uint64_t ran_ms)
 {
 	char took[HUMAN_SIZE], records[48] = "";
 	char *shown = escape_str(job->path);
@@ -257,17 +258,19 @@ static void log_result(const struct user *u, const struct job *job, uint64_t ran
 		         job->records == 1 ? "" : "s");
 	human_duration(ran_ms, took);
 	if (job->state == JOB_DONE)
-		log_info("user %s: job %" PRIu64 " (%s) is done after %s%s", u->name, job->id, name,
-		         took, records);
+		log_add(lines, LOG_LEVEL_INFO, "user %s: job %" PRIu64 " (%s) is done after %s%s",
+		        u->name, job->id, name, took, records);
 	else if (job_state_is_final(job->state))
-		log_warning("user %s: job %" PRIu64 " (%s) %s after %u attempt%s: %s", u->name,
-		            job->id, name, job->state == JOB_FAILED ? "failed" : "was canceled",
-		            job->attempt, job->attempt == 1 ? "" : "s",
-		            job->error == NULL ? "no reason given" : job->error);
+		log_add(lines, LOG_LEVEL_WARNING,
+		        "user %s: job %" PRIu64 " (%s) %s after %u attempt%s: %s", u->name, job->id, name,
+		        job->state == JOB_FAILED ? "failed" : "was canceled", job->attempt,
+		        job->attempt == 1 ? "" : "s",
+		        job->error == NULL ? "no reason given" : job->error);
 	else
-		log_notice("user %s: job %" PRIu64 " (%s), attempt %u: %s; it is %s", u->name, job->id,
-		           name, job->attempt, job->error == NULL ? "interrupted" : job->error,
-		           job->state == JOB_HELD ? "held" : "to be repeated");
+		log_add(lines, LOG_LEVEL_NOTICE,
+		        "user %s: job %" PRIu64 " (%s), attempt %u: %s; it is %s", u->name, job->id, name,
+		        job->attempt, job->error == NULL ? "interrupted" : job->error,
+		        job->state == JOB_HELD ? "held" : "to be repeated");
 	free(shown);
 }
 
@@ -276,6 +279,8 @@ static void settlement_committed(struct daemon *d, const struct change *c)
 {
 	const struct settlement *s = (const struct settlement *)c;
 	bool ended = s->after.id != 0 && job_state_is_final(s->after.state);
+	if (s->after.id != 0 && !s->back)
+		log_result(&d->turn.lines, s->user, &s->after, s->result.ran_ms);
 	pool_ack(d->pool, s->result.job, !ended);
 }
 
@@ -284,13 +289,9 @@ static void settlement_finish(struct daemon *d, struct change *c, int error)
 	struct settlement *s = (struct settlement *)c;
 	if (error == 0) {
 		uint64_t id = s->result.job;
-		if (s->after.id != 0) {
-			if (!s->back)
-				log_result(s->user, &s->after, s->result.ran_ms);
-			if (job_state_is_final(s->after.state))
-				result_ended(d, s->user, &s->after,
-				             s->recovered ? PLACE_NOWHERE : PLACE_PROCESSING);
-		}
+		if (s->after.id != 0 && job_state_is_final(s->after.state))
+			result_ended(d, s->user, &s->after,
+			             s->recovered ? PLACE_NOWHERE : PLACE_PROCESSING);
 		if (s->hold != NULL)
 			request_held(d, s->hold_client, id, s->back);
 		dispatch_forget(d, id);

@@ -76,14 +76,15 @@ static int commit_once(struct daemon *d, struct change *turn, struct change **re
 	return r;
 }
 
-/* What is in the index, before files move: what a worker keeps it would leave in the
+/* What is in the index, before files move: the log tells it, and what a worker keeps it would leave in the
  * private directory of its job when we die, and the same job may run there again. Most
  * of it a worker hears with its next order. */
-static void tell_workers(struct daemon *d, const struct change *turn)
+static void tell(struct daemon *d, const struct change *turn)
 {
 	for (const struct change *c = turn; c != NULL; c = c->next)
 		if (c->committed != NULL)
 			c->committed(d, c);
+	log_flush(&d->turn.lines);
 	pool_flush(d->pool, false);
 }
 
@@ -197,7 +198,7 @@ void turn_run(struct daemon *d)
 	note_outcome(d, r);
 	users_turn_ended(d, r < 0);
 	if (r == 0)
-		tell_workers(d, turn);
+		tell(d, turn);
 	finish_all(d, turn, r);
 	/* Not of a turn that failed: what was acknowledged for it is not in the index. */
 	if (r == 0)

@@ -10,6 +10,8 @@
  * the index refuses, which it would in every try, is told and ends alone. */
 #pragma once
 
+#include "base/log.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,7 +22,8 @@ struct change {
 	 * the turn is taken back; a change that finds that it no longer applies
 	 * changes nothing and returns 0. May be called again after a failed turn. */
 	int (*apply)(struct daemon *d, struct change *c);
-	/* After the commit, before anybody acts on files; or NULL. */
+	/* After the commit, before anybody acts on files; or NULL. What it says in
+	 * turn.lines is written before these act. */
 	void (*committed)(struct daemon *d, const struct change *c);
 	/* After the commit (error 0), or when the change is given up. Frees `c`. */
 	void (*finish)(struct daemon *d, struct change *c, int error);
@@ -35,6 +38,7 @@ struct turn {
 	uint64_t retry_ms;    /* steady; no try before, after a failure */
 	int error;            /* of the last try, 0 = none */
 	uint64_t commits;     /* for status */
+	struct log_lines lines; /* of what was committed */
 };
 
 /* After a failed commit the next try comes this much later: room may be made,

@@ -123,3 +123,61 @@ Test(log, errno_is_kept)
 	log_info("into the void");
 	cr_expect_eq(errno, ENOTTY);
 }
+
+Test(log, lines_that_are_said_together_go_out_together)
+{
+	struct log_lines lines = {0};
+	log_flush(&lines);
+	errno = ENOENT;
+	log_add(&lines, LOG_LEVEL_INFO, "job %d", 1);
+	log_add(&lines, LOG_LEVEL_DEBUG, "unseen");
+	log_add(&lines, LOG_LEVEL_WARNING, "job\n%d", 2);
+	cr_expect_eq(errno, ENOENT);
+	cr_expect_str_eq(line(), "", "nothing before they are flushed");
+	errno = ENOENT;
+	log_flush(&lines);
+	cr_expect_eq(errno, ENOENT);
+	const char *text = line(), *second = strchr(text, '\n');
+	cr_expect_eq(strncmp(after_time(text), "job 1\n", 6), 0);
+	cr_assert_not_null(second);
+	cr_expect_str_eq(after_time(second + 1), "warning: job?2\n");
+	log_flush(&lines);
+	cr_expect_str_eq(line(), "", "once");
+}
+
+/* A pipe takes that many bytes at once. */
+Test(log, more_lines_than_fit_go_out_in_order_none_cut)
+{
+	struct log_lines lines = {0};
+	enum { MANY = 200 };
+	unsigned seen = 0;
+	for (unsigned i = 0; i < MANY; i++)
+		log_add(&lines, LOG_LEVEL_INFO, "line %u of a length that many lines have", i);
+	log_flush(&lines);
+	for (const char *text = line(); *text != '\0'; text = line()) {
+		cr_expect_leq(strlen(text), 4096);
+		for (; *text != '\0'; text = strchr(text, '\n') + 1) {
+			unsigned number;
+			cr_assert_eq(sscanf(after_time(text), "line %u of", &number), 1);
+			cr_assert_eq(number, seen++);
+		}
+	}
+	cr_expect_eq(seen, MANY);
+}
+
+Test(log, a_line_as_long_as_all_of_them_goes_out_alone)
+{
+	struct log_lines lines = {0};
+	char longer[8000];
+	memset(longer, 'x', sizeof longer - 1);
+	longer[sizeof longer - 1] = '\0';
+	log_add(&lines, LOG_LEVEL_INFO, "first");
+	log_add(&lines, LOG_LEVEL_INFO, "%s", longer);
+	cr_expect_str_eq(after_time(line()), "first\n");
+	log_add(&lines, LOG_LEVEL_INFO, "last");
+	const char *text = line();
+	cr_expect_leq(strlen(text), 4096);
+	cr_expect_str_eq(text + strlen(text) - 5, "x...\n");
+	log_flush(&lines);
+	cr_expect_str_eq(after_time(line()), "last\n");
+}
