@@ -217,7 +217,9 @@ const struct config_setting config_settings[] = {
 	 .zero = "as many as there are CPUs", CONFIG_FIELD(max_jobs), .preset = "0",
 	 .help = "How many jobs run at a time, all users together. Each takes a worker process. Where "
 		 "many users have jobs of a few milliseconds, several times the number of CPUs is "
-		 "quicker: what ends together is made durable together."},
+		 "quicker: what ends together is made durable together. With \"stream\" handlers it "
+		 "is as many as users have such jobs at a time: nobody waits then, so each is handed "
+		 "several jobs at once."},
 	{SECTION_SCHEDULER, "max_idle_handlers", WHOLE, .max = 10000, CONFIG_FIELD(idle_handlers),
 	 .preset = "32",
 	 .help = "How many handlers of mode \"stream\" may wait for the next job of their user, besides "
@@ -229,8 +231,9 @@ const struct config_setting config_settings[] = {
 		 "that the next starts without waiting for the daemon. They are queued: run one at a "
 		 "time, in order, and back in the line as they were when one before does not "
 		 "succeed, when somebody else needs the place, or the line is held. Fewer where they "
-		 "take longer than 5 ms each, none beyond 20 ms; and only new uploads for the same handler, of users of "
-		 "one job at a time whose on_crash is \"retry\"."},
+		 "take longer than 5 ms each, none beyond 20 ms, and 512 of all users together, or "
+		 "one each; and only new uploads for the same handler, of users of one job at a time "
+		 "whose on_crash is \"retry\"."},
 	{SECTION_SCHEDULER, "job_timeout_minutes", MINUTES, .max = 525600, .zero = "no limit",
 	 USER_FIELD(timeout_ms), .preset = "30", .per_user = true,
 	 .help = "How long one attempt may take. Then it is ended and counts as failed."},
