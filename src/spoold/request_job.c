@@ -1,6 +1,7 @@
 #include "base/escape.h"
 #include "core/shape.h"
 #include "spoold/ahead.h"
+#include "spoold/claim.h"
 #include "spoold/request_private.h"
 #include "spoold/result.h"
 
@@ -106,6 +107,19 @@ static void cancel_active(struct daemon *d, const struct asker *a, const struct 
 		wait_for_job(d, a, job->id);
 }
 
+/* Where it was to run once more it may lie in done or failed still: whoever cancels it then
+ * would leave it there as what it is not. */
+static void cancel_waiting(struct daemon *d, const struct asker *a, struct user *u,
+                           const struct job *job)
+{
+	int r = job->place == PLACE_PROCESSING ? claim_bring_back(d, u, job) : 0;
+	if (r < 0)
+		answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " cannot be taken back for its retry, nor "
+		          "moved to failed: %s", job->id, strerror(-r));
+	else
+		steer_single(d, a, job, JOB_EV_CANCEL, "canceled");
+}
+
 void request_cancel(struct daemon *d, const struct asker *a)
 {
 	struct job job = {0};
@@ -115,7 +129,7 @@ void request_cancel(struct daemon *d, const struct asker *a)
 		if (job_state_is_active(job.state))
 			cancel_active(d, a, u, &job);
 		else
-			steer_single(d, a, &job, JOB_EV_CANCEL, "canceled");
+			cancel_waiting(d, a, u, &job);
 	}
 	job_clear(&job);
 }

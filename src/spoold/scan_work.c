@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "spoold/daemon.h"
 #include "spoold/notice.h"
+#include "spoold/recover.h"
 
 #include <errno.h>
 #include <string.h>
@@ -252,10 +253,25 @@ void scan_work_leave_rest(struct scan_work *w)
 	w->more = true;
 }
 
+/* Was it to be taken out of done or failed, for an operator's retry, when a crash came
+ * before? */
+static void check_taken_back(struct daemon *d, struct user *u, const struct job *job)
+{
+	if (tree_has_job(d->tree, u->name, job->id))
+		return;
+	int r = recover_job(d, u, job);
+	if (r < 0)
+		recover_later(d, u, r);
+	else
+		user_unlock_idle(d, u);
+}
+
 static void check_withdrawn(struct daemon *d, struct user *u, const struct job *job)
 {
 	struct file_ident ident;
 	enum entry_kind kind;
+	if (job->place == PLACE_PROCESSING)
+		check_taken_back(d, u, job);
 	if (job->place != PLACE_INCOMING)
 		return;
 	if (tree_look(d->tree, u->name, job->path, &ident, &kind) == -ENOENT)

@@ -1,5 +1,6 @@
 """The line: order, turns, limits, holds, retries."""
 
+import os
 import random
 import time
 
@@ -269,6 +270,28 @@ class Steering(SystemTest):
         self.assertEqual(spool.files("alice", "failed"), [])
         self.assertEqual([s.attempt for s in spool.journal.starts("alice")], [1, 2])
         self.assertEqual(len(spool.show(job)["attempts"]), 2)
+
+    def test_cancel_of_a_retry_whose_file_is_still_in_done(self):
+        """Section 4: canceled is in failed, also where a retry could not take it back yet;
+        and where it cannot be done now, it is said and nothing changes."""
+        spool = self.spool()
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "done")["job"]
+        spool.ctl("hold", "--user", "alice")
+        spool.wait_for(lambda: not os.listdir(spool.path("alice", "processing")),
+                       what="its private directory to go")
+        obstacle = spool.path("alice", "processing", str(job))
+        with open(obstacle, "w"):
+            pass
+        spool.ctl("retry", str(job))
+        self.assertEqual(spool.files("alice", "done"), ["a.csv"])
+        self.assertSays("cannot be taken back", spool.ctl("cancel", str(job), check=FAILED).err)
+        self.assertEqual(spool.show(job)["state"], "pending")
+        os.unlink(obstacle)
+        spool.ctl("cancel", str(job))
+        self.assertEqual(spool.show(job)["state"], "canceled")
+        self.assertEqual(spool.files("alice", "done"), [])
+        self.assertIn("a.csv", spool.files("alice", "failed"))
 
     def test_retry_all_failed(self):
         """FIELD (not retried when the cause is gone): retry --failed [USER]."""

@@ -77,6 +77,27 @@ class Killed(SystemTest):
         self.assertEqual(spool.show(stamp.job)["state"], "canceled")
         self.assertFalse(procs.alive(stamp.pid))
 
+    def test_retry_cut_short_before_its_file_was_taken_back(self):
+        """Promise 7: a crash came between an operator's retry and the move out of done:
+        it is made good while the job waits, not only at its turn."""
+        spool = self.spool()
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "done")["job"]
+        spool.ctl("hold", "--user", "alice")
+        spool.ctl("retry", str(job))
+        spool.kill9()
+        place = spool.path("alice", "processing", str(job))
+        os.rename(os.path.join(place, b"a.csv"), spool.path("alice", "done", "a.csv"))
+        shutil.rmtree(place)
+        spool.restart()
+        spool.wait_for(lambda: os.path.exists(os.path.join(place, b"a.csv")),
+                       what="its file to be taken back")
+        self.assertEqual(spool.files("alice", "done"), [])
+        self.assertEqual(spool.show(job)["state"], "pending")
+        spool.ctl("release", "--user", "alice")
+        spool.wait_state("a.csv", "done")
+        self.assertEqual([s.attempt for s in spool.journal.starts("alice")], [1, 2])
+
     def test_worker_killed(self):
         """Section 6: if a worker dies, its handler is killed, and that job
         alone is interrupted and repeated, with SPOOL_ATTEMPT raised."""
