@@ -42,7 +42,9 @@ static int slot_of_inode(int inode)
 
 void upload_gone(int upload, enum fate fate)
 {
-	if (upload != NONE && world->uploads[upload].fate == FATE_WHOLE)
+	/* Also what was past its time, and a power cut brought back. */
+	if (upload != NONE && (world->uploads[upload].fate == FATE_WHOLE ||
+	                       world->uploads[upload].fate == FATE_PURGED))
 		world->uploads[upload].fate = fate;
 }
 
