@@ -1,4 +1,5 @@
 /* From the options to the configuration, the spool and its socket. */
+#include "spoolctl/guess.h"
 #include "spoolctl/spoolctl.h"
 
 #include "base/escape.h"
@@ -60,24 +61,21 @@ static char *beside_config(const char *config_path, const char *path)
 	return ctl_need(out);
 }
 
-/* Root and socket of a file that has mistakes elsewhere: it is edited while
- * the daemon runs with what was there before, and "reload" is the very request
- * that tells what is wrong. */
+/* Root and socket of a file that has mistakes: it is edited while the daemon runs with
+ * what was there before, and "reload" is the very request that tells what is wrong. */
 static void guess(struct ctl *ctl)
 {
-	json_t *file = json_load_file(ctl->config_path, 0, NULL);
-	const json_t *spool = json_object_get(file, "spool");
-	const char *root = json_string_value(json_object_get(spool, "root"));
-	const char *socket = json_string_value(json_object_get(spool, "socket"));
-	char *in_root = NULL;
-	root = root == NULL ? "spool" : root;
-	if (socket == NULL && asprintf(&in_root, "%s/.spoold/control.sock", root) < 0)
-		in_root = ctl_need(NULL);
+	char *root = guess_setting(ctl->config_path, "root");
+	char *socket = guess_setting(ctl->config_path, "socket");
+	if (root == NULL)
+		root = ctl_need(strdup("spool"));
+	if (socket == NULL && asprintf(&socket, "%s/.spoold/control.sock", root) < 0)
+		socket = ctl_need(NULL);
 	ctl->root = beside_config(ctl->config_path, root);
 	if (ctl->socket == NULL)
-		ctl->socket = beside_config(ctl->config_path, socket == NULL ? in_root : socket);
-	free(in_root);
-	json_decref(file);
+		ctl->socket = beside_config(ctl->config_path, socket);
+	free(root);
+	free(socket);
 }
 
 static int load(struct ctl *ctl, bool needs_all)

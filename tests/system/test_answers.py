@@ -170,6 +170,25 @@ class Sockets(SystemTest):
         self.assertIn("config.json:1:", result.err)
         spool.write_config(good)
 
+    def test_a_configuration_that_is_no_json(self):
+        """Root and socket are where it says, all the same: nobody hears that spoold does not
+        run when it does."""
+        spool = self.spool(root="elsewhere")
+        good = json.dumps(spool.config)
+        socket = json.dumps(os.path.join(spool.base, "other.sock"))
+        for bad in (good[:-1] + ",}", good.replace(": 0.2}", ": 0.2,"), good.replace("{", "{,", 1),
+                    good + "x"):
+            spool.write_config(bad)
+            result = spool.ctl("reload", check=FAILED)
+            self.assertIn("config.json:1:", result.err)
+            self.assertNotIn("not running", result.err)
+        for bad in (f'{{"spool": {{"root": "elsewhere", "socket": {socket},}}}}',
+                    f"spool:\n  root: elsewhere\n  socket: {socket} # ours\n  ["):
+            spool.write_config(bad)
+            result = spool.ctl("reload", check=NO_DAEMON)
+            self.assertIn("not running on " + spool.root, result.err)
+        spool.write_config(good)
+
 
 class Down(SystemTest):
     """Section 8: with the daemon down, the index answers, and exit 3 says so."""
