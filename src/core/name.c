@@ -19,6 +19,8 @@ const char *name_user_problem(const char *user)
 		return "starts with a dot";
 	if (user[0] == '-')
 		return "starts with a dash";
+	if (strcmp(user, "lost+found") == 0)
+		return "is kept for what fsck finds";
 	if (strpbrk(user, " /\\") != NULL)
 		return "has a space, slash or backslash in it";
 	return escape_is_plain(user, n) ? NULL : "has a control character in it or is not UTF-8";

@@ -28,7 +28,7 @@ Test(name, legal_users)
 Test(name, illegal_users_get_a_reason)
 {
 	static const char *const bad[] = {"", ".", "..", ".spoold", "-rf", "a b", "a/b", "a\\b", "a\nb",
-	                                  "a\x7f", "\xff", "caf\xe9", "x\xe2\x80\xae", "a\tb"};
+	                                  "a\x7f", "\xff", "caf\xe9", "x\xe2\x80\xae", "a\tb", "lost+found"};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		cr_expect_not_null(name_user_problem(bad[i]), "number %zu", i);
 	char *longer = repeat('u', NAME_USER_MAX + 1);
