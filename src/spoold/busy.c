@@ -6,7 +6,8 @@
 
 void busy_look(struct daemon *d, struct user *u)
 {
-	bool busy = u->busy_row || u->uploads != NULL || u->away || u->unreadable != 0;
+	bool wrong = u->unreadable != 0 && !u->removed;
+	bool busy = u->busy_row || u->uploads != NULL || u->away || wrong;
 	if (busy == u->busy)
 		return;
 	u->busy = busy;

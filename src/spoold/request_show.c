@@ -94,11 +94,16 @@ struct shown {
 	char *next;        /* more follow after this one (free); or NULL */
 };
 
+static bool is_shown(const struct user *u)
+{
+	return !u->removed || u->busy;
+}
+
 /* All users that the asker may see, in order of names. */
 static void show_all(const struct daemon *d, const struct asker *a, struct shown *shown)
 {
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next)
-		if (u->number != 0 && may(a, u->name))
+		if (u->number != 0 && is_shown(u) && may(a, u->name))
 			shown->users[shown->n++] = u;
 	if (shown->n > 1)
 		qsort(shown->users, shown->n, sizeof *shown->users, by_name);
@@ -147,7 +152,7 @@ static void show_page(struct daemon *d, const struct asker *a, const char *after
 		user_row_clear(&row);
 		name = next;
 		struct user *u = user_find(d, name);
-		if (u != NULL && may(a, name))
+		if (u != NULL && is_shown(u) && may(a, name))
 			shown->users[shown->n++] = u;
 	}
 }
@@ -156,11 +161,12 @@ static void show_page(struct daemon *d, const struct asker *a, const char *after
 static json_t *totals(const struct daemon *d, const struct shown *shown)
 {
 	uint64_t arriving = 0, running = dispatch_running(d);
+	uint64_t users = HASH_COUNT(d->users.by_name) - d->users.removed;
 	for (size_t i = 0; i < shown->n; i++)
 		arriving += upload_count_arriving(shown->users[i]);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "users",
-	                 (json_int_t)HASH_COUNT(d->users.by_name), "idle",
-	                 (json_int_t)(HASH_COUNT(d->users.by_name) - d->busy.n), "busy_left_out",
+	                 (json_int_t)users, "idle",
+	                 (json_int_t)(users > d->busy.n ? users - d->busy.n : 0), "busy_left_out",
 	                 (json_int_t)shown->left_out, "running",
 	                 (json_int_t)running, "queued",
 	                 (json_int_t)(HASH_COUNT(d->dispatch.running) - running), "pending",

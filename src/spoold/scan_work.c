@@ -60,6 +60,15 @@ static void give_up(struct daemon *d, struct scan_work *w)
 	u->scanned = before;
 }
 
+static void note_removed(struct daemon *d, struct user *u, bool removed)
+{
+	if (u->removed == removed)
+		return;
+	u->removed = removed;
+	d->users.removed += removed ? 1 : -1U;
+	busy_look(d, u);
+}
+
 /* Nothing in incoming any more, or incoming itself removed, or moved: whoever does that may
  * be about to remove all of the user, or to put something in its place. */
 static void conclude_missing(struct daemon *d, struct scan_work *w)
@@ -73,7 +82,9 @@ static void conclude_missing(struct daemon *d, struct scan_work *w)
 		return;
 	}
 	u->missing_ms = 0;
-	if (tree_has_user(d->tree, u->name) && users_make_directories(d, u->name)) {
+	bool removed = !tree_has_user(d->tree, u->name);
+	note_removed(d, u, removed);
+	if (!removed && users_make_directories(d, u->name)) {
 		u->unreadable = 0;
 		busy_look(d, u);
 		user_watch(d, u);
@@ -92,6 +103,7 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	busy_look(d, u);
 	if (r == 0) {
 		u->missing_ms = 0;
+		note_removed(d, u, false);
 		let_tidy(u, w->walk);
 		w->phase = SCAN_WALK;
 		return;

@@ -69,6 +69,7 @@ struct user {
 	                                when it was followed; by the last scan, the one at hand */
 	bool in_turn;            /* in users.in_turn */
 	bool busy, busy_row;     /* in busy.users; for what the index has */
+	bool removed;            /* its directory was, and is shown to nobody who does not ask for it */
 	int unreadable;          /* why the last scan could not read incoming, or 0 */
 	struct upload_entry *uploads; /* arriving, by path */
 	struct sums_list *lists;      /* of checksums, in incoming */
@@ -112,6 +113,7 @@ struct users {
 	struct user *in_turn; /* views read within the transaction at hand */
 	bool warned_limit;    /* of watches: said once */
 	unsigned met;         /* who have a number */
+	unsigned removed;     /* of them */
 	struct stranger *strangers; /* directories that are to be met, see meet.h */
 	bool discover;        /* once more, when these were met */
 };

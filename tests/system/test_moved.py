@@ -41,8 +41,28 @@ class Removed(SystemTest):
             spool.drop("alice", f"{n}.csv")
             spool.wait_state(f"{n}.csv", "done")
             self.assertFalse(os.path.exists(os.path.join(spool.root, "carol")), spool.log(at))
-        spool.wait_for(lambda: "is gone" in (spool.user("carol")["problem"] or ""),
-                       what="status to say so")
+        spool.wait_for(lambda: "carol" not in [u["user"] for u in spool.status()["users"]],
+                       what="carol to be shown no more")
+        asked = spool.ctl("status", "carol", json=True).data["users"]
+        self.assertIn("is gone", asked[0]["problem"])
+
+    def test_user_comes_back(self):
+        """And is one as before, with what it had."""
+        spool = self.spool(users=("alice", "bob"))
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        aside = os.path.join(spool.base, "aside")
+        os.rename(os.path.join(spool.root, "alice"), aside)
+        spool.ctl("rescan")
+        spool.wait_for(lambda: [u["user"] for u in spool.status()["users"]] == ["bob"],
+                       what="alice to be shown no more")
+        os.rename(aside, os.path.join(spool.root, "alice"))
+        spool.wait_for(lambda: "alice" in [u["user"] for u in spool.status()["users"]],
+                       what="alice to be shown again")
+        self.assertIsNone(spool.user("alice")["problem"])
+        spool.drop("alice", "b.csv")
+        spool.wait_state("b.csv", "done")
+        self.assertEqual(spool.user("alice")["done"], 2)
 
     def test_incoming_is_made_anew(self):
         """Promise 7: but who lost it gets it back by itself."""
