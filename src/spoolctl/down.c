@@ -21,6 +21,14 @@ bool ctl_lock_is_held(struct ctl *ctl, struct tree_daemon *ret)
 	return find(ctl, ret) == 1;
 }
 
+bool ctl_has_no_marker(struct ctl *ctl)
+{
+	struct tree *tree = NULL;
+	bool has_none = ctl->config != NULL && ctl->root != NULL && ctl_open_root(ctl, &tree) == -ENODEV;
+	tree_close(tree);
+	return has_none;
+}
+
 /* "process 42", or "a process". */
 static void name_process(const struct tree_daemon *daemon, char *out, size_t size)
 {
@@ -43,6 +51,9 @@ char *ctl_why_down(struct ctl *ctl)
 	else if (r == 1)
 		n = asprintf(&text, "spoold is running on %s (%s holds daemon.lock), but its socket is gone",
 		             root, process);
+	else if (r == -ENOENT && ctl_has_no_marker(ctl))
+		n = asprintf(&text, "whether spoold runs cannot be told: %s has no marker of a spool, so it is not "
+		                    "mounted, or was never made", root);
 	else if (r == -EACCES || r == -EPERM)
 		n = asprintf(&text, "spoold is not running on %s, or its socket is gone", root);
 	else
@@ -57,6 +68,8 @@ char *ctl_mend_down(struct ctl *ctl)
 	char *text = NULL, pid[16];
 	if (ctl->root == NULL)
 		return NULL;
+	if (ctl_has_no_marker(ctl))
+		return ctl_need(strdup("mount it, or make a new one with spoold --init"));
 	if (!ctl_lock_is_held(ctl, &daemon)) {
 		char *command = ctl_need(shell_command("spoold --config", ctl->config_path));
 		int n = asprintf(&text, "start it with: systemctl start spoold, or %s", command);

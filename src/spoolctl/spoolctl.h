@@ -105,6 +105,9 @@ int ctl_say_down(struct ctl *ctl);
 /* Who is at work although nobody answers (down.c): true where somebody holds the lock
  * of the spool, and then who. */
 bool ctl_lock_is_held(struct ctl *ctl, struct tree_daemon *ret);
+/* A directory that is no spool, as far as can be seen: lock and socket of one that is not
+ * mounted cannot be found. */
+bool ctl_has_no_marker(struct ctl *ctl);
 /* Why nobody answers, as half a sentence: "spoold is not running on /srv/spool". A new
  * string. */
 char *ctl_why_down(struct ctl *ctl);

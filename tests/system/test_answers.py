@@ -193,6 +193,20 @@ class Sockets(SystemTest):
 class Down(SystemTest):
     """Section 8: with the daemon down, the index answers, and exit 3 says so."""
 
+    def test_spool_that_is_not_mounted(self):
+        """FIELD (the mount goes away): lock and socket went with it, so that nobody can tell
+        whether spoold runs; it does."""
+        spool = self.spool()
+        ours, aside = os.path.join(spool.root, ".spoold"), os.path.join(spool.base, "aside")
+        os.rename(ours, aside)
+        for command in ("status", "start"):
+            result = spool.ctl(command, check=NO_DAEMON)
+            self.assertIn("cannot be told", result.err)
+            self.assertIn("mount", result.err)
+            self.assertNotIn("never run", result.err)
+        os.rename(aside, ours)
+        spool.ctl("status")
+
     def test_every_file_has_a_reason(self):
         spool = self.spool({"scheduler_settings": {"max_retries": 0}},
                            handler="case $SPOOL_NAME in bad*) exit 1 ;; esac\n")
