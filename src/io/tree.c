@@ -340,6 +340,24 @@ int tree_lock_user(struct tree *t, const char *user)
 	return lock_file(t->rootfd, path, true);
 }
 
+static bool is_at(int rootfd, const char *path, const struct stat *wanted)
+{
+	struct stat st;
+	return fstatat(rootfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == wanted->st_ino &&
+	       st.st_dev == wanted->st_dev;
+}
+
+bool tree_is_lock_in_place(struct tree *t, const char *user, int lockfd)
+{
+	char note[300], lock[300];
+	struct stat st;
+	if (fstat(lockfd, &st) < 0 || !tree_has_user(t, user))
+		return true;
+	snprintf(note, sizeof note, TREE_MOUNTS "/%s", user);
+	snprintf(lock, sizeof lock, "%s/.lock", user);
+	return is_at(t->rootfd, note, &st) || is_at(t->rootfd, lock, &st);
+}
+
 bool tree_is_lock(const struct tree *t, const char *path)
 {
 	char link[40], root[PATH_MAX];

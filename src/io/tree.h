@@ -89,6 +89,9 @@ int tree_find_daemon(const char *root, struct tree_daemon *ret);
 /* The user's worker lock, an OFD lock: it lives as long as any copy of the
  * descriptor, in whatever process. Returns the descriptor; -EAGAIN. */
 int tree_lock_user(struct tree *t, const char *user);
+/* Is the lock that tree_lock_user() gave still the one at its place? Else the user's directory
+ * is another one by now; true also where that cannot be told, or nothing is there. */
+bool tree_is_lock_in_place(struct tree *t, const char *user, int lockfd);
 /* Is that the path (as /proc tells it) of the lock of one of its users? */
 bool tree_is_lock(const struct tree *t, const char *path);
 
@@ -107,11 +110,12 @@ bool tree_has_user(struct tree *t, const char *user);
 /* Is a user's directory root's own and without incoming, so that nothing there tells who
  * uploads? */
 bool tree_wants_owner(struct tree *t, const char *user);
-/* Makes the user's directories where they are missing. `uid`/`gid` of the
- * uploader, or (uid_t)-1: as incoming, else as the user's directory. *ret_made
+/* Makes a user, or what is missing of it. `uid`/`gid` of the uploader, or (uid_t)-1: as incoming, else as the user's directory. *ret_made
  * counts them. -EINVAL: no legal name; -ELOOP, -ENOTDIR: something else is in
  * the place of one. */
 int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made);
+/* The same, but for none that is not there: -ENOENT. */
+int tree_complete_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made);
 /* Looks for what is wrong with a user's directories: calls `report` with a
  * sentence and the command that mends it (may be NULL) for each finding;
  * `fatal`: jobs of this user cannot run. Returns the number of findings. */

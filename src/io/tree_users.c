@@ -186,23 +186,40 @@ bool tree_wants_owner(struct tree *t, const char *user)
 	return wants;
 }
 
-int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made)
+static int may_make(struct tree *t, const char *user)
 {
-	struct stat st;
-	if (name_user_problem(user) != NULL)
-		return -EINVAL;
-	int mounted = tree_user_mounted(t, user);
-	if (mounted < 0)
-		return mounted;
-	tree_forget_kept(t);
-	bool is_new = fstatat(t->rootfd, user, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
-	int r = is_new ? make_whole(t, user, uid, gid) : -EEXIST;
-	if (r == -EEXIST)
-		r = make_missing(t->rootfd, user, uid, gid);
+	return name_user_problem(user) != NULL ? -EINVAL : tree_user_mounted(t, user);
+}
+
+static int count_made(int r, unsigned *ret_made)
+{
 	if (r < 0)
 		return r;
 	*ret_made = (unsigned)r;
 	return 0;
+}
+
+int tree_make_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made)
+{
+	struct stat st;
+	int r = may_make(t, user);
+	if (r < 0)
+		return r;
+	tree_forget_kept(t);
+	bool is_new = fstatat(t->rootfd, user, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+	r = is_new ? make_whole(t, user, uid, gid) : -EEXIST;
+	if (r == -EEXIST)
+		r = make_missing(t->rootfd, user, uid, gid);
+	return count_made(r, ret_made);
+}
+
+int tree_complete_user(struct tree *t, const char *user, uid_t uid, gid_t gid, unsigned *ret_made)
+{
+	int r = may_make(t, user);
+	if (r < 0)
+		return r;
+	tree_forget_kept(t);
+	return count_made(make_missing(t->rootfd, user, uid, gid), ret_made);
 }
 
 bool tree_has_user(struct tree *t, const char *user)

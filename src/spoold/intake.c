@@ -354,7 +354,11 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 	if (hint->kind == WATCH_LOST) {
 		if (hint->dir[0] == '\0')
 			user_watch(d, u);
-		scan_want(d, u);
+		/* As in users_meet(). */
+		if (hint->dir[0] == '\0')
+			scan_want_sorted(d, u);
+		else
+			scan_want(d, u);
 	} else if (hint->kind == WATCH_LEFT) {
 		if (is_missed(d, u, path))
 			intake_look(d, u, path, WATCH_CHANGED);

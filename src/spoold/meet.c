@@ -121,9 +121,10 @@ static int make_directories(struct daemon *d, const char *name, unsigned *ret_ma
 		geteuid() == 0 && tree_wants_owner(d->tree, name) ? getpwnam(name) : NULL;
 	uid_t uid = account == NULL ? (uid_t)-1 : account->pw_uid;
 	gid_t gid = account == NULL ? (gid_t)-1 : account->pw_gid;
-	int r = tree_make_user(d->tree, name, uid, gid, &made);
+	/* What was there when the event came may be gone: then nothing is made in its place. */
+	int r = tree_complete_user(d->tree, name, uid, gid, &made);
 	/* That a mount is not there, or does not answer, is said where its user is looked at. */
-	if (r < 0 && r != -ENODEV && r != -ETIMEDOUT)
+	if (r < 0 && r != -ENOENT && r != -ENODEV && r != -ETIMEDOUT)
 		log_warning("user %s: its directories cannot be made (%s); try 'spoolctl user check %s'",
 		            name, strerror(-r), name);
 	else if (r == 0 && made > 0)
@@ -149,16 +150,20 @@ int users_meet(struct daemon *d, const char *name)
 		return 0;
 	}
 	unsigned made;
-	bool incomplete = make_directories(d, name, &made) < 0;
-	int r = user_find(d, name) == NULL ? begin_join(d, name) : 0;
+	int whole = make_directories(d, name, &made);
 	struct user *u = user_find(d, name);
+	if (u == NULL && whole == -ENOENT)
+		return 0;
+	int r = u == NULL ? begin_join(d, name) : 0;
+	u = user_find(d, name);
 	if (r < 0 || u == NULL)
 		return r;
-	u->incomplete = incomplete;
-	/* Its directory may be a new one. */
+	u->incomplete = whole < 0;
+	/* Its directory may be a new one; what came there before it was watched goes first. */
 	if (u->number != 0) {
+		user_look_at_lock(d, u);
 		user_watch(d, u);
-		scan_want(d, u);
+		scan_want_sorted(d, u);
 	}
 	return 0;
 }

@@ -97,6 +97,7 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	struct user *u = w->user;
 	w->no_jobs = has_no_jobs(d, u);
 	notice_walk_begins(u);
+	user_look_at_lock(d, u);
 	u->inner_seen = false;
 	int r = tree_scan_begin(d->tree, u->name, &w->walk);
 	u->unreadable = r == -ETIMEDOUT ? 0 : -r;

@@ -46,6 +46,7 @@ struct user {
 	int lock_fd;             /* the worker lock, -1 = not held */
 	const struct user_settings *settings; /* the configuration's, renewed by a reload */
 	/* Flags stand together: a spool may have 100,000 users. */
+	bool lock_gone;          /* the one we have is of a directory that is elsewhere */
 	bool lock_wanted;        /* somebody else has it: in users.locks */
 	bool incomplete;         /* a directory could not be made: tried again by users_discover() */
 	bool reconciled;         /* index and directories agree: jobs may start */
@@ -121,6 +122,8 @@ struct users {
 /* Another process holds the lock: try again this often. A worker of an earlier
  * daemon may finish at any moment, and nothing tells when. */
 enum { USER_LOCK_RETRY_MS = 250 };
+/* And where there is no directory to lock: its return is told, as a rule. */
+enum { USER_GONE_RETRY_MS = 5000 };
 /* An idle user's lock is kept a little: the next job may be at the door, and
  * the worker of the last one still closes its copy. */
 enum { USER_UNLOCK_MS = 2000 };
@@ -144,6 +147,9 @@ void users_configure(struct daemon *d);
 /* Takes the user's worker lock, if it is not ours already. -EAGAIN: another
  * process has it; it is tried again by itself (users_tick). */
 int user_lock(struct daemon *d, struct user *u);
+/* Where its directory is another one by now, that one's lock is taken, when nothing runs under
+ * the old one any more; until then its jobs wait. */
+void user_look_at_lock(struct daemon *d, struct user *u);
 /* Lets it go in a while, where no job of this user is active any more. */
 void user_unlock_idle(struct daemon *d, struct user *u);
 

@@ -6,8 +6,10 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import stat
 import subprocess
+import time
 
 from harness import GATE, SystemTest, root_only
 
@@ -31,13 +33,13 @@ class Removed(SystemTest):
         spool.wait_state("a.csv", "done", "bob")
         for n in range(5):
             os.makedirs(os.path.join(spool.root, "carol"))
-            # The lock is made when a user is met, once.
-            made = "failed" if n > 0 else ".lock"
-            spool.wait_for(lambda: os.path.exists(os.path.join(spool.root, "carol", made)),
+            spool.wait_for(lambda: os.path.exists(os.path.join(spool.root, "carol", "failed")),
                            what="carol to be met")
+            # What was seen of it by now was worked off: its lock is made last.
+            spool.drop("alice", f"made{n}.csv")
+            spool.wait_state(f"made{n}.csv", "done")
             at = spool.log_size()
             shutil.rmtree(os.path.join(spool.root, "carol"))
-            # What was seen of it by now was worked off.
             spool.drop("alice", f"{n}.csv")
             spool.wait_state(f"{n}.csv", "done")
             self.assertFalse(os.path.exists(os.path.join(spool.root, "carol")), spool.log(at))
@@ -88,6 +90,87 @@ class Removed(SystemTest):
         spool.wait_for(lambda: os.path.exists(spool.path("alice", "done", "a.csv")), what="its end")
         spool.drop("alice", "b.csv")
         spool.wait_state("b.csv", "done")
+
+
+class Replaced(SystemTest):
+    """Another directory comes in the place of a user's, as where an admin puts a backup back."""
+
+    def replace(self, spool, user="alice"):
+        new = os.path.join(spool.base, "new")
+        os.makedirs(os.path.join(new, "incoming"))
+        os.rename(os.path.join(spool.root, user), os.path.join(spool.base, "gone-" + user))
+        os.rename(new, os.path.join(spool.root, user))
+
+    def test_its_lock_is_taken(self):
+        """Promises 4 and 6: the lock is that of the directory where jobs run, so that the next
+        spoold knows that a worker is at work there."""
+        spool = self.spool(handler="case $SPOOL_NAME in long*) gate ;; esac\n")
+        spool.drop("alice", "short.csv")
+        spool.wait_file("short.csv")
+        self.replace(spool)
+        spool.forget("alice", "short.csv")
+        spool.drop("alice", "long.csv")
+        spool.wait_started("long.csv")
+        spool.kill9()
+        spool.restart()
+        spool.wait_log("an earlier worker still runs")
+        spool.open_gate()
+        self.assertEqual(spool.wait_state("long.csv", "done")["attempt"], 1)
+        self.assertEqual(len(spool.journal.starts("alice", "long.csv")), 1)
+
+    def test_what_runs_in_the_old_one_ends_first(self):
+        """Promise 4: one at a time."""
+        spool = self.spool(handler="case $SPOOL_NAME in long*) gate ;; esac\n")
+        spool.drop("alice", "long.csv")
+        spool.wait_started("long.csv")
+        self.replace(spool)
+        spool.drop("alice", "next.csv")
+        spool.wait_state("next.csv", "pending")
+        spool.wait_log("a job runs in the directory that was there before")
+        self.assertEqual(spool.journal.starts("alice", "next.csv"), [])
+        spool.open_gate()
+        spool.wait_state("next.csv", "done")
+        spool.forget("alice", "long.csv")
+
+    def test_what_came_first_is_first(self):
+        """Promise 3: what came before the new directory was watched is found by a scan, which
+        waits for those of others; what came after it waits for that."""
+        others, replaced, files = 80, ("x0", "x1", "x2", "x3", "x4", "x5"), 24
+        spool = self.spool({"job_processing": {"auto_start_processing": False},
+                            "spool": {"settle_seconds": 0.1}},
+                           users=tuple(f"a{n}" for n in range(others)) + replaced, start=False)
+        for n in range(others):
+            for i in range(30):
+                spool.drop(f"a{n}", f"{i}.csv", b"x")
+        for user in replaced:
+            spool.drop(user, "first.csv", b"x")
+        spool.next_tick()
+        spool.start(wait=False)
+        order = [f"{n:02}.csv" for n in range(files)]
+        for user in replaced:
+            spool.wait_log(f"user {user}: job \\d+ is first.csv")
+            spool.forget(user, "first.csv")
+            self.replace(spool, user)
+            for name in order:
+                spool.drop(user, name, b"y", how="mv")
+                time.sleep(0.002)
+        for user in replaced:
+            spool.wait_for(lambda: spool.user(user)["pending"] >= files, what="its jobs")
+            found = re.findall(rf"user {user}: job \d+ is (\d+\.csv)", spool.log())
+            self.assertEqual(found, order, user)
+
+    def test_one_that_is_gone_again_is_not_made(self):
+        """An event is old when it is read."""
+        spool = self.spool()
+        os.makedirs(os.path.join(spool.base, "new", "incoming"))
+        os.kill(spool.daemon.pid, signal.SIGSTOP)
+        os.rename(os.path.join(spool.base, "new"), os.path.join(spool.root, "carol"))
+        os.rename(os.path.join(spool.root, "carol"), os.path.join(spool.base, "gone"))
+        os.kill(spool.daemon.pid, signal.SIGCONT)
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        self.assertFalse(os.path.exists(os.path.join(spool.root, "carol")))
+        self.assertIsNone(spool.user("carol"))
 
 
 class Made(SystemTest):

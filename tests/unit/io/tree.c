@@ -163,6 +163,23 @@ Test(tree, user_locks_are_apart)
 	fd_close(bob);
 }
 
+Test(tree, a_lock_is_in_place_until_another_directory_is)
+{
+	unsigned made;
+	int lock = tree_lock_user(t, "alice");
+	cr_assert(tree_is_lock_in_place(t, "alice", lock));
+	cr_assert_eq(renameat(t->rootfd, "alice", t->rootfd, "gone"), 0);
+	cr_expect(tree_is_lock_in_place(t, "alice", lock), "nothing is there: it may come back");
+	cr_assert_eq(tree_make_user(t, "alice", (uid_t)-1, (gid_t)-1, &made), 0);
+	cr_expect_not(tree_is_lock_in_place(t, "alice", lock), "without a lock");
+	int other = tree_lock_user(t, "alice");
+	cr_assert(other >= 0, "nobody has that one");
+	cr_expect_not(tree_is_lock_in_place(t, "alice", lock));
+	cr_expect(tree_is_lock_in_place(t, "alice", other));
+	fd_close(lock);
+	fd_close(other);
+}
+
 /* As /proc tells the path of an open file. */
 static const char *path_of(int fd)
 {

@@ -108,6 +108,18 @@ Test(tree_users, only_what_is_missing_is_made)
 	cr_assert_eq(done.st_gid, incoming.st_gid, "the group of whoever uploads");
 }
 
+Test(tree_users, what_is_missing_is_made_of_a_user_that_is_there)
+{
+	unsigned made = 99;
+	cr_assert_eq(rmdir(at("done")), 0);
+	cr_assert_eq(tree_complete_user(t, "alice", (uid_t)-1, (gid_t)-1, &made), 0);
+	cr_assert_eq(made, 1);
+	cr_assert_eq(mode_of("done"), 0750);
+	cr_assert_eq(tree_complete_user(t, "nobody", (uid_t)-1, (gid_t)-1, &made), -ENOENT);
+	cr_assert_eq(faccessat(t->rootfd, "nobody", F_OK, 0), -1, "none is made");
+	cr_assert_eq(tree_complete_user(t, "../x", (uid_t)-1, (gid_t)-1, &made), -EINVAL);
+}
+
 Test(tree_users, owner_is_found)
 {
 	struct stat st;
