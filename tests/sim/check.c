@@ -241,7 +241,7 @@ static void check_adopted(const struct flat_job *job)
 
 /* A job that changed its state. */
 
-static void check_canceled(const struct ledger_entry *e, const struct flat_job *job)
+static void check_canceled(struct ledger_entry *e, const struct flat_job *job)
 {
 	/* A directory that was adopted may have been refused by a worker before: what was accepted
 	 * is not known, so it is put back and judged anew. */
@@ -250,6 +250,9 @@ static void check_canceled(const struct ledger_entry *e, const struct flat_job *
 	if (job->job.place == PLACE_NOWHERE && there)
 		violation("job %llu (%s) is canceled as gone, but its file is there",
 		          (unsigned long long)job->job.id, job->path);
+	/* Nobody was told that it is durable. */
+	if (job->job.place == PLACE_NOWHERE && job->job.ident.whole == WHOLE_UNKNOWN)
+		e->job = 0;
 	if (job->job.place != PLACE_NOWHERE && !e->cancel_asked)
 		violation("job %llu (%s) is canceled, and nobody asked for it",
 		          (unsigned long long)job->job.id, job->path);
