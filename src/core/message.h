@@ -44,6 +44,9 @@ struct run_limits {
 	uint64_t processes;      /* of its user */
 };
 
+/* What handlers find programs in, whatever the daemon was started with. */
+#define HANDLER_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 /* How to run one attempt: everything resolved, nothing left to look up. */
 struct run_order {
 	uint64_t job;

@@ -2,6 +2,8 @@
  * when the configuration is loaded, not when the first file is there. */
 #include "io/config_private.h"
 
+#include "base/interpreter.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -107,6 +109,21 @@ static char *find_in_path(struct config_loader *l, const char *name)
 	}
 }
 
+/* A script whose interpreter is missing would fail each job. */
+static bool check_interpreter(struct config_loader *l, size_t at, const char *where,
+                              const char *path)
+{
+	struct interpreter_problem problem;
+	char program[CONFIG_QUOTE_SIZE], name[CONFIG_QUOTE_SIZE];
+	if (l->client || !interpreter_find_problem(path, HANDLER_PATH, &problem))
+		return true;
+	config_error(l, at, where, "the program %s cannot be run: its first line names %s, %s: %s",
+	             config_quote(path, strlen(path), program),
+	             config_quote(problem.name, strlen(problem.name), name), problem.what,
+	             problem.mend);
+	return false;
+}
+
 static char *resolve_program(struct config_loader *l, const struct config_node *node,
                              const char *where)
 {
@@ -128,7 +145,7 @@ static char *resolve_program(struct config_loader *l, const struct config_node *
 	}
 	const char *problem = l->client ? NULL : program_problem(path, &mend);
 	if (problem == NULL)
-		return path;
+		return check_interpreter(l, node->at, where, path) ? path : NULL;
 	config_error(l, node->at, where, "the program %s %s: %s",
 	             config_quote(path, strlen(path), quoted), problem, mend);
 	return NULL;
@@ -186,7 +203,8 @@ void config_preset_command(struct config_loader *l, size_t at, char ***ret)
 		             config_quote(installed, strlen(installed), there));
 		return;
 	}
-	*ret = command;
+	if (check_interpreter(l, at, "handler.command", command[0]))
+		*ret = command;
 }
 
 static bool find_account(const char *name, uid_t *ret)

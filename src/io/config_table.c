@@ -290,7 +290,8 @@ const struct config_setting config_settings[] = {
 	 .preset_words = "the example count-records with {file}",
 	 .help = "The program and its arguments, each an element of its own; no shell is involved. "
 		 "A program with a slash is a path relative to this file, without one it is looked "
-		 "up in PATH. In arguments {file}, {user}, {job}, {name} and {output} are "
+		 "up in PATH. It is refused where it cannot be run, also a script whose first line "
+		 "(#!) names no program that is there. In arguments {file}, {user}, {job}, {name} and {output} are "
 		 "replaced."},
 	{SECTION_HANDLER, "mode", CHOICE(mode_choices), HANDLER_FIELD(mode),
 	 .preset = "\"per_file\"", .per_user = true,

@@ -81,7 +81,7 @@ static int environment_strings(const struct run_order *order, const char *home, 
 		return -1;
 	return asprintf(out++, "SPOOL_USER=%s", order->user) < 0 ||
 	       asprintf(out++, "SPOOL_COOKIE=%s", order->cookie) < 0 ||
-	       asprintf(out++, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") < 0 ||
+	       asprintf(out++, "PATH=%s", HANDLER_PATH) < 0 ||
 	       asprintf(out++, "HOME=%s", home) < 0 ||
 	       asprintf(out, "LANG=C.UTF-8") < 0 ? -1 : 0;
 }

@@ -5,6 +5,7 @@
 
 #include "base/escape.h"
 #include "base/fd.h"
+#include "base/interpreter.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -247,27 +248,37 @@ static int start(struct launch *l, char *stack, pid_t *ret_pid, int *ret_pidfd)
 	return r;
 }
 
-/* What the bare errno leaves people to guess. */
-static const char *hint(const char *path, int error)
+/* What the bare errno leaves people to guess: a new string, or NULL. */
+static char *hint(const char *path, int error)
 {
 	struct stat st;
+	struct interpreter_problem problem;
+	if ((error == ENOENT || error == EACCES) &&
+	    interpreter_find_problem(path, HANDLER_PATH, &problem)) {
+		char *name = escape_str(problem.name);
+		char *text = runner_text(" (its first line names \"%s\", %s)", name == NULL ? "?" : name,
+		                         problem.what);
+		free(name);
+		return text;
+	}
 	if (error == ENOENT && stat(path, &st) == 0)
-		return " (the interpreter its first line names is not there)";
+		return runner_text(" (the interpreter or loader that it names is not there)");
 	if (error == ENOEXEC)
-		return " (a script needs a first line like #!/bin/sh)";
+		return runner_text(" (a script needs a first line like #!/bin/sh)");
 	if (error == EACCES && stat(path, &st) == 0 && (st.st_mode & 0111) == 0)
-		return " (it is not executable: chmod +x)";
-	return "";
+		return runner_text(" (it is not executable: chmod +x)");
+	return NULL;
 }
 
 static char *describe(const struct launch *l)
 {
-	char *path = escape_str(l->argv[0]);
+	char *path = escape_str(l->argv[0]), *more = l->step == NULL ? hint(l->argv[0], l->error) : NULL;
 	char *error = l->step == NULL
 		? runner_text("cannot run %s: %s%s", path == NULL ? "?" : path, strerror(l->error),
-	                      hint(l->argv[0], l->error))
+	                      more == NULL ? "" : more)
 		: runner_text("cannot run %s: %s: %s", path == NULL ? "?" : path, l->step,
 	                      strerror(l->error));
+	free(more);
 	free(path);
 	return error;
 }

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 
-from harness import SystemTest, root_only
+from harness import FAILED, SystemTest, root_only
 
 
 class Messages(SystemTest):
@@ -91,6 +91,29 @@ class Messages(SystemTest):
         result = spool.spoold("--check-config")
         self.assertNotEqual(result.code, 0)
         self.assertSays("execut", result.err + result.out)
+
+    def test_handler_without_its_interpreter(self):
+        """Section 7: a script is started by what its first line names, and handlers have a
+        PATH of their own: said at load, with its place, and a reload keeps what was in force."""
+        spool = self.spool()
+        tools = os.path.join(spool.base, "tools")
+        os.mkdir(tools)
+        shutil.copy("/bin/sh", os.path.join(tools, "interpret"))
+        os.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
+        for line, pattern in (("#!/usr/bin/pyhton3", '"/usr/bin/pyhton3", which is not there'),
+                              ("#!/bin/sh\r", "carriage returns"),
+                              ("#!/usr/bin/env interpret", '"interpret", which env does not find')):
+            with self.subTest(line):
+                with open(os.path.join(spool.base, "handlers", "script"), "w", newline="") as file:
+                    file.write(line + "\necho\n")
+                os.chmod(file.name, 0o755)
+                spool.configure({"handler": {"command": ["handlers/script", "{file}"]}})
+                result = spool.spoold("--check-config")
+                self.assertNotEqual(result.code, 0)
+                self.assertRegex(result.err, r"config\.json:\d+:\d+: handler\.command: .*" + pattern)
+                self.assertRegex(spool.ctl("reload", check=FAILED).err, pattern)
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
 
     def test_handler_missing_in_path(self):
         """Section 7: without a slash it is looked up in PATH."""

@@ -297,6 +297,20 @@ Test(config_mistakes, commands)
 	         "program itself",
 	         place.dir);
 	expect_command("[\"./dir\"]", words);
+	make_file(place.dir, "script", "#!/usr/bin/pyhton3\n", 0755);
+	snprintf(words, sizeof words,
+	         "26: handler.command: the program \"%s/script\" cannot be run: its first line names "
+	         "\"/usr/bin/pyhton3\", which is not there: correct its first line, or install the "
+	         "interpreter",
+	         place.dir);
+	expect_command("[\"./script\"]", words);
+	make_file(place.dir, "by-env", "#!/usr/bin/env pyhton3\n", 0755);
+	snprintf(words, sizeof words,
+	         "26: handler.command: the program \"%s/by-env\" cannot be run: its first line names "
+	         "\"pyhton3\", which env does not find in PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
+	         "/usr/bin:/sbin:/bin: correct its first line, install it there, or write its whole path",
+	         place.dir);
+	expect_command("[\"./by-env\"]", words);
 	expect_command("[\"/dev/null\"]", "26: handler.command: the program \"/dev/null\" is not a "
 	                                  "regular file: name the program itself");
 	expect_command("[\"no-such-program-here\"]", "26: handler.command: there is no program "

@@ -192,7 +192,7 @@ Test(runner, a_handler_that_cannot_be_run_is_a_failed_attempt)
 	refused("Permission denied (it is not executable: chmod +x)");
 	put_file(w.command[0], "#!/no/such/sh\n", 0755);
 	chmod(w.command[0], 0755);
-	refused("(the interpreter its first line names is not there)");
+	refused("(its first line names \"/no/such/sh\", which is not there)");
 	put_file(w.command[0], "echo\n", 0755);
 	refused("(a script needs a first line like #!/bin/sh)");
 }
