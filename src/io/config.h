@@ -122,6 +122,9 @@ const struct user_settings *config_user(const struct config *config, const char 
 /* The handler for a file (base name): first matching route, else the user's. */
 const struct handler *settings_handler(const struct user_settings *settings, const char *name);
 
+/* Does a handler of these run as the account that bears the user's name? */
+bool settings_run_as_user(const struct user_settings *settings);
+
 /* Prints the whole configuration as JSON, defaults filled in, paths absolute;
  * users and their handlers with what differs. Parsing it gives the same
  * configuration, but for a path that is not UTF-8: that is printed escaped.

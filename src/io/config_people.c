@@ -263,3 +263,11 @@ const struct handler *settings_handler(const struct user_settings *settings, con
 			return &settings->routes[i].handler;
 	return &settings->handler;
 }
+
+bool settings_run_as_user(const struct user_settings *settings)
+{
+	bool as_user = strcmp(settings->handler.run_as, "{user}") == 0;
+	for (size_t i = 0; i < settings->routes_n; i++)
+		as_user = as_user || strcmp(settings->routes[i].handler.run_as, "{user}") == 0;
+	return as_user;
+}

@@ -72,6 +72,18 @@ void doctor_kind_end(struct doctor *d)
 	d->in_kind = false;
 }
 
+bool doctor_is_first(struct doctor *d, const char *account, const char *what)
+{
+	char *name = ctl_escape(account), *path = ctl_escape(what), *key = NULL;
+	ctl_need(asprintf(&key, "%s %s", name, path) < 0 ? NULL : key);
+	bool first = json_object_get(d->known, key) == NULL;
+	json_object_set_new(d->known, key, ctl_need(json_true()));
+	free(key);
+	free(path);
+	free(name);
+	return first;
+}
+
 static bool examine_config(struct doctor *d)
 {
 	struct ctl *ctl = d->ctl;
@@ -143,6 +155,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
 	if (!ctl_parse(ctl, &argp, argc, argv, NULL))
 		return CTL_USAGE;
 	d.findings = ctl_need(json_array());
+	d.known = ctl_need(json_object());
 	if (examine_config(&d)) {
 		find_daemon(&d);
 		doctor_spool(&d);
@@ -152,6 +165,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
 	print_summary(&d);
 	index_close(d.index);
 	tree_close(d.tree);
+	json_decref(d.known);
 	json_decref(d.findings);
 	bool running = d.daemon != NULL;
 	json_decref(d.daemon);

@@ -17,6 +17,8 @@ struct doctor {
 	bool in_kind;
 	unsigned of_kind;        /* since doctor_kind() */
 	unsigned users;          /* users of the spool */
+	json_t *known;           /* what was examined: see doctor_is_first(); by the path of a
+	                            program, whether it can be run */
 };
 
 /* `mend` says what to do, or is NULL. */
@@ -26,9 +28,13 @@ void doctor_say(struct doctor *d, enum finding_level level, const char *mend, co
  * the rest is counted. */
 void doctor_kind(struct doctor *d);
 void doctor_kind_end(struct doctor *d);
+/* Is it the first time that both are named? Then what is wrong is to be told. */
+bool doctor_is_first(struct doctor *d, const char *account, const char *what);
 
 /* doctor_spool.c: directories, marker, space, users. */
 void doctor_spool(struct doctor *d);
+/* Is this the account of spoold, or root, so that what it may is known here? */
+bool doctor_is_daemons_account(const struct doctor *d);
 /* Can the file system of a directory be written, and how much room has it? */
 void doctor_space(struct doctor *d, const char *dir);
 /* doctor_index.c: the index, and whether the directories agree with it. */
@@ -40,5 +46,7 @@ bool doctor_exec_mount(struct doctor *d, const char *program);
 void doctor_handler_account(struct doctor *d, const struct handler *handler, const char *user);
 void doctor_socket(struct doctor *d);
 void doctor_root(struct doctor *d);
+/* doctor_handlers.c */
+void doctor_handlers(struct doctor *d);
 /* doctor_system.c: the daemon, limits of the system, handlers. */
 void doctor_system(struct doctor *d);

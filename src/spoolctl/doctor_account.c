@@ -67,17 +67,19 @@ static void check_account_program(struct doctor *d, const char *name,
                                   const struct may_account *account, const char *program)
 {
 	size_t n = 0;
-	int r = may_reach(account, "/", program, X_OK, &n);
+	const char *root = d->ctl->config->root;
+	int r = doctor_is_first(d, name, program) ? may_reach(account, "/", program, X_OK, &n) : 0;
 	if (r > 0 && r != ENOENT)
 		say_barred(d, name, program, n, "chmod a+rx", "(run_as) cannot run the handler");
-	r = may_reach(account, "/", d->ctl->config->root, X_OK, &n);
+	r = doctor_is_first(d, name, root) ? may_reach(account, "/", root, X_OK, &n) : 0;
 	if (r > 0 && r != ENOENT)
-		say_barred(d, name, d->ctl->config->root, n, "chmod a+x",
-		           "(run_as) cannot get to the spool");
+		say_barred(d, name, root, n, "chmod a+x", "(run_as) cannot get to the spool");
 }
 
 static void say_no_account(struct doctor *d, const char *name)
 {
+	if (!doctor_is_first(d, name, ""))
+		return;
 	char *mend = ctl_need(shell_command("useradd --system", name)), *shown = ctl_escape(name);
 	doctor_say(d, FINDING_ERROR, mend, "there is no account %s for handlers to run as (run_as)",
 	           shown);

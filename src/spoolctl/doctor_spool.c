@@ -119,11 +119,16 @@ static int check_user(void *ctx, const char *user, const char *problem)
 	return 0;
 }
 
+bool doctor_is_daemons_account(const struct doctor *d)
+{
+	struct stat st;
+	return geteuid() == 0 || (stat(d->ctl->config->root, &st) == 0 && st.st_uid == geteuid());
+}
+
 /* What spoold's account may is found out by being it. */
 static void check_account(struct doctor *d)
 {
-	struct stat st;
-	if (geteuid() == 0 || stat(d->ctl->config->root, &st) < 0 || st.st_uid == geteuid())
+	if (doctor_is_daemons_account(d))
 		return;
 	doctor_say(d, FINDING_WARNING, "run it as root, or as the account that spoold runs as",
 	           "what spoold's account may read and write cannot be judged by yours");

@@ -1,8 +1,6 @@
 #include "spoolctl/doctor.h"
 #include "spoolctl/view.h"
 
-#include "base/shell.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -95,70 +93,6 @@ static void check_files(struct doctor *d)
 		           limit.soft);
 }
 
-static bool check_handler(struct doctor *d, const struct handler *handler, const char *of)
-{
-	if (handler->command == NULL || handler->command[0] == NULL)
-		return true;
-	if (access(handler->command[0], X_OK) == 0)
-		return true;
-	int error = errno;
-	if (error == EACCES && !doctor_exec_mount(d, handler->command[0]))
-		return false;
-	char *path = ctl_escape(handler->command[0]);
-	char *mend = ctl_need(error == EACCES ? shell_command("chmod a+rx", handler->command[0])
-	                                      : strdup("correct handler.command, or install it"));
-	/* Only the daemon's account counts; root and it see the same. */
-	doctor_say(d, error == ENOENT ? FINDING_ERROR : FINDING_WARNING, mend,
-	           "the handler%s %s cannot be run: %s", of, path, strerror(error));
-	free(mend);
-	free(path);
-	return false;
-}
-
-/* Of this user, or NULL: of users that have none of their own. */
-static void check_settings(struct doctor *d, const struct user_settings *settings,
-                           const char *user, const char *of, const char *of_route)
-{
-	if (check_handler(d, &settings->handler, of))
-		doctor_handler_account(d, &settings->handler, user);
-	for (size_t i = 0; i < settings->routes_n; i++)
-		if (check_handler(d, &settings->routes[i].handler, of_route))
-			doctor_handler_account(d, &settings->routes[i].handler, user);
-}
-
-static bool runs_as_user(const struct user_settings *settings)
-{
-	bool as_user = strcmp(settings->handler.run_as, "{user}") == 0;
-	for (size_t i = 0; i < settings->routes_n; i++)
-		as_user = as_user || strcmp(settings->routes[i].handler.run_as, "{user}") == 0;
-	return as_user;
-}
-
-static int check_user_handlers(void *ctx, const char *user, const char *problem)
-{
-	struct doctor *d = ctx;
-	const struct user_settings *settings = config_user(d->ctl->config, user);
-	char *of = NULL;
-	if (problem != NULL || (settings == &d->ctl->config->defaults && !runs_as_user(settings)))
-		return 0;
-	ctl_need(asprintf(&of, " of user %s", user) < 0 ? NULL : of);
-	check_settings(d, settings, user, of, of);
-	free(of);
-	return 0;
-}
-
-static void check_handlers(struct doctor *d)
-{
-	unsigned before = d->errors + d->warnings;
-	doctor_kind(d);
-	check_settings(d, &d->ctl->config->defaults, NULL, "", " of a route");
-	if (d->tree != NULL)
-		tree_each_user(d->tree, check_user_handlers, d);
-	doctor_kind_end(d);
-	if (d->errors + d->warnings == before)
-		doctor_say(d, FINDING_OK, NULL, "the handlers can be run");
-}
-
 static void check_daemon(struct doctor *d)
 {
 	if (d->daemon == NULL) {
@@ -194,7 +128,7 @@ void doctor_system(struct doctor *d)
 	check_daemon(d);
 	doctor_socket(d);
 	check_files(d);
-	check_handlers(d);
+	doctor_handlers(d);
 	if (d->ctl->config->watch != WATCH_POLL)
 		check_watches(d);
 }

@@ -158,6 +158,45 @@ class Mended(SystemTest):
         os.chmod(os.path.join(spool.base, "handlers", "main"), 0o644)
         self.expect_mended(spool, "handler .* cannot be run", "doctor")
 
+    def test_handler_that_cannot_be_run_is_an_error(self):
+        """No job can run: told once, although routes and users share it, with exit 1."""
+        spool = self.spool(users=("alice", "bob"))
+        main = os.path.join(spool.base, "handlers", "main")
+        spool.configure({
+            "routes": [{"match": match, "handler": {"recycle_after_jobs": 1}}
+                       for match in ("*.csv", "*.txt")],
+            "users": {user: {"handler": {"recycle_after_jobs": 2}} for user in ("alice", "bob")}})
+        spool.ctl("reload")
+
+        def replace(line):
+            with open(main, "w") as file:
+                file.write(line)
+
+        for break_it, pattern in ((lambda: os.chmod(main, 0o644), "Permission denied"),
+                                  (lambda: replace("#!/usr/bin/pyhton3\n"), "pyhton3.*not there"),
+                                  (lambda: replace("#!/usr/bin/env pyhton3\n"), "env does not find"),
+                                  (lambda: os.unlink(main), "No such file"),
+                                  (lambda: os.mkdir(main), "Is a directory")):
+            with self.subTest(pattern):
+                if os.path.exists(main):
+                    os.chmod(main, 0o755)
+                break_it()
+                result = spool.ctl("doctor", json=True, check=harness.FAILED)
+                found = [f for f in result.data["findings"] if "cannot be run" in f["what"]]
+                self.assertEqual(len(found), 1, found)
+                self.assertEqual(found[0]["level"], "error")
+                self.assertRegex(found[0]["what"], f"handlers/main cannot be run: .*{pattern}")
+                self.assertTrue(found[0]["mend"])
+
+    def test_account_out_of_reach_is_told_once(self):
+        """Whoever shares handler and account."""
+        spool = self.spool({"handler": {"run_as": USER}}, users=("alice", "bob"))
+        spool.configure({"users": {u: {"handler": {"recycle_after_jobs": 2}} for u in ("alice", "bob")}})
+        os.chmod(os.path.join(spool.base, "handlers", "main"), 0o700)
+        os.chmod(spool.root, 0o700)
+        said = [what for what, _ in self.findings(spool, "doctor") if "run_as" in what]
+        self.assertEqual(len(said), 2, said)
+
     def test_handler_out_of_reach_of_its_account(self):
         """run_as: the program, a directory above it, and the spool itself."""
         spool = self.spool({"handler": {"run_as": USER}})
