@@ -119,6 +119,12 @@ void config_free(struct config *config);
  * configuration. */
 const struct user_settings *config_user(const struct config *config, const char *user);
 
+/* Who has settings of its own: `i` < users_n, in the order of names. Whether the spool has
+ * such a user is not known here. */
+const char *config_user_name(const struct config *config, size_t i);
+/* The known word nearest to `word`, or NULL where none is near: what was meant? */
+const char *config_nearest(const char *word, const char *const *known, size_t n);
+
 /* The handler for a file (base name): first matching route, else the user's. */
 const struct handler *settings_handler(const struct user_settings *settings, const char *name);
 

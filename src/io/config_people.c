@@ -256,6 +256,11 @@ const struct user_settings *config_user(const struct config *config, const char 
 	return found != NULL ? &found->settings : &config->defaults;
 }
 
+const char *config_user_name(const struct config *config, size_t i)
+{
+	return config->users[i].name;
+}
+
 const struct handler *settings_handler(const struct user_settings *settings, const char *name)
 {
 	for (size_t i = 0; i < settings->routes_n; i++)

@@ -246,5 +246,3 @@ struct config_known {
 void config_known_add(struct config_known *known, const char *key);
 void config_unknown_key(struct config_loader *l, const struct config_node *node,
                         const struct config_known *known, const struct config_scope *scope);
-/* The known word nearest to `word`, or NULL where none is near. */
-const char *config_nearest(const char *word, const char *const *known, size_t n);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN_OF_KIND = 20, ANSWER_TIMEOUT_MS = 30 * 1000 };
+enum { ANSWER_TIMEOUT_MS = 30 * 1000 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -46,7 +46,7 @@ void doctor_say(struct doctor *d, enum finding_level level, const char *mend, co
 	va_list args;
 	d->errors += level == FINDING_ERROR;
 	d->warnings += level == FINDING_WARNING;
-	if (d->in_kind && ++d->of_kind > SHOWN_OF_KIND)
+	if (d->in_kind && ++d->of_kind > DOCTOR_SHOWN_OF_KIND)
 		return;
 	va_start(args, format);
 	if (vasprintf(&what, format, args) < 0)
@@ -65,8 +65,8 @@ void doctor_kind(struct doctor *d)
 void doctor_kind_end(struct doctor *d)
 {
 	char what[64];
-	if (d->of_kind > SHOWN_OF_KIND) {
-		snprintf(what, sizeof what, "and %u more like these", d->of_kind - SHOWN_OF_KIND);
+	if (d->of_kind > DOCTOR_SHOWN_OF_KIND) {
+		snprintf(what, sizeof what, "and %u more like these", d->of_kind - DOCTOR_SHOWN_OF_KIND);
 		show(d, FINDING_WARNING, what, NULL);
 	}
 	d->in_kind = false;

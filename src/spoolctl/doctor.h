@@ -24,6 +24,7 @@ struct doctor {
 /* `mend` says what to do, or is NULL. */
 void doctor_say(struct doctor *d, enum finding_level level, const char *mend, const char *format,
                 ...) __attribute__((format(printf, 4, 5)));
+enum { DOCTOR_SHOWN_OF_KIND = 20 };
 /* Of what follows, up to doctor_kind_end(), only the first findings are shown;
  * the rest is counted. */
 void doctor_kind(struct doctor *d);

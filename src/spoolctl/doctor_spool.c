@@ -150,6 +150,64 @@ static void check_users(struct doctor *d)
 		           "modes", d->users, d->users == 1 ? "" : "s");
 }
 
+struct names {
+	char **name;
+	size_t n;
+};
+
+static int note_name(void *ctx, const char *user, const char *problem)
+{
+	struct names *known = ctx;
+	if (problem != NULL)
+		return 0;
+	known->name = ctl_need(reallocarray(known->name, known->n + 1, sizeof *known->name));
+	known->name[known->n++] = ctl_need(strdup(user));
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const char *const *x = a, *const *y = b;
+	return strcmp(*x, *y);
+}
+
+static void say_unknown(struct doctor *d, const char *name, const struct names *known)
+{
+	/* What is only counted need not be compared with all. */
+	const char *near = d->of_kind >= DOCTOR_SHOWN_OF_KIND
+		? NULL : config_nearest(name, (const char *const *)known->name, known->n);
+	char *shown = ctl_escape(name), *meant = near == NULL ? NULL : ctl_escape(near), *mend = NULL;
+	ctl_need(asprintf(&mend, "correct the name, or make the user with: spoolctl user add %s",
+	                  shown) < 0 ? NULL : mend);
+	doctor_say(d, FINDING_WARNING, mend,
+	           "the configuration has settings for %s (users.%s), but there is no such user in the "
+	           "spool%s%s%s", shown, shown, meant == NULL ? "" : "; did you mean \"",
+	           meant == NULL ? "" : meant, meant == NULL ? "" : "\"?");
+	free(mend);
+	free(meant);
+	free(shown);
+}
+
+/* A name that is mistyped gives its settings to nobody, and nothing else says so. */
+static void check_configured_users(struct doctor *d)
+{
+	const struct config *config = d->ctl->config;
+	struct names known = {0};
+	bool listed = config->users_n > 0 && tree_each_user(d->tree, note_name, &known) == 0;
+	if (known.n > 0)
+		qsort(known.name, known.n, sizeof *known.name, by_name);
+	doctor_kind(d);
+	for (size_t i = 0; listed && i < config->users_n; i++) {
+		const char *name = config_user_name(config, i);
+		if (known.n == 0 || bsearch(&name, known.name, known.n, sizeof name, by_name) == NULL)
+			say_unknown(d, name, &known);
+	}
+	doctor_kind_end(d);
+	for (size_t i = 0; i < known.n; i++)
+		free(known.name[i]);
+	free(known.name);
+}
+
 void doctor_spool(struct doctor *d)
 {
 	open_spool(d);
@@ -159,4 +217,5 @@ void doctor_spool(struct doctor *d)
 	doctor_root(d);
 	doctor_space(d, d->ctl->config->root);
 	check_users(d);
+	check_configured_users(d);
 }

@@ -158,6 +158,21 @@ class Mended(SystemTest):
         os.chmod(os.path.join(spool.base, "handlers", "main"), 0o644)
         self.expect_mended(spool, "handler .* cannot be run", "doctor")
 
+    def test_settings_of_nobody(self):
+        """A name in "users" that is mistyped: its settings count for nobody."""
+        spool = self.spool({"users": {"hbbo": {"max_retries": 1}, "zz": {"max_retries": 1},
+                                      "hbob": {"max_retries": 1}}}, users=("alice", "hbob"))
+        found = [f for f in self.findings(spool, "doctor") if "no such user" in f[0]]
+        self.assertEqual(len(found), 2, found)
+        self.assertRegex(found[0][0], r"users\.hbbo.*no such user.*did you mean \"hbob\"\?")
+        self.assertRegex(found[0][1], "correct the name.*spoolctl user add hbbo$")
+        self.assertRegex(found[1][0], r"users\.zz\b")
+        self.assertNotIn("mean", found[1][0])
+        self.assertEqual(spool.ctl("doctor").code, 0)  # a warning
+        spool.ctl("user", "add", "hbbo")
+        spool.configure({"users": {"zz": None}})
+        self.assertEqual([f for f in self.findings(spool, "doctor") if "no such user" in f[0]], [])
+
     def test_handler_that_cannot_be_run_is_an_error(self):
         """No job can run: told once, although routes and users share it, with exit 1."""
         spool = self.spool(users=("alice", "bob"))
