@@ -1,6 +1,7 @@
 #include "spoolctl/may.h"
 #include "spoolctl/spoolctl.h"
 
+#include "base/shell.h"
 #include "core/name.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { KEY_UID = 256, KEY_GID };
@@ -132,6 +134,27 @@ static void say_made(const struct ctl *ctl, const char *name, unsigned made, uid
 	printf(" uploads to %s/%s/incoming\n", ctl->root, name);
 }
 
+/* The configuration may have mistakes: then nothing is known of run_as. */
+static bool runs_as_user(const struct ctl *ctl, const char *name)
+{
+	return ctl->config != NULL && settings_run_as_user(config_user(ctl->config, name));
+}
+
+/* A slip in the name looks just like a user of a share, who needs no account. */
+static void note_no_account(const struct ctl *ctl, const struct args *args, uid_t uid)
+{
+	const char *name = args->name;
+	if (getpwnam(name) != NULL)
+		return;
+	if (!args->has_uid && !args->has_gid && uid == 0)
+		ctl_note("there is no account %s, so root owns its incoming; if that is not meant, remove "
+		         "%s/%s, and add the right name, or add it again after: useradd %s", name,
+		         ctl->root, name, name);
+	if (runs_as_user(ctl, name))
+		ctl_note("handlers run as the user (run_as \"{user}\"): the jobs of %s cannot run until "
+		         "there is such an account: useradd %s", name, name);
+}
+
 static int add(struct ctl *ctl, struct tree *tree, const struct args *args)
 {
 	unsigned made = 0;
@@ -155,6 +178,8 @@ static int add(struct ctl *ctl, struct tree *tree, const struct args *args)
 		       args->name, args->name);
 	else
 		say_made(ctl, args->name, made, uid);
+	if (made > 0)
+		note_no_account(ctl, args, uid);
 	return CTL_OK;
 }
 
@@ -226,6 +251,7 @@ struct checking {
 	const char *user;
 	json_t *findings;
 	unsigned users;
+	bool one; /* who was named */
 };
 
 static void found(void *ctx, bool fatal, const char *what, const char *mend)
@@ -241,6 +267,35 @@ static void found(void *ctx, bool fatal, const char *what, const char *mend)
 		printf("    %s\n", mend);
 }
 
+/* Can root alone upload? By its mode, which is all that counts nearly everywhere. */
+static bool is_roots_alone(const struct ctl *ctl, const char *user)
+{
+	struct stat st;
+	char *path = NULL;
+	ctl_need(asprintf(&path, "%s/%s/%s", ctl->root, user, place_name(PLACE_INCOMING)) < 0 ? NULL
+	                                                                                     : path);
+	bool alone = lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == 0 &&
+	             (st.st_mode & 0002) == 0 && (st.st_gid == 0 || (st.st_mode & 0020) == 0);
+	free(path);
+	return alone;
+}
+
+/* Users of a share have none, and need none: but then incoming is not root's. Where root
+ * itself brings the files, all is well; so that is told only of who was asked for. */
+static void check_has_account(struct checking *c, const char *user)
+{
+	if (getpwnam(user) != NULL)
+		return;
+	char *mend = ctl_need(shell_command("useradd", user));
+	if (c->one && is_roots_alone(c->ctl, user))
+		found(c, false, "there is no account of that name, so root owns incoming and nobody else "
+		      "can upload", mend);
+	if (runs_as_user(c->ctl, user))
+		found(c, true, "there is no account of that name for handlers to run as (run_as): its jobs "
+		      "cannot run", mend);
+	free(mend);
+}
+
 static int check_one(void *ctx, const char *user, const char *problem)
 {
 	struct checking *c = ctx;
@@ -252,6 +307,8 @@ static int check_one(void *ctx, const char *user, const char *problem)
 		int r = tree_check_user(c->tree, user, found, c);
 		if (r < 0)
 			found(c, true, strerror(-r), NULL);
+		if (tree_has_user(c->tree, user))
+			check_has_account(c, user);
 		if (tree_answers(c->tree, user, true) == 0)
 			may_check_uploader(c->ctl->config->root, user, found, c);
 	} else {
@@ -265,7 +322,8 @@ static int check_one(void *ctx, const char *user, const char *problem)
 
 static int check(struct ctl *ctl, struct tree *tree, const char *name)
 {
-	struct checking c = {.ctl = ctl, .tree = tree, .findings = ctl_need(json_array())};
+	struct checking c = {.ctl = ctl, .tree = tree, .one = name != NULL,
+	                     .findings = ctl_need(json_array())};
 	int code = name == NULL ? CTL_OK : refuse_name(ctl, name);
 	if (code != CTL_OK) {
 		json_decref(c.findings);

@@ -333,6 +333,35 @@ class Accounts(SystemTest):
         self.assertGreaterEqual(told["made"], 4)
         self.assertIn("already", spool.ctl("user", "add", "five").out)
 
+    @root_only
+    def test_user_without_an_account(self):
+        """A slip in the name is said, and who owns incoming then; exit 0 all the same. With
+        run_as "{user}" also that its jobs cannot run."""
+        spool = self.spool(start=False, users=())
+        spool.init()
+        told = spool.ctl("user", "add", "nobodyhere")
+        said = told.err.splitlines()
+        self.assertEqual(len(said), 1, said)
+        self.assertRegex(said[0], "no account nobodyhere, so root owns.*remove .*/nobodyhere,"
+                                  ".*useradd nobodyhere")
+        self.assertIn("root uploads", told.out)
+        found = spool.ctl("user", "check", "nobodyhere", json=True, check=FAILED).data["findings"]
+        self.assertEqual([f["level"] for f in found], ["warning"], found)
+        self.assertIn("no account of that name, so root owns incoming", found[0]["what"])
+        self.assertEqual(found[0]["mend"], "useradd nobodyhere")
+        for args in (("nobody",), ("share", "--uid", "7"), ("group", "--gid", "7")):
+            self.assertEqual(spool.ctl("user", "add", *args).err, "", args)
+            self.assertEqual(spool.ctl("user", "check", args[0], json=True).data["findings"], [])
+        spool.configure({"handler": {"run_as": "{user}"}})
+        self.assertSays("run_as.*jobs of other cannot run.*useradd other",
+                        spool.ctl("user", "add", "other", "--uid", "7").err)
+        self.assertEqual(spool.ctl("user", "add", "daemon").err, "")
+        found = spool.ctl("user", "check", "other", json=True, check=FAILED).data["findings"]
+        self.assertEqual([f["level"] for f in found], ["error"], found)
+        self.assertIn("jobs cannot run", found[0]["what"])
+        users = {f["user"] for f in spool.ctl("user", "check", json=True, check=FAILED).data["findings"]}
+        self.assertEqual(users, {"nobodyhere", "share", "group", "other"})
+
     def test_refusals(self):
         """Exit 2, with a reason."""
         spool = self.spool(start=False)
@@ -348,7 +377,10 @@ class Accounts(SystemTest):
         spool = self.spool()
         spool.add_user("bob")
         self.assertTrue(spool.ctl("user", "list", json=True).data["users"])
-        for args in (("user", "check"), ("user", "check", "alice")):
-            spool.ctl(*args, json=True)
+        spool.wait_for(lambda: os.path.isdir(spool.path("bob", "failed")), what="bob's directories")
+        self.assertEqual(spool.ctl("user", "check", json=True).data["findings"], [])
+        for found in spool.ctl("user", "check", "alice", json=True, check=None).data["findings"]:
+            self.assertIn("no account of that name", found["what"])
+            self.assertEqual((found["user"], found["level"]), ("alice", "warning"))
         result = spool.ctl("user", "check", "stranger", check=FAILED)
         self.assertIn("stranger", result.out + result.err)
