@@ -313,7 +313,8 @@ const struct config_setting config_settings[] = {
 	{SECTION_HANDLER, "run_as", .type = TYPE_ACCOUNT, HANDLER_FIELD(run_as), .preset = "\"\"",
 	 .per_user = true,
 	 .help = "The account the handler runs as: \"\" for that of spoold, \"{user}\" for the one "
-		 "named like the user of the spool. Needs a spoold that runs as root."},
+		 "named like the user of the spool. Needs a spoold that runs as root; there \"\" lets "
+		 "handlers read as root what others upload, of which doctor warns."},
 	{SECTION_HANDLER, "permanent_exit_codes", .type = TYPE_EXIT_CODES, .min = 1, .max = 255,
 	 .target = TARGET_HANDLER, .offset = offsetof(struct handler, permanent_exit_codes),
 	 /* the list and its length, side by side */

@@ -17,6 +17,7 @@ struct doctor {
 	bool in_kind;
 	unsigned of_kind;        /* since doctor_kind() */
 	unsigned users;          /* users of the spool */
+	bool as_daemon;          /* a handler runs as the daemon does */
 	json_t *known;           /* what was examined: see doctor_is_first(); by the path of a
 	                            program, whether it can be run */
 };

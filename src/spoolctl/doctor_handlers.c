@@ -79,15 +79,40 @@ static bool check_handler(struct doctor *d, const struct handler *handler, const
 	return good;
 }
 
+/* By its process; without one, by what it left: it makes the index itself. */
+static bool daemon_is_root(const struct doctor *d)
+{
+	struct stat st;
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%lld", (long long)view_number(d->daemon, "pid"));
+	return stat(d->daemon != NULL ? path : d->ctl->config->index, &st) == 0 && st.st_uid == 0;
+}
+
+/* What uploaders send is read by a program that may do everything. */
+static void say_as_root(struct doctor *d)
+{
+	doctor_say(d, FINDING_WARNING,
+	           "set handler.run_as to an account made for them, or to \"{user}\", and run: "
+	           "spoolctl reload",
+	           "handlers run as root, as spoold does (handler.run_as is empty): an upload that tricks "
+	           "one can do everything here");
+}
+
+static void check_one(struct doctor *d, const struct handler *handler, const char *user,
+                      const char *of)
+{
+	d->as_daemon = d->as_daemon || handler->run_as[0] == '\0';
+	if (check_handler(d, handler, of))
+		doctor_handler_account(d, handler, user);
+}
+
 /* Of this user, or NULL: of users that have none of their own. */
 static void check_settings(struct doctor *d, const struct user_settings *settings,
                            const char *user, const char *of, const char *of_route)
 {
-	if (check_handler(d, &settings->handler, of))
-		doctor_handler_account(d, &settings->handler, user);
+	check_one(d, &settings->handler, user, of);
 	for (size_t i = 0; i < settings->routes_n; i++)
-		if (check_handler(d, &settings->routes[i].handler, of_route))
-			doctor_handler_account(d, &settings->routes[i].handler, user);
+		check_one(d, &settings->routes[i].handler, user, of_route);
 }
 
 static int check_user_handlers(void *ctx, const char *user, const char *problem)
@@ -114,4 +139,6 @@ void doctor_handlers(struct doctor *d)
 	doctor_kind_end(d);
 	if (d->errors + d->warnings == before)
 		doctor_say(d, FINDING_OK, NULL, "the handlers can be run");
+	if (d->as_daemon && daemon_is_root(d))
+		say_as_root(d);
 }

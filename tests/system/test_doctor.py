@@ -203,6 +203,34 @@ class Mended(SystemTest):
                 self.assertRegex(found[0]["what"], f"handlers/main cannot be run: .*{pattern}")
                 self.assertTrue(found[0]["mend"])
 
+    def test_handlers_that_run_as_root(self):
+        """A warning, once for all of them; none where each has an account."""
+        pattern = "handlers run as root"
+        spool = self.spool({"users": {"bob": {"handler": {"recycle_after_jobs": 2}}}},
+                           users=("alice", "bob"))
+
+        def told():
+            return [f for f in self.findings(spool, "doctor") if pattern in f[0]]
+        self.assertEqual(len(told()), 1)
+        self.assertIn("handler.run_as", told()[0][1])
+        said = spool.ctl("doctor").out
+        self.assertIn("warning  handlers run as root", said)
+        self.assertIn("the handlers can be run", said)
+        spool.stop()
+        self.assertEqual(len(told()), 1)
+        spool.configure({"handler": {"run_as": USER}})
+        self.assertEqual(told(), [])
+        spool.restart()
+        self.assertEqual(told(), [])
+        self.assertSays("all is well", spool.ctl("doctor").out)
+        spool.configure({"users": {"bob": {"handler": {"run_as": ""}}}})
+        self.assertEqual(len(told()), 1)
+        os.chown(spool.index_path(), 4321, -1)
+        self.assertEqual(len(told()), 1)
+        spool.stop()
+        self.assertEqual(told(), [])
+        os.chown(spool.index_path(), 0, -1)
+
     def test_account_out_of_reach_is_told_once(self):
         """Whoever shares handler and account."""
         spool = self.spool({"handler": {"run_as": USER}}, users=("alice", "bob"))
