@@ -207,6 +207,9 @@ static void check_accepted(const struct rows *is, const struct flat_job *job)
 		violation("upload %d (%s) is job %llu and job %llu", upload, e->name,
 		          (unsigned long long)e->job, (unsigned long long)job->job.id);
 	begin_entry(e, &job->job);
+	/* A power cut undid what retention had begun, and the index that knew of it was lost. */
+	if (e->fate == FATE_PURGED)
+		e->fate = FATE_WHOLE;
 	e->cancel_asked = e->retry_asked = false;
 	e->seq = job->job.seq;
 	e->waits_ms = world->now_ms;
