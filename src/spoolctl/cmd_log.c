@@ -98,10 +98,13 @@ static void print_safely(struct pending *pending, const char *bytes, size_t n, b
 	free(all);
 }
 
-static int ask_chunk(struct ctl *ctl, uint64_t job, json_int_t offset, enum patience patience,
-                     json_t **ret)
+/* `followed`: some of it was asked for before. That it is gone since is no error then. */
+static int ask_chunk(struct ctl *ctl, uint64_t job, json_int_t offset, bool followed,
+                     enum patience patience, json_t **ret)
 {
 	json_t *request = ctl_request("log");
+	if (followed)
+		ctl_put(request, "followed", json_true());
 	ctl_put(request, "job", json_integer((json_int_t)job));
 	ctl_put(request, "offset", json_integer(offset));
 	return ctl_ask(ctl, request, patience, ret);
@@ -118,10 +121,10 @@ static int print_log(struct ctl *ctl, const struct args *args)
 {
 	struct pending pending = {0};
 	json_int_t offset = 0;
-	for (;;) {
+	for (bool followed = false;; followed = true) {
 		json_t *answer = NULL;
 		size_t n;
-		int code = ask_chunk(ctl, args->jobs.ids[0], offset,
+		int code = ask_chunk(ctl, args->jobs.ids[0], offset, followed,
 		                     args->follow ? ASK_THROUGH_RESTARTS : ASK_SOON, &answer);
 		if (code != CTL_OK)
 			return code;
@@ -148,9 +151,9 @@ static int print_json(struct ctl *ctl, uint64_t job)
 	json_t *whole = ctl_need(json_string(""));
 	json_int_t offset = 0;
 	bool final = false;
-	for (;;) {
+	for (bool followed = false;; followed = true) {
 		json_t *answer = NULL;
-		int code = ask_chunk(ctl, job, offset, ASK_SOON, &answer);
+		int code = ask_chunk(ctl, job, offset, followed, ASK_SOON, &answer);
 		if (code != CTL_OK) {
 			json_decref(whole);
 			return code;

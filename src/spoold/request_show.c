@@ -1,10 +1,12 @@
 #include "base/escape.h"
 #include "base/human.h"
+#include "core/name.h"
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -293,6 +295,22 @@ static json_t *latin1(const unsigned char *bytes, size_t n)
 	return string;
 }
 
+/* Of a job that ended. */
+static void answer_no_log(struct daemon *d, const struct asker *a, const struct user *u,
+                          const struct job *job)
+{
+	const struct handler *h = settings_handler(u->settings, name_base(job->path));
+	if (job->attempt == 0)
+		answer_no(d, a, ANSWER_NO, "there is no log of job %" PRIu64 ": it never ran", job->id);
+	else if (job->state == JOB_DONE && h->keep_logs != KEEP_LOGS_ALWAYS)
+		answer_no(d, a, ANSWER_NO, "the log of job %" PRIu64 " was not kept: it succeeded, and "
+		          "handler.keep_logs is \"%s\"", job->id,
+		          h->keep_logs == KEEP_LOGS_NEVER ? "never" : "failed");
+	else
+		answer_no(d, a, ANSWER_NO, "the log of job %" PRIu64 " is not there any more: somebody "
+		          "removed it, or handler.keep_logs left it out when the job ended", job->id);
+}
+
 void request_log(struct daemon *d, const struct asker *a)
 {
 	struct job job = {0};
@@ -305,11 +323,10 @@ void request_log(struct daemon *d, const struct asker *a)
 	int r = chunk == NULL ? -ENOMEM : tree_read_log(d->tree, u->name, &job, offset, chunk,
 	                                                LOG_CHUNK, &n);
 	bool final = job_state_is_final(job.state);
-	if (r == -ENOENT && final)
-		answer_no(d, a, ANSWER_NO,
-		          "no log of job %llu is kept: its handler wrote nothing, or handler.keep_logs "
-		          "leaves it out",
-		          (unsigned long long)job.id);
+	/* Who read it while the job ran has come to its end. */
+	bool followed = json_is_true(json_object_get(a->body, "followed"));
+	if (r == -ENOENT && final && !followed)
+		answer_no_log(d, a, u, &job);
 	else if (r < 0 && r != -ENOENT)
 		answer_no(d, a, ANSWER_NO, "the log of job %llu cannot be read: %s",
 		          (unsigned long long)job.id, strerror(-r));

@@ -387,6 +387,37 @@ class Questions(SystemTest):
         self.assertIn(b"last words", rest)
         self.assertEqual(follower.returncode, 0)
 
+    def test_log_follow_to_its_end(self):
+        """A log that is not kept is followed to its end all the same; later it
+        is said why there is none."""
+        for keep in ("failed", "never"):
+            with self.subTest(keep=keep):
+                spool = self.spool(handler="echo first words\n" + GATE,
+                                   config={"handler": {"keep_logs": keep}})
+                spool.drop("alice", "a.csv")
+                spool.wait_started("a.csv")
+                job = str(spool.job("a.csv")["job"])
+                follower = subprocess.Popen(
+                    [os.path.join(harness.BUILD, "spoolctl"), "--config", spool.config_path,
+                     "log", job, "--follow"], env=spool.environment(),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                self.assertEqual(follower.stdout.readline(), b"first words\n")
+                spool.open_gate()
+                self.assertEqual(follower.communicate(timeout=60), (b"", b""))
+                self.assertEqual(follower.returncode, 0)
+                spool.wait_state("a.csv", "done")
+                said = spool.ctl("log", job, check=FAILED).err
+                self.assertIn(f'it succeeded, and handler.keep_logs is "{keep}"', said)
+
+    def test_log_of_what_never_ran(self):
+        spool = self.spool()
+        spool.ctl("stop")
+        spool.drop("alice", "a.csv")
+        job = str(spool.wait_state("a.csv", "pending")["job"])
+        spool.withdraw("alice", "a.csv")
+        spool.wait_state("a.csv", "canceled")
+        self.assertIn("it never ran", spool.ctl("log", job, check=FAILED).err)
+
     def test_rescan(self):
         """Section 8: rescan [USER]."""
         spool = self.spool()
