@@ -151,6 +151,16 @@ const char *place_name(enum place place)
 	return names[place];
 }
 
+struct held_why held_why(const char *reason)
+{
+	static const char held[] = "held";
+	if (reason == NULL || *reason == '\0')
+		return (struct held_why){"", ""};
+	if (strncmp(reason, "held by ", strlen("held by ")) == 0)
+		return (struct held_why){"", reason + strlen(held)};
+	return (struct held_why){": ", reason};
+}
+
 enum place job_final_place(enum job_state state)
 {
 	assert(job_state_is_final(state));

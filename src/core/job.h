@@ -146,6 +146,13 @@ const char *place_name(enum place place);
 /* Parses a state's name; false where there is no such state. */
 bool job_state_parse(const char *name, enum job_state *ret);
 
+/* What stands behind "held" where the line of a user is, of its reason: ": printer is out of
+ * paper", " by alice: until noon", or "". Two parts, the first of them static. */
+struct held_why {
+	const char *sign, *text;
+};
+struct held_why held_why(const char *reason);
+
 /* The directory in which a job of this state that is at rest belongs. */
 enum place job_final_place(enum job_state state);
 

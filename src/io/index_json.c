@@ -208,9 +208,8 @@ static int explain_pending(struct index *ix, const struct job *job, const char *
 	if (r < 0)
 		return r;
 	if (row.held) {
-		r = say(&reason->because, "the line of %s is held%s%s", user,
-		        row.held_reason == NULL ? "" : ": ",
-		        row.held_reason == NULL ? "" : row.held_reason);
+		struct held_why why = held_why(row.held_reason);
+		r = say(&reason->because, "the line of %s is held%s%s", user, why.sign, why.text);
 		if (r == 0)
 			r = say(&reason->next, "it waits for: spoolctl release --user %s", user);
 	} else if (job->not_before_ms > now_wall_ms) {

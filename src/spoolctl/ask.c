@@ -223,8 +223,11 @@ static bool ask_one(struct tally *t, const char *command, uint64_t job, enum pat
 	if (refused) {
 		refused_one(t, job, answer);
 	} else if (code == CTL_OK) {
+		const char *message = json_string_value(json_object_get(answer, "message"));
 		json_array_append_new(t->jobs, json_integer((json_int_t)job));
-		if (!t->ctl->json)
+		if (!t->ctl->json && message != NULL)
+			puts(message);
+		else if (!t->ctl->json)
 			printf("job %" PRIu64 " %s\n", job, done);
 	}
 	if (code != CTL_OK)

@@ -135,6 +135,7 @@ void ctl_put_name(json_t *object, const char *key, const char *name);
 int ctl_ask_message(struct ctl *ctl, json_t *request);
 
 /* Asks the same request for several jobs: each a request of its own, all are
- * tried. `done` is the end of the sentence "job 42 ". */
+ * tried. `done` is the end of the sentence "job 42 "; a "message" in the answer
+ * stands for all of it. */
 int ctl_each_job(struct ctl *ctl, const char *command, const uint64_t *jobs, size_t n,
                  enum patience patience, const char *done);

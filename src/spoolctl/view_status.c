@@ -98,14 +98,14 @@ static void add_uploads(const struct look *look, struct entry *e)
 static void add_remarks(const struct look *look, struct entry *e, bool spool_away)
 {
 	const json_t *u = e->user;
-	const char *reason = view_text(u, "held_reason");
+	const struct held_why why = held_why(view_text(u, "held_reason"));
 	json_int_t held = view_number(u, "held_jobs");
 	/* Of the spool itself the head of the status tells. */
 	bool away = !spool_away && view_has(u, "mounted") && !view_true(u, "mounted");
 	bool silent = !spool_away && view_has(u, "answers") && !view_true(u, "answers");
 	if (view_true(u, "held"))
 		add_line(look, e, TINT_YELLOW, "line held%s%s (spoolctl release --user %s)",
-		         *reason == '\0' ? "" : ": ", reason, view_text(u, "user"));
+		         why.sign, why.text, view_text(u, "user"));
 	else if (silent)
 		add_line(look, e, TINT_YELLOW, "the mount of its directory does not answer: nothing of it is "
 		         "touched until it does");

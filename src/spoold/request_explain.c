@@ -94,10 +94,10 @@ static void explain_head(struct daemon *d, const struct user *u, struct explanat
 		                             : "'spoolctl start' lets them");
 		break;
 	case SCHED_HELD:
-		if (index_get_user(d->index, u->name, &row) == 0)
-			why_say(e->because, "the line of %s is held%s%s", u->name,
-			        row.held_reason == NULL ? "" : ": ",
-			        row.held_reason == NULL ? "" : row.held_reason);
+		if (index_get_user(d->index, u->name, &row) == 0) {
+			struct held_why why = held_why(row.held_reason);
+			why_say(e->because, "the line of %s is held%s%s", u->name, why.sign, why.text);
+		}
 		why_say(e->next, "'spoolctl release --user %s' lets it go on", u->name);
 		user_row_clear(&row);
 		break;

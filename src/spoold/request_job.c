@@ -48,6 +48,18 @@ static bool hold_ahead(struct daemon *d, const struct asker *a, const struct job
 	return waits;
 }
 
+/* What is asked for is so already: said, and no mistake. */
+static bool is_so_already(struct daemon *d, const struct asker *a, const struct job *job, bool hold)
+{
+	json_int_t id = (json_int_t)job->id;
+	if (job->state != (hold ? JOB_HELD : JOB_PENDING))
+		return false;
+	json_t *message = json_sprintf("job %" PRIu64 " is %s", job->id,
+	                               hold ? "held already" : "not held: it waits already");
+	answer(d, a, json_pack("{s:[I], s:I, s:o}", "jobs", id, "job", id, "message", message));
+	return true;
+}
+
 static void hold_or_release(struct daemon *d, const struct asker *a, bool hold)
 {
 	enum job_event event = hold ? JOB_EV_HOLD : JOB_EV_RELEASE;
@@ -61,7 +73,8 @@ static void hold_or_release(struct daemon *d, const struct asker *a, bool hold)
 		return;
 	}
 	struct job job = {0};
-	if (ask_job(d, a, &job, &u) && !(hold && hold_ahead(d, a, &job)) &&
+	if (ask_job(d, a, &job, &u) && !is_so_already(d, a, &job, hold) &&
+	    !(hold && hold_ahead(d, a, &job)) &&
 	    possible(d, a, &job, event, what, hold ? "pending" : "held"))
 		steer_single(d, a, &job, event, what);
 	job_clear(&job);

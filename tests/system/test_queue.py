@@ -4,7 +4,7 @@ import os
 import random
 import time
 
-from harness import BAD_FAILS, FAILED, GATE, OK, SystemTest, limit
+from harness import BAD_FAILS, FAILED, GATE, NO_DAEMON, OK, SystemTest, limit
 
 BRIEF = "sleep 0.03\nexit 0\n"
 
@@ -184,6 +184,40 @@ class Steering(SystemTest):
         spool.ctl("release", str(held))
         spool.wait_state("a.csv", "done")
         self.assertEqual(spool.ctl("release", str(held), check=FAILED).code, FAILED)
+
+    def test_what_is_so_already(self):
+        """A script that holds or releases twice got what it wanted."""
+        spool = self.spool()
+        spool.ctl("stop")
+        for name in ("a.csv", "b.csv"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "pending")
+        a, b = (spool.job(name)["job"] for name in ("a.csv", "b.csv"))
+        spool.ctl("hold", str(a))
+        self.assertEqual(spool.ctl("hold", str(a), str(b), json=False).out,
+                         f"job {a} is held already\njob {b} is held\n")
+        self.assertEqual(spool.ctl("hold", str(a), json=True).data, {"jobs": [a]})
+        spool.ctl("release", str(b))
+        self.assertEqual(spool.ctl("release", str(b), json=False).out,
+                         f"job {b} is not held: it waits already\n")
+        self.assertEqual(spool.job("b.csv")["state"], "pending")
+        spool.ctl("start")
+        spool.wait_state("b.csv", "done")
+        for command in ("hold", "release"):
+            self.assertIn(f"job {b} is done: only",
+                          spool.ctl(command, str(b), check=FAILED).err)
+
+    def test_held_is_said_once(self):
+        spool = self.spool()
+        spool.ctl("hold", "--user", "alice", "--reason", "until noon")
+        spool.drop("alice", "a.csv")
+        job = str(spool.wait_state("a.csv", "pending")["job"])
+        who = spool.user("alice")["held_reason"].split(":")[0].removeprefix("held ")
+        self.assertIn(f"line held {who}: until noon (spoolctl", spool.ctl("status").out)
+        because = f"the line of alice is held {who}: until noon"
+        self.assertIn(because, spool.ctl("explain", job).out)
+        spool.stop()
+        self.assertIn(because, spool.ctl("explain", job, check=NO_DAEMON).out)
 
     def test_hold_and_release_a_user(self):
         """FIELD (blocks everybody): a user's line can be held alone."""
