@@ -168,7 +168,7 @@ json_t *shape_user(const char *user, const struct user_row *row)
 {
 	json_t *o = json_object();
 	put(&o, "user", shape_name(user));
-	put(&o, "watch", json_string("inotify"));
+	put(&o, "watch", json_null());
 	put(&o, "held", json_boolean(row->held));
 	put(&o, "held_reason", shape_text(row->held_reason));
 	put(&o, "arriving", number(0));

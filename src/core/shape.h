@@ -45,7 +45,7 @@ json_t *shape_running(const struct job *job, uint64_t now_wall_ms,
                       const struct run_progress *progress);
 
 /* A user's status from its counters, with nothing alive in it yet: {"user",
- * "watch": "inotify", "held", "held_reason", "arriving": 0, a counter for
+ * "watch": null, "held", "held_reason", "arriving": 0, a counter for
  * each state ("pending" ... "canceled") and "held_jobs",
  * "oldest_pending_seconds": null, "running": []}. */
 json_t *shape_user(const char *user, const struct user_row *row);

@@ -171,7 +171,7 @@ static void add_row(struct table *t, const json_t *user)
 			? view_duration(view_real(user, "oldest_pending_seconds"), oldest) : "-",
 		done,
 		failed,
-		view_text(user, "watch"),
+		view_has(user, "watch") ? view_text(user, "watch") : "-",
 	};
 	if (tints[1] == TINT_DIM)
 		tints[0] = TINT_NONE;

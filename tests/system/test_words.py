@@ -5,7 +5,7 @@ import pwd
 import signal
 
 import harness
-from harness import BAD_FAILS, FAILED, GATE, SystemTest, root_only
+from harness import BAD_FAILS, FAILED, GATE, NO_DAEMON, SystemTest, root_only
 
 HOUR = {"scheduler_settings": {"retry_delay_seconds": 3600}}
 
@@ -84,6 +84,21 @@ class Status(SystemTest):
         text = spool.ctl("status").out
         self.assertRegex(text, rf"line held: job {job} failed for good.*spoolctl retry {job}.*"
                                r"bad\.csv.*spoolctl release --user alice")
+
+    def test_how_it_is_watched_is_not_guessed(self):
+        """Without a daemon nothing is watched, and the index does not know."""
+        spool = self.spool()
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        self.assertEqual(spool.user()["watch"], "inotify")
+        spool.stop()
+        row = spool.ctl("status", json=True, check=NO_DAEMON).data["users"][0]
+        self.assertIn("watch", row)
+        self.assertIsNone(row["watch"])
+        self.assertRegex(spool.ctl("status", check=NO_DAEMON).out, r"(?m)^alice .* -$")
+        spool.configure({"spool": {"watch": "poll"}})
+        self.assertEqual(spool.ctl("status", json=True, check=NO_DAEMON).data["users"][0]["watch"],
+                         "poll")
 
     def test_running_counts_what_runs(self):
         """What is queued in a worker does not run."""
