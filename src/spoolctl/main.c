@@ -156,6 +156,41 @@ static int unknown_command(struct ctl *ctl, const char *name)
 	return CTL_USAGE;
 }
 
+/* What argp, and getopt below it, say on stderr: with --json it is the error, too. */
+struct said {
+	FILE *stderr_before; /* NULL: nothing is caught */
+	char *text;
+	size_t n;
+};
+
+static void said_begin(struct said *said, bool wanted)
+{
+	*said = (struct said){0};
+	FILE *catch = wanted ? open_memstream(&said->text, &said->n) : NULL;
+	if (catch == NULL)
+		return;
+	said->stderr_before = stderr;
+	stderr = catch;
+}
+
+/* Its first line, without the name of the program before it: a new string, or NULL. It is
+ * on stderr as well then. */
+static char *said_end(struct said *said, const char *program)
+{
+	if (said->stderr_before == NULL)
+		return NULL;
+	fclose(stderr);
+	stderr = said->stderr_before;
+	fputs(said->text, stderr);
+	size_t skip = strlen(program);
+	bool named = strncmp(said->text, program, skip) == 0 && strncmp(said->text + skip, ": ", 2) == 0;
+	const char *reason = said->text + (named ? skip + 2 : 0);
+	size_t n = strcspn(reason, "\n");
+	char *line = n == 0 ? NULL : ctl_need(text_printable(reason, n, ""));
+	free(said->text);
+	return line;
+}
+
 static int run(struct ctl *ctl, int argc, char **argv)
 {
 	const struct argp_child children[] = {{&ctl_common_argp, 0, NULL, 0}, {0}};
@@ -166,10 +201,16 @@ static int run(struct ctl *ctl, int argc, char **argv)
 	};
 	struct global global = {.ctl = ctl};
 	unsigned flags = ARGP_IN_ORDER | ARGP_NO_HELP | (ctl->json ? ARGP_NO_EXIT : 0);
-	if (argp_parse(&argp, argc, argv, flags, NULL, &global) != 0) {
-		ctl_error(ctl, "wrong usage; spoolctl help tells the right one");
+	struct said said;
+	said_begin(&said, ctl->json);
+	error_t r = argp_parse(&argp, argc, argv, flags, NULL, &global);
+	char *reason = said_end(&said, argv[0]);
+	if (r != 0)
+		ctl_error(ctl, "%s; spoolctl help tells the right one",
+		          reason == NULL ? "wrong usage" : reason);
+	free(reason);
+	if (r != 0)
 		return CTL_USAGE;
-	}
 	if (global.command_at == 0) {
 		if (ctl->json)
 			ctl_error(ctl, "which command? spoolctl help lists them");
@@ -251,10 +292,17 @@ bool ctl_parse(struct ctl *ctl, const struct argp *argp, int argc, char **argv, 
 	own.args_doc = own.doc = NULL;
 	snprintf(name, sizeof name, "spoolctl %s", argv[0]);
 	argv[0] = name;
-	error_t r = argp_parse(&both, argc, argv, parse_flags(ctl, argc, argv), NULL, &parsing);
+	unsigned flags = parse_flags(ctl, argc, argv);
+	struct said said;
+	/* For --help argp does not come back. */
+	said_begin(&said, (flags & ARGP_NO_EXIT) != 0);
+	error_t r = argp_parse(&both, argc, argv, flags, NULL, &parsing);
+	char *reason = said_end(&said, name);
 	choose_color(ctl);
 	if (r != 0)
-		ctl_error(ctl, "wrong usage; %s --help tells the right one", name);
+		ctl_error(ctl, "%s; %s --help tells the right one",
+		          reason == NULL ? "wrong usage" : reason, name);
+	free(reason);
 	return r == 0;
 }
 

@@ -41,6 +41,22 @@ class CommandLine(SystemTest):
             self.assertTrue(result.err.strip(), args)
         self.assertIn("status", spool.ctl("statsu", check=USAGE).err)
 
+    def test_usage_in_json(self):
+        """With --json the error says what is wrong, as the text does."""
+        spool = self.spool(start=False)
+        for args, said in ((("hold",), "either jobs, or the whole line of a user with --user"),
+                           (("show", "seven"), "seven"), (("show", "1", "2"), "any arguments"),
+                           (("status", "--nonsense"), "--nonsense"), (("--nonsense",), "--nonsense"),
+                           (("--color", "pink", "list"), "auto, always or never"),
+                           (("status", "-\x1b"), "\\x1b"), (("list", "--limit", "-1"), "-1")):
+            with self.subTest(args=args):
+                result = spool.run("spoolctl", "--json", *args, json=True)
+                self.assertEqual(result.code, USAGE, result)
+                self.assertIn(said, result.data["error"])
+                self.assertNotIn("spoolctl", result.data["error"].split(";")[0])
+                self.assertNotIn("wrong usage", result.data["error"])
+                self.assertTrue(result.err.strip(), result)
+
     def test_no_is_exit_1(self):
         """Section 8: the answer is no."""
         spool = self.spool()
