@@ -3,6 +3,7 @@
 #include "base/escape.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
@@ -111,6 +112,41 @@ static size_t run_length(const char *s, size_t n, const char *keep)
 	while (i < n && s[i] != '\\' && (s[i] == '\0' || strchr(keep, s[i]) == NULL))
 		i++;
 	return i;
+}
+
+/* Bytes of `text` that make the next line: up to a space, or its end. */
+static size_t line_bytes(const char *text, size_t columns)
+{
+	size_t n = strlen(text), fit = head_bytes(text, columns);
+	if (fit == n)
+		return n;
+	while (fit > 0 && text[fit] != ' ')
+		fit--;
+	while (fit > 0 && text[fit - 1] == ' ')
+		fit--;
+	return fit > 0 ? fit : strcspn(text, " ");
+}
+
+char *text_wrap(const char *text, size_t columns, size_t indent)
+{
+	char *out = NULL;
+	size_t size;
+	if (columns == 0)
+		return strdup(text);
+	FILE *lines = open_memstream(&out, &size);
+	if (lines == NULL)
+		return NULL;
+	for (bool first = true; first || *text != '\0'; first = false) {
+		size_t n = line_bytes(text, columns);
+		fprintf(lines, "%s%*s%.*s", first ? "" : "\n", first ? 0 : (int)indent, "", (int)n, text);
+		text += n;
+		text += strspn(text, " ");
+	}
+	if (fclose(lines) != 0) {
+		free(out);
+		return NULL;
+	}
+	return out;
 }
 
 char *text_printable(const char *bytes, size_t n, const char *keep)

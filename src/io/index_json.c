@@ -221,24 +221,36 @@ static int explain_pending(struct index *ix, const struct job *job, const char *
 	return r;
 }
 
+static int explain_next_of_ended(const struct job *job, struct reason *reason)
+{
+	return say(&reason->next, "nothing, unless somebody asks for: spoolctl retry %" PRIu64, job->id);
+}
+
+static int explain_canceled(const struct job *job, struct reason *reason)
+{
+	const char *error = job->error;
+	/* "canceled by alice" is half a sentence already. */
+	int r = error != NULL && strncmp(error, "canceled", 8) == 0
+	                ? say(&reason->because, "it was %s", error)
+	                : say(&reason->because, "it was canceled%s%s", error == NULL ? "" : ": ",
+	                      error == NULL ? "" : error);
+	/* One that was withdrawn or replaced has no file to run once more. */
+	return r < 0 || job->place == PLACE_NOWHERE ? r : explain_next_of_ended(job, reason);
+}
+
 static int explain_final(const struct job *job, struct reason *reason)
 {
 	const char *error = job->error;
 	if (job->state == JOB_DONE)
 		return say(&reason->because, "its handler succeeded");
 	if (job->state == JOB_CANCELED)
-		/* "canceled by alice" is half a sentence already. */
-		return error != NULL && strncmp(error, "canceled", 8) == 0
-		               ? say(&reason->because, "it was %s", error)
-		               : say(&reason->because, "it was canceled%s%s", error == NULL ? "" : ": ",
-		                     error == NULL ? "" : error);
+		return explain_canceled(job, reason);
 	/* One that never ran failed for a reason of its own. */
 	int r = job->started_ms == 0 && error != NULL
 	                ? say(&reason->because, "%s", error)
 	                : say(&reason->because, "attempt %u failed%s%s", job->attempt,
 	                      error == NULL ? "" : ": ", error == NULL ? "" : error);
-	return r < 0 ? r : say(&reason->next,
-	                       "nothing, unless somebody asks for: spoolctl retry %" PRIu64, job->id);
+	return r < 0 ? r : explain_next_of_ended(job, reason);
 }
 
 static int explain_job(struct index *ix, const struct job *job, const char *user,

@@ -121,11 +121,22 @@ void view_list(const struct ctl *ctl, const json_t *jobs, bool with_user, FILE *
 	table_free(t);
 }
 
+enum { KEY_COLUMNS = 11, SENTENCE_COLUMNS_MIN = 20 };
+
 static void print_field(const struct look *look, const char *key, const char *value, FILE *out)
 {
 	enum tint tint = look->colored ? TINT_DIM : TINT_NONE;
 	if (*value != '\0')
-		fprintf(out, "%s%-11s%s%s\n", tint_on(tint), key, tint_off(tint), value);
+		fprintf(out, "%s%-*s%s%s\n", tint_on(tint), KEY_COLUMNS, key, tint_off(tint), value);
+}
+
+/* On a terminal its words stay whole, all lines beside the key. */
+static void print_sentence(const struct look *look, const char *key, const char *value, FILE *out)
+{
+	bool wide = look->width >= KEY_COLUMNS + SENTENCE_COLUMNS_MIN;
+	char *lines = ctl_need(text_wrap(value, wide ? look->width - KEY_COLUMNS : 0, KEY_COLUMNS));
+	print_field(look, key, lines, out);
+	free(lines);
 }
 
 static void print_when(const struct look *look, const char *key, const json_t *o, const char *field,
@@ -215,9 +226,9 @@ void view_job(const struct ctl *ctl, const json_t *job, FILE *out)
 	print_field(look, "name", name, out);
 	free(name);
 	print_state(look, job, out);
-	print_field(look, "error", view_text(job, "error"), out);
+	print_sentence(look, "error", view_text(job, "error"), out);
 	print_field(look, "progress", percent, out);
-	print_field(look, "message", view_text(job, "message"), out);
+	print_sentence(look, "message", view_text(job, "message"), out);
 	print_when(look, "not before", job, "not_before", out);
 	print_field(look, "file", view_text(job, "path"), out);
 	print_field(look, "size", human_bytes((uint64_t)view_number(job, "size"), size), out);
@@ -239,8 +250,8 @@ void view_explanation(const struct ctl *ctl, const json_t *answer, FILE *out)
 	print_field(look, "file", view_text(answer, "path"), out);
 	print_count(look, "job", answer, "job", out);
 	print_state(look, answer, out);
-	print_field(look, "because", view_text(answer, "because"), out);
-	print_field(look, "next", view_text(answer, "next"), out);
+	print_sentence(look, "because", view_text(answer, "because"), out);
+	print_sentence(look, "next", view_text(answer, "next"), out);
 }
 
 char *view_progress(const struct ctl *ctl, const json_t *job, const json_t *running)

@@ -201,6 +201,23 @@ class Terminal(SystemTest):
         self.assertIn("\x1b[", text)
 
 
+    def test_explain_breaks_between_words(self):
+        """Its sentences stay beside their keys; a pipe gets each in one line."""
+        words = "rate limit of the server for imports was reached, please upload it again later"
+        spool = self.spool({"scheduler_settings": {"max_retries": 0}},
+                           handler=f"echo '{words}, or ask who runs it' >&2; exit 1\n")
+        spool.drop("alice", "a.csv")
+        job = str(spool.wait_state("a.csv", "failed")["job"])
+        because = spool.explain(job)["because"]
+        self.assertIn(f"because    {because}\n", spool.ctl("explain", job).out)
+        code, text = self.on_terminal(spool, "explain", job)
+        self.assertEqual(code, 0)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r", "")
+        self.assertLessEqual(max(len(line) for line in text.splitlines()), 80)
+        lines = re.search(r"(?m)^because    (.*\n(?: {11}.*\n)+)", text)
+        self.assertTrue(lines, text)
+        self.assertEqual(re.sub(r"\n {11}", " ", lines[1]).rstrip("\n"), because)
+
     def test_log_is_harmless(self):
         """A handler's bytes do nothing to a terminal; characters stay whole."""
         spool = self.spool(handler="printf 'red \\033[31m bell \\007 bad \\377 caf\\303\\251 \\303'\n",

@@ -59,6 +59,22 @@ class Explain(SystemTest):
         self.assertNotIn("none of", said)
 
 
+    def test_what_brings_a_canceled_one_back(self):
+        spool = self.spool()
+        spool.ctl("stop")
+        for name in ("a.csv", "b.csv"):
+            spool.drop("alice", name)
+            spool.wait_state(name, "pending")
+        a, b = (spool.job(name)["job"] for name in ("a.csv", "b.csv"))
+        spool.ctl("cancel", str(a))
+        spool.withdraw("alice", "b.csv")
+        spool.wait_state("b.csv", "canceled")
+        self.assertIn(f"spoolctl retry {a}", spool.explain(a)["next"])
+        self.assertIsNone(spool.explain(b)["next"], "its file is gone")
+        spool.stop()
+        self.assertIn(f"spoolctl retry {a}", spool.explain(a, NO_DAEMON)["next"])
+
+
 class Status(SystemTest):
     def test_what_stays_in_incoming_is_named(self):
         spool = self.spool({"spool": {"completion": "marker"},

@@ -64,6 +64,27 @@ Test(text, cut_end_keeps_the_beginning)
 	free(cut);
 }
 
+static void expect_wrapped(const char *text, size_t columns, const char *expected)
+{
+	char *lines = text_wrap(text, columns, 2);
+	cr_expect_str_eq(lines, expected);
+	free(lines);
+}
+
+Test(text, wrap_breaks_at_spaces)
+{
+	expect_wrapped("", 5, "");
+	expect_wrapped("one two", 7, "one two");
+	expect_wrapped("one two", 6, "one\n  two");
+	expect_wrapped("one two three", 7, "one two\n  three");
+	expect_wrapped("a /very/long/path b", 5, "a\n  /very/long/path\n  b");
+	expect_wrapped("\u00e9\u00e9 \u00e9\u00e9", 5, "\u00e9\u00e9 \u00e9\u00e9");
+	expect_wrapped("one   two", 4, "one\n  two");
+	expect_wrapped("one two ", 3, "one\n  two");
+	expect_wrapped(" one", 2, "\n  one");
+	expect_wrapped("one two", 0, "one two");
+}
+
 Test(text, printable_defuses_but_leaves_backslashes)
 {
 	const char raw[] = "a\033[2Jb\\x41 \xff\n\tc";
