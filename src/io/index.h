@@ -108,6 +108,11 @@ int index_remove_job(struct index *ix, uint64_t id);
 /* The live or last job of this path of a user; -ENOENT. Two look-ups, however
  * many jobs had that path. */
 int index_find_path(struct index *ix, uint32_t user, const char *path, struct job *ret);
+/* The job of a user whose file got this name in done or failed; -ENOENT. Among those of one
+ * state that are not found by the path, or by a number in the name, the last 10,000 are
+ * looked through. */
+int index_find_final(struct index *ix, uint32_t user, enum place place, const char *path,
+                     struct job *ret);
 /* The jobs of this path that did not end, the same way: a user may have several, where
  * some were claimed already. */
 int index_prev_live(struct index *ix, uint32_t user, const char *path, uint64_t before_id,

@@ -299,6 +299,13 @@ int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *pat
 int tree_read_log(struct tree *t, const char *user, const struct job *job, uint64_t offset,
                   void *out, size_t size, size_t *ret_n);
 
+/* Is `own`, in done or failed, a log or an output directory of ours, and no upload that is
+ * named alike? */
+bool tree_is_beside(struct tree *t, const char *user, enum place place, const char *own,
+                    bool output);
+/* Is anything at this path in done or failed? */
+bool tree_is_there(struct tree *t, const char *user, enum place place, const char *path);
+
 /* A walk over a user's incoming, in bounded memory, subdirectories included.
  * tree_scan_next() fills one entry per call: `path` is valid until the next
  * call. 0, -ENOENT at the end; other errors end the walk too. Directories are

@@ -105,6 +105,31 @@ bool tree_is_our_output(int dirfd, const char *name)
 	return tree_judge_output(dirfd, name) > 0;
 }
 
+bool tree_is_beside(struct tree *t, const char *user, enum place place, const char *own,
+                    bool output)
+{
+	const char *base;
+	int placefd = tree_open_place(t, user, place);
+	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, own, 0, &base);
+	bool ours = dirfd >= 0 &&
+	            (output ? tree_is_our_output(dirfd, base) : tree_is_our_log(dirfd, base));
+	fd_close(dirfd);
+	fd_close(placefd);
+	return ours;
+}
+
+bool tree_is_there(struct tree *t, const char *user, enum place place, const char *path)
+{
+	struct stat st;
+	const char *base;
+	int placefd = tree_open_place(t, user, place);
+	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, path, 0, &base);
+	bool there = dirfd >= 0 && fstatat(dirfd, base, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	fd_close(dirfd);
+	fd_close(placefd);
+	return there;
+}
+
 char *tree_beside(const char *final, const char *suffix)
 {
 	const char *base = name_base(final);

@@ -1,6 +1,7 @@
 #include "spoolctl/offline_private.h"
 
 #include "base/clock.h"
+#include "core/beside.h"
 #include "core/name.h"
 #include "core/shape.h"
 
@@ -8,49 +9,65 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A name in done or failed that carries the job's number before its extension
- * ("report.42.csv"): tried for each number in it. */
-static int find_by_number(struct index *ix, const char *path, enum place place,
-                          struct job *ret)
+static int find_in_place(struct index *ix, uint32_t user, enum place place, const char *path,
+                         struct job *ret)
 {
-	for (const char *dot = strchr(name_base(path), '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
-		struct job job;
-		uint64_t id = strtoull(dot + 1, NULL, 10);
-		if (id == 0 || index_get_job(ix, id, &job) < 0)
-			continue;
-		if (job.place == place && job.final_name != NULL && strcmp(job.final_name, path) == 0) {
-			*ret = job;
-			return 0;
-		}
-		job_clear(&job);
+	if (place == PLACE_DONE || place == PLACE_FAILED)
+		return index_find_final(ix, user, place, path, ret);
+	int r = place == PLACE_PROCESSING ? index_get_job(ix, strtoull(path, NULL, 10), ret)
+	                                  : index_find_path(ix, user, path, ret);
+	if (r == 0 && ret->place != place) {
+		job_clear(ret);
+		r = -ENOENT;
 	}
-	return -ENOENT;
+	return r;
 }
 
 static int find_job(struct index *ix, const char *user, enum place place, const char *path,
-                    uint64_t *ret_id)
+                    struct job *ret)
 {
 	struct user_row row;
-	struct job job;
 	int r = index_get_user(ix, user, &row);
 	if (r < 0)
 		return r;
-	if (place == PLACE_PROCESSING)
-		r = index_get_job(ix, strtoull(path, NULL, 10), &job);
-	else
-		r = index_find_path(ix, row.number, path, &job);
-	if (r == 0 && job.place != place) {
-		job_clear(&job);
-		r = -ENOENT;
-	}
-	if (r == -ENOENT && (place == PLACE_DONE || place == PLACE_FAILED))
-		r = find_by_number(ix, path, place, &job);
+	r = find_in_place(ix, row.number, place, path, ret);
 	user_row_clear(&row);
-	if (r < 0)
-		return r;
-	*ret_id = job.id;
-	job_clear(&job);
-	return 0;
+	return r;
+}
+
+struct where {
+	struct tree *tree;
+	struct index *ix;
+	const char *user;
+	enum place place;
+};
+
+static bool find_there(void *ctx, const char *own, bool output, const char *name, struct job *ret)
+{
+	const struct where *w = ctx;
+	return tree_is_beside(w->tree, w->user, w->place, own, output) &&
+	       find_job(w->ix, w->user, w->place, name, ret) == 0;
+}
+
+/* The log of a job, or what its handler left: or NULL. */
+static json_t *explain_beside(struct ctl *ctl, const struct where *where, const char *outside,
+                              const char *path)
+{
+	const struct user_settings *settings = config_user(ctl->config, where->user);
+	struct where w = *where;
+	struct beside b = {0};
+	json_t *answer = NULL;
+	if (w.ix == NULL || (w.place != PLACE_DONE && w.place != PLACE_FAILED) ||
+	    !tree_is_there(w.tree, w.user, w.place, path) || !beside_find(path, find_there, &w, &b))
+		return NULL;
+	/* Where the other is there, this one is an earlier job's. */
+	if (b.numbered == NULL || !tree_is_beside(w.tree, w.user, w.place, b.numbered, b.output))
+		answer = ctl_need(beside_explain(&b, outside,
+		                                 w.place == PLACE_DONE ? settings->keep_done_ms
+		                                                       : settings->keep_failed_ms,
+		                                 clock_wall_ms()));
+	beside_clear(&b);
+	return answer;
 }
 
 static const char *ignored_by(const struct config *config, const char *user, const char *path)
@@ -131,7 +148,7 @@ int offline_explain_path(struct ctl *ctl, const char *outside, json_t **ret)
 	char *user = NULL, *path = NULL;
 	json_t *answer = NULL;
 	enum place place;
-	uint64_t id = 0;
+	struct job job = {0};
 	int code = ctl_open_tree(ctl, &tree);
 	if (code != CTL_OK)
 		return code;
@@ -139,14 +156,19 @@ int offline_explain_path(struct ctl *ctl, const char *outside, json_t **ret)
 	code = r < 0 ? say_elsewhere(ctl, r, outside) : offline_open(ctl, &ix);
 	if (r < 0 || code != CTL_OK)
 		goto out;
-	r = ix == NULL ? -ENOENT : find_job(ix, user, place, path, &id);
-	if (r == 0)
-		r = index_json_explain(ix, id, clock_wall_ms(), &answer);
-	else if (r == -ENOENT)
-		answer = explain_stranger(ctl, tree, outside, user, place, path);
+	r = ix == NULL ? -ENOENT : find_job(ix, user, place, path, &job);
+	if (r == 0) {
+		r = index_json_explain(ix, job.id, clock_wall_ms(), &answer);
+	} else if (r == -ENOENT) {
+		const struct where where = {.tree = tree, .ix = ix, .user = user, .place = place};
+		answer = explain_beside(ctl, &where, outside, path);
+		if (answer == NULL)
+			answer = explain_stranger(ctl, tree, outside, user, place, path);
+	}
 	r = r == -ENOENT && answer != NULL ? 0 : r;
 	code = offline_finish(ctl, ix, r, answer, ret);
 out:
+	job_clear(&job);
 	tree_close(tree);
 	free(user);
 	free(path);

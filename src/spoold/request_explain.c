@@ -302,32 +302,6 @@ static bool find_live(struct daemon *d, const struct user *u, const char *path, 
 	return false;
 }
 
-/* The job whose file got this name in done or failed. */
-static bool find_final(struct daemon *d, const struct user *u, enum place place, const char *path,
-                       struct job *job)
-{
-	static const enum job_state states[] = {JOB_DONE, JOB_FAILED, JOB_CANCELED};
-	if (index_find_path(d->index, u->number, path, job) == 0) {
-		if (job->place == place && job->final_name == NULL)
-			return true;
-		job_clear(job);
-	}
-	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
-		uint64_t before_ms = UINT64_MAX, before_id = UINT64_MAX;
-		for (int n = 0; n < 10000; n++) {
-			if (index_prev_final(d->index, u->number, states[i], before_ms, before_id, job) < 0)
-				break;
-			const char *name = job->final_name != NULL ? job->final_name : job->path;
-			if (job->place == place && strcmp(name, path) == 0)
-				return true;
-			before_ms = job->finished_ms;
-			before_id = job->id;
-			job_clear(job);
-		}
-	}
-	return false;
-}
-
 static bool find_job(struct daemon *d, const struct user *u, enum place place, const char *path,
                      struct job *job)
 {
@@ -336,7 +310,7 @@ static bool find_job(struct daemon *d, const struct user *u, enum place place, c
 	case PLACE_PROCESSING:
 		return index_get_job(d->index, strtoull(path, NULL, 10), job) == 0;
 	case PLACE_DONE:
-	case PLACE_FAILED: return find_final(d, u, place, path, job);
+	case PLACE_FAILED: return index_find_final(d->index, u->number, place, path, job) == 0;
 	default: return false;
 	}
 }
@@ -364,7 +338,7 @@ static void explain_place(struct daemon *d, const struct asker *a, const char *o
 		explain_job(d, a, u, &job);
 	} else if (place == PLACE_INCOMING) {
 		explain_upload(d, a, u, outside, path);
-	} else {
+	} else if (!answer_beside(d, a, outside, u, place, path)) {
 		struct explanation e = {0};
 		why_say(e.because, "spoold did not put it into %s: it knows of no job with this file",
 		        place_name(place));

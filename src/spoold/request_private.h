@@ -65,6 +65,11 @@ request_fn request_status, request_list, request_show, request_log;
  * as many as go into one. */
 void request_arriving(struct daemon *d, const struct asker *a, const struct user *only,
                       uint64_t limit);
+/* request_beside.c: answers where a file in done or failed is the log of a job, or what its
+ * handler left; false: it is not. */
+bool answer_beside(struct daemon *d, const struct asker *a, const char *outside,
+                   const struct user *u, enum place place, const char *path);
+
 /* request_explain.c */
 request_fn request_explain;
 /* request_job.c: changes of jobs and lines. */

@@ -3,7 +3,7 @@
 SIM_SRC := $(wildcard tests/sim/*.c)
 SIM_OBJ := $(SIM_SRC:tests/sim/%.c=$(B)/sim/%.o)
 SIM_SPOOLD := $(filter-out %/loop.o %/setup.o %/main.o,$(call obj_of,spoold))
-SIM_IO := $(patsubst src/io/%.c,$(B)/obj/io/%.o,$(wildcard src/io/index_json*.c))
+SIM_IO := $(patsubst src/io/%.c,$(B)/obj/io/%.o,$(wildcard src/io/index_json*.c) src/io/index_named.c)
 SIM_WRAP := malloc calloc realloc reallocarray free strdup strndup asprintf vasprintf reconcile_job getpid
 
 $(B)/sim/%.o: tests/sim/%.c $(B)/flags

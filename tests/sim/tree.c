@@ -710,6 +710,20 @@ bool tree_is_too_deep(const char *path, bool directory)
 	return false;
 }
 
+/* Nothing lies beside files here but their vouchers. */
+bool tree_is_there(struct tree *t, const char *user, enum place place, const char *path)
+{
+	(void)t, (void)user, (void)place, (void)path;
+	return false;
+}
+
+bool tree_is_beside(struct tree *t, const char *user, enum place place, const char *own,
+                    bool output)
+{
+	(void)t, (void)user, (void)place, (void)own, (void)output;
+	return false;
+}
+
 bool tree_is_notice(struct tree *t, const char *user, const char *path)
 {
 	(void)t;

@@ -5,7 +5,7 @@ import os
 import shutil
 import unittest.mock
 
-from harness import BUILD, FAILED, GATE, SystemTest
+from harness import BAD_FAILS, BUILD, FAILED, GATE, NO_DAEMON, SystemTest
 
 
 class Start(SystemTest):
@@ -141,9 +141,73 @@ class Places(SystemTest):
             spool.wait_for(lambda n=len(jobs): len(spool.jobs("alice", "--state", "done")) == n + 1,
                            what="a job more")
             jobs.append(spool.job("a.csv"))
-        for job in jobs:
-            why = spool.explain(os.path.join(spool.root, job["path"]))
-            self.assertEqual((why["job"], why["state"]), (job["job"], "done"))
+        for code in (0, NO_DAEMON):
+            for job in jobs:
+                why = spool.explain(os.path.join(spool.root, job["path"]), code)
+                self.assertEqual((why["job"], why["state"]), (job["job"], "done"))
+            if code == 0:
+                spool.stop()
+
+    def test_what_lies_beside_results(self):
+        """A log and an output are the job's they are of, with and without a
+        daemon; what only has such a name is not."""
+        spool = self.spool({"scheduler_settings": {"max_retries": 0,
+                                                   "cleanup_failed_jobs_days": 0},
+                            "handler": {"keep_logs": "always"}},
+                           handler='mkdir "$SPOOL_OUTPUT_DIR/deep.output"\n'
+                                   'echo 42 >"$SPOOL_OUTPUT_DIR/deep.output/x.log"\n' + BAD_FAILS)
+        os.mkdir(spool.path("alice", "incoming", "sub"))
+        spool.check_contents = False  # a log is named like an upload
+        told = {}
+        for name, state in (("sub/bad.csv", "failed"), ("a.csv", "done"), ("a.csv", "done"),
+                            ("b.csv.log", "done"), ("b.csv", "done")):
+            spool.drop("alice", name)
+            spool.wait_for(lambda n=len(told): len(spool.jobs("alice", "--state", "done")) +
+                           len(spool.jobs("alice", "--state", "failed")) == n + 1,
+                           what="one job more")
+            job = spool.job(name)
+            told[job["job"]] = (name, os.path.join(spool.root, job["path"]))
+        jobs = sorted(told)
+        logs = {job: path + ".log" for job, (_, path) in told.items()}
+        # Their names were taken.
+        self.assertTrue(told[jobs[2]][1].endswith(f"/a.{jobs[2]}.csv"))
+        self.assertTrue(told[jobs[4]][1].endswith(f"/b.{jobs[4]}.csv"))
+
+        def explain(path):
+            return spool.explain(path, 0 if spool.daemon else NO_DAEMON)
+
+        def all_are_told():
+            for job, (name, path) in told.items():
+                why = explain(logs[job])
+                self.assertEqual((why["path"], why["job"], why["state"], why["because"]),
+                                 (logs[job], job, "log", f"it is the log of job {job} ({name})"))
+                self.assertSays("kept for ever" if "bad" in name else "with its job, in 6 d",
+                                why["next"])
+                for inner in ("", "/deep.output", "/deep.output/x.log"):
+                    why = explain(path + ".output" + inner)
+                    self.assertEqual((why["job"], why["state"], why["because"]),
+                                     (job, "output", f"it is what the handler of job {job} "
+                                      f"({name}) left in its output directory"))
+            self.assertEqual(explain(told[jobs[3]][1])["state"], "done")
+
+        def none_are_told():
+            for name in ("c.csv.log", "sub/.log", ".output", "a.csv.output/missing",
+                         f"a.csv.{jobs[1]}.log"):
+                why = spool.explain_file(name, place="done",
+                                         check=FAILED if spool.daemon else NO_DAEMON)
+                self.assertEqual((why["job"], why["state"]), (None, "unknown"), name)
+
+        spool.drop("alice", "c.csv")
+        spool.wait_state("c.csv", "done")
+        os.unlink(spool.path("alice", "done", "c.csv.log"))
+        with open(spool.path("alice", "done", "c.csv.log"), "w") as file:
+            file.write("this is no log\n")
+        all_are_told()
+        none_are_told()
+        spool.stop()
+        all_are_told()
+        none_are_told()
+        os.unlink(spool.path("alice", "done", "c.csv.log"))
 
     def test_a_job_that_is_being_ended(self):
         """While a handler takes its time to end, explain says so."""
