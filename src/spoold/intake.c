@@ -329,6 +329,13 @@ static bool is_missed(struct daemon *d, const struct user *u, const char *path)
 	return r != -ENOENT && !moved_on;
 }
 
+/* What came there before it was watched goes first. */
+static void watch_anew(struct daemon *d, struct user *u)
+{
+	user_watch(d, u);
+	scan_want_sorted(d, u);
+}
+
 static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 {
 	char path[JOB_PATH_MAX + 1];
@@ -353,10 +360,7 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 		return;
 	if (hint->kind == WATCH_LOST) {
 		if (hint->dir[0] == '\0')
-			user_watch(d, u);
-		/* As in users_meet(). */
-		if (hint->dir[0] == '\0')
-			scan_want_sorted(d, u);
+			watch_anew(d, u);
 		else
 			scan_want(d, u);
 	} else if (hint->kind == WATCH_LEFT) {
