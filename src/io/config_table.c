@@ -314,7 +314,7 @@ const struct config_setting config_settings[] = {
 	 .per_user = true,
 	 .help = "The account the handler runs as: \"\" for that of spoold, \"{user}\" for the one "
 		 "named like the user of the spool. Needs a spoold that runs as root; there \"\" lets "
-		 "handlers read as root what others upload, of which doctor warns."},
+		 "handlers read as root what others upload, which doctor notes."},
 	{SECTION_HANDLER, "permanent_exit_codes", .type = TYPE_EXIT_CODES, .min = 1, .max = 255,
 	 .target = TARGET_HANDLER, .offset = offsetof(struct handler, permanent_exit_codes),
 	 /* the list and its length, side by side */

@@ -26,8 +26,8 @@ static const struct argp argp = {
 static void show(const struct doctor *d, enum finding_level level, const char *what,
                  const char *mend)
 {
-	static const char *const words[] = {"ok", "warning", "error"};
-	static const enum tint tints[] = {TINT_GREEN, TINT_YELLOW, TINT_RED};
+	static const char *const words[] = {"ok", "note", "warning", "error"};
+	static const enum tint tints[] = {TINT_GREEN, TINT_NONE, TINT_YELLOW, TINT_RED};
 	enum tint tint = d->ctl->look.colored ? tints[level] : TINT_NONE;
 	json_t *o = json_pack("{s:s,s:s,s:s?}", "level", words[level], "what", what, "mend", mend);
 	json_array_append_new(d->findings, ctl_need(o));

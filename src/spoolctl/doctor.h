@@ -5,7 +5,8 @@
 #include "spoolctl/spoolctl.h"
 #include "io/index.h"
 
-enum finding_level { FINDING_OK, FINDING_WARNING, FINDING_ERROR };
+/* A note is no fault: something that may be meant so. */
+enum finding_level { FINDING_OK, FINDING_NOTE, FINDING_WARNING, FINDING_ERROR };
 
 struct doctor {
 	struct ctl *ctl;

@@ -91,7 +91,7 @@ static bool daemon_is_root(const struct doctor *d)
 /* What uploaders send is read by a program that may do everything. */
 static void say_as_root(struct doctor *d)
 {
-	doctor_say(d, FINDING_WARNING,
+	doctor_say(d, FINDING_NOTE,
 	           "set handler.run_as to an account made for them, or to \"{user}\", and run: "
 	           "spoolctl reload",
 	           "handlers run as root, as spoold does (handler.run_as is empty): an upload that tricks "

@@ -320,5 +320,5 @@ class Judge:
         answer = self.spool.ctl("doctor", json=True, check=None)
         findings = answer.data["findings"] if answer.data else [{"level": "none", "what": answer}]
         for finding in findings:
-            if finding["level"] != "ok":
+            if finding["level"] not in ("ok", "note"):
                 self.say("rule", f"doctor: {finding['level']}: {finding['what']}")

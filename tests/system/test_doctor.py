@@ -204,7 +204,7 @@ class Mended(SystemTest):
                 self.assertTrue(found[0]["mend"])
 
     def test_handlers_that_run_as_root(self):
-        """A warning, once for all of them; none where each has an account."""
+        """A note, once for all of them; none where each has an account."""
         pattern = "handlers run as root"
         spool = self.spool({"users": {"bob": {"handler": {"recycle_after_jobs": 2}}}},
                            users=("alice", "bob"))
@@ -214,8 +214,9 @@ class Mended(SystemTest):
         self.assertEqual(len(told()), 1)
         self.assertIn("handler.run_as", told()[0][1])
         said = spool.ctl("doctor").out
-        self.assertIn("warning  handlers run as root", said)
+        self.assertIn("note     handlers run as root", said)
         self.assertIn("the handlers can be run", said)
+        self.assertSays("all is well", said)
         spool.stop()
         self.assertEqual(len(told()), 1)
         spool.configure({"handler": {"run_as": USER}})
