@@ -186,7 +186,9 @@ static int find_place(struct daemon *d, struct user *u, const struct job *job,
 	if (r < 0)
 		return r;
 	bool same = found.place == PLACE_INCOMING && found.same;
-	bool back = same && job->ident.whole != 0 && (job->attempt > 0 || job->state == JOB_DONE);
+	/* One that ran waits until the index knows that it is taken once more: retake(). */
+	bool back = same && job->ident.whole != 0 &&
+	            (job->attempt > 0 ? job->retaken : job->state == JOB_DONE);
 	/* No handler had it since it left incoming, and what was taken could not be looked at:
 	 * a crash or an error came first. */
 	bool unseen = found.place == PLACE_PROCESSING && (job->attempt == 0 || job->retaken);
