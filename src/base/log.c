@@ -106,35 +106,38 @@ static size_t compose(char line[LINE_SIZE], enum log_level level, const char *fo
 	return size + 1;
 }
 
-void log_line(enum log_level level, const char *format, ...)
+static void add(struct log_lines *lines, enum log_level level, const char *format, va_list args)
 {
 	char line[LINE_SIZE];
-	va_list args;
-	if (level > level_shown)
-		return;
 	int saved = errno;
-	va_start(args, format);
 	size_t size = compose(line, level, format, args);
-	va_end(args);
-	fd_write_all(STDERR_FILENO, line, size);
-	errno = saved;
-}
-
-void log_add(struct log_lines *lines, enum log_level level, const char *format, ...)
-{
-	char line[LINE_SIZE];
-	va_list args;
-	if (level > level_shown)
-		return;
-	int saved = errno;
-	va_start(args, format);
-	size_t size = compose(line, level, format, args);
-	va_end(args);
 	if (size > sizeof lines->text - lines->size)
 		log_flush(lines);
 	memcpy(lines->text + lines->size, line, size);
 	lines->size += size;
 	errno = saved;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	struct log_lines one = {0};
+	va_list args;
+	if (level > level_shown)
+		return;
+	va_start(args, format);
+	add(&one, level, format, args);
+	va_end(args);
+	log_flush(&one);
+}
+
+void log_add(struct log_lines *lines, enum log_level level, const char *format, ...)
+{
+	va_list args;
+	if (level > level_shown)
+		return;
+	va_start(args, format);
+	add(lines, level, format, args);
+	va_end(args);
 }
 
 void log_flush(struct log_lines *lines)

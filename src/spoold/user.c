@@ -77,83 +77,6 @@ void users_configure(struct daemon *d)
 	}
 }
 
-static void let_go(struct daemon *d, struct user *u)
-{
-	tree_drop_spare(d->tree, u->name);
-	u->lock_fd = fd_close(u->lock_fd);
-	u->lock_gone = false;
-}
-
-static bool runs_nothing(struct daemon *d, const struct user *u)
-{
-	struct user_row row = {0};
-	if (index_get_user(d->index, u->name, &row) < 0)
-		return false;
-	bool nothing = row.count[JOB_QUEUED] + row.count[JOB_PROCESSING] == 0;
-	user_row_clear(&row);
-	return nothing;
-}
-
-/* Nobody else sees that the user is at work where the lock is elsewhere. */
-static int take_lock(struct daemon *d, struct user *u)
-{
-	if (u->lock_fd >= 0 && !runs_nothing(d, u))
-		return -EBUSY;
-	let_go(d, u);
-	return tree_lock_user(d->tree, u->name);
-}
-
-int user_lock(struct daemon *d, struct user *u)
-{
-	if (u->lock_fd >= 0 && !u->lock_gone)
-		return 0;
-	int fd = take_lock(d, u);
-	if (fd >= 0) {
-		u->lock_fd = fd;
-		u->lock_wanted = false;
-		heap_remove(&d->users.locks, &u->lock_due);
-		return 0;
-	}
-	if (!u->lock_wanted)
-		log_notice("user %s: %s; its jobs wait for that", u->name,
-		           fd == -EAGAIN  ? "an earlier worker still runs"
-		           : fd == -EBUSY ? "a job runs in the directory that was there before"
-		                          : strerror(-fd));
-	if (fd == -EAGAIN)
-		stray_wake_workers(d);
-	u->lock_wanted = true;
-	u->reconciled = false;
-	user_touch(d, u);
-	unsigned wait_ms = fd == -ENOENT ? USER_GONE_RETRY_MS : USER_LOCK_RETRY_MS;
-	int r = heap_put(&d->users.locks, &u->lock_due, d->steady_ms + wait_ms);
-	return r < 0 ? r : fd;
-}
-
-void user_look_at_lock(struct daemon *d, struct user *u)
-{
-	if (u->lock_fd < 0 || u->lock_gone || tree_is_lock_in_place(d->tree, u->name, u->lock_fd))
-		return;
-	u->lock_gone = true;
-	u->reconciled = false;
-	user_touch(d, u);
-	if (heap_put(&d->users.locks, &u->lock_due, d->steady_ms) < 0)
-		recover_user(d, u);
-}
-
-static bool is_idle(struct daemon *d, const struct user *u)
-{
-	return u->reconciled && runs_nothing(d, u);
-}
-
-void user_unlock_idle(struct daemon *d, struct user *u)
-{
-	if (u->lock_fd < 0 || !is_idle(d, u))
-		return;
-	if (d->users.locks.n >= USER_UNLOCK_MAX ||
-	    heap_put(&d->users.locks, &u->lock_due, d->steady_ms + USER_UNLOCK_MS) < 0)
-		let_go(d, u);
-}
-
 void user_touch(struct daemon *d, struct user *u)
 {
 	if (u->refreshing || u->number == 0)
@@ -314,7 +237,7 @@ static void note_back(struct daemon *d, struct user *u)
 {
 	log_notice("user %s: its directory is back; looking at all of it", u->name);
 	/* A lock on the mount that went is none on this one. */
-	if (is_idle(d, u))
+	if (user_is_idle(d, u))
 		u->lock_fd = fd_close(u->lock_fd);
 	u->away = u->silent = u->reconciled = false;
 	user_touch(d, u);
@@ -436,13 +359,8 @@ void users_tick(struct daemon *d)
 		user_watch(d, u);
 		scan_want(d, u);
 	}
-	for (int n = 0; n < USER_SLICE && (node = take_due(d, &d->users.locks)) != NULL; n++) {
-		struct user *u = HEAP_ENTRY(node, struct user, lock_due);
-		if (u->lock_fd >= 0 && is_idle(d, u))
-			let_go(d, u);
-		else
-			recover_user(d, u);
-	}
+	for (int n = 0; n < USER_SLICE && (node = take_due(d, &d->users.locks)) != NULL; n++)
+		user_lock_due(d, HEAP_ENTRY(node, struct user, lock_due));
 }
 
 uint64_t users_next(const struct daemon *d)

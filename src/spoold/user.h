@@ -150,6 +150,10 @@ int user_lock(struct daemon *d, struct user *u);
 /* Where its directory is another one by now, that one's lock is taken, when nothing runs under
  * the old one any more; until then its jobs wait. */
 void user_look_at_lock(struct daemon *d, struct user *u);
+/* Is it reconciled, with nothing queued or running? */
+bool user_is_idle(struct daemon *d, const struct user *u);
+/* Its lock_due has come: an idle user's lock is let go, another one's is tried again. */
+void user_lock_due(struct daemon *d, struct user *u);
 /* Lets it go in a while, where no job of this user is active any more. */
 void user_unlock_idle(struct daemon *d, struct user *u);
 

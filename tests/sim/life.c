@@ -167,6 +167,7 @@ bool daemon_start_life(void)
 {
 	settings_before_start();
 	world->daemon_up = true;
+	world->lines_held = 0;
 	world->lives++;
 	world->life_began_ms = world->now_ms;
 	world->daemon_due_ms = world->now_ms;
@@ -298,6 +299,7 @@ void log_add(struct log_lines *lines, enum log_level level, const char *format, 
 	va_list args;
 	(void)lines;
 	(void)level;
+	world->lines_held++;
 	va_start(args, format);
 	quote(format, args);
 	va_end(args);
@@ -306,4 +308,5 @@ void log_add(struct log_lines *lines, enum log_level level, const char *format, 
 void log_flush(struct log_lines *lines)
 {
 	(void)lines;
+	world->lines_held = 0;
 }

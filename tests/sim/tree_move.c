@@ -339,6 +339,9 @@ int tree_finish(struct tree *t, const struct tree_finish *f, char **ret_name)
 {
 	struct finish e = {.t = t, .f = f, .user = user_index(f->user)};
 	unspare(t, e.user, f->id);
+	if (world->lines_held > 0)
+		violation("job %llu is moved before the log tells what was committed",
+		          (unsigned long long)f->id);
 	int r = io_may_fail("end a job", -EIO, -EMFILE);
 	if (r < 0 || !world->mounted)
 		return r < 0 ? r : -ENOENT;

@@ -333,6 +333,7 @@ struct dice {
 enum life_end { LIFE_CRASHED = 1, LIFE_CUT, LIFE_VIOLATION };
 
 struct world {
+	unsigned lines_held;    /* of the log: said, but not written yet */
 	uint64_t seed;
 	struct dice dice;
 	struct profile profile;
