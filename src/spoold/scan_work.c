@@ -97,7 +97,6 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	struct user *u = w->user;
 	w->no_jobs = has_no_jobs(d, u);
 	notice_walk_begins(u);
-	user_look_at_lock(d, u);
 	u->inner_seen = false;
 	int r = tree_scan_begin(d->tree, u->name, &w->walk);
 	u->unreadable = r == -ETIMEDOUT ? 0 : -r;
@@ -105,6 +104,8 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	if (r == 0) {
 		u->missing_ms = 0;
 		note_removed(d, u, false);
+		/* Not where incoming is gone: who removes all of it shall find no new lock. */
+		user_look_at_lock(d, u);
 		let_tidy(u, w->walk);
 		w->phase = SCAN_WALK;
 		return;
