@@ -65,7 +65,7 @@ struct file_ident {
 enum outcome {
 	OUTCOME_NONE,        /* still running */
 	OUTCOME_SUCCEEDED,
-	OUTCOME_FAILED,      /* exit code, signal, or could not be started */
+	OUTCOME_FAILED,      /* exit code, signal, or its file is none to start a handler for */
 	OUTCOME_TIMED_OUT,
 	OUTCOME_INTERRUPTED, /* worker or daemon ended before a result was known */
 	OUTCOME_CANCELED,

@@ -75,6 +75,7 @@ static const struct field result_fields[] = {
 	{"records", FIELD_RECORDS, offsetof(struct run_result, records)},
 	{"error", FIELD_TEXT, offsetof(struct run_result, error)},
 	{"message", FIELD_TEXT, offsetof(struct run_result, message)},
+	{"unready", FIELD_FLAG, offsetof(struct run_result, unready)},
 };
 
 static const struct field cancel_fields[] = {

@@ -94,6 +94,7 @@ struct run_result {
 	int32_t exit_code;     /* or EXIT_CODE_NONE; 128+N for signal N */
 	bool permanent;        /* the handler said that no attempt will do better */
 	bool stale;            /* it never ran: its directory is not what was accepted, or still written */
+	bool unready;          /* it never ran: its handler cannot be started, whatever the file is */
 	uint64_t started_ms;   /* wall clock; 0 = it never ran */
 	uint64_t finished_ms;
 	uint64_t ran_ms;       /* by the steady clock */

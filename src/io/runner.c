@@ -90,10 +90,11 @@ static void arm(struct runner *r)
 	r->armed_ms = due;
 }
 
-/* The attempt is over before it began. */
-static void refuse(struct runner *r, int error, char *text)
+/* The attempt is over before it began: `unready`, there was none. */
+static void refuse(struct runner *r, int error, bool unready, char *text)
 {
-	r->result.outcome = OUTCOME_FAILED;
+	r->result.outcome = unready ? OUTCOME_INTERRUPTED : OUTCOME_FAILED;
+	r->result.unready = unready;
 	r->result.error = text != NULL ? text : runner_text("cannot be started: %s", strerror(-error));
 	r->result.started_ms = 0;
 	r->result.finished_ms = clock_wall_ms();
@@ -109,7 +110,8 @@ static void open_log(struct runner *r)
 		            (unsigned long long)r->order->job, strerror(-e));
 }
 
-static int prepare(struct runner *r, struct runner_account *account, char **ret_error)
+static int prepare(struct runner *r, struct runner_account *account, bool *ret_unready,
+                   char **ret_error)
 {
 	int e = runner_account_prepare(account, r->order, r->job_dirfd, ret_error);
 	if (e < 0)
@@ -118,7 +120,7 @@ static int prepare(struct runner *r, struct runner_account *account, char **ret_
 	r->result.started_ms = clock_wall_ms();
 	r->began_ms = clock_steady_ms();
 	if (r->phase == PHASE_NONE)
-		e = runner_launch(r, account, ret_error);
+		e = runner_launch(r, account, ret_unready, ret_error);
 	if (e < 0)
 		return e;
 	r->attempt = ATTEMPT_RUNNING;
@@ -134,8 +136,9 @@ static int begin(struct runner *r)
 	bool as_we_do = run_as == NULL || run_as[0] == '\0';
 	struct runner_account account = {0};
 	int e = as_we_do ? 0 : runner_account_find(run_as, &account, &error);
+	bool unready = e < 0;
 	if (e == 0)
-		e = prepare(r, as_we_do ? &r->own : &account, &error);
+		e = prepare(r, as_we_do ? &r->own : &account, &unready, &error);
 	runner_account_clear(&account);
 	if (e == -ENOMEM || e == -EMFILE || e == -ENFILE) {
 		free(error);
@@ -144,7 +147,7 @@ static int begin(struct runner *r)
 		return e;
 	}
 	if (e < 0)
-		refuse(r, e, error);
+		refuse(r, e, unready, error);
 	return 0;
 }
 

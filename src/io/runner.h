@@ -30,8 +30,8 @@ struct runner_event {
 /* Once for all attempts. -ENOMEM, -EMFILE ... */
 int runner_new(struct runner **ret);
 /* Begins an attempt; the one before has ended. Where the handler cannot be
- * started, that is a result like any other (the next runner_step() tells it);
- * an error is returned only where nothing is known about the attempt (-ENOMEM,
+ * started, that is a result like any other (the next runner_step() tells it),
+ * `unready` where it could not for any file; an error is returned only where nothing is known about the attempt (-ENOMEM,
  * -EMFILE), and there is none then. Order and descriptor stay the caller's and
  * must outlive the attempt. */
 int runner_start(struct runner *r, const struct run_order *order, int job_dirfd);

@@ -104,8 +104,15 @@ struct spawn {
 	int errors;
 	int report;        /* -1: none */
 };
-/* *ret_pidfd is ready when the process has exited. */
-int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, char **ret_error);
+struct spawned {
+	pid_t pid;
+	int pidfd;         /* ready when the process has exited */
+	bool unready;      /* on failure: any file would have had it */
+	char *error;       /* on failure: why, in words; NULL where there are no better ones
+	                      than those of the errno */
+};
+/* Fills in what it is about: the process, or its failure. */
+int runner_spawn(const struct spawn *spawn, struct spawned *ret);
 
 /* runner_command.c: NULL-terminated lists of new strings; NULL when memory is out. */
 char **runner_command_expand(const struct run_order *order);
@@ -201,7 +208,9 @@ int runner_watch(struct runner *r, int fd, uint32_t events);
 
 /* Starts it for the attempt. 0; or an error, with *ret_error saying why where
  * it is the handler's. */
-int runner_launch(struct runner *r, const struct runner_account *account, char **ret_error);
+/* *ret_unready: it failed, and would with any file. */
+int runner_launch(struct runner *r, const struct runner_account *account, bool *ret_unready,
+                  char **ret_error);
 /* Nothing of it is left: forgets it. */
 void runner_process_clear(struct runner *r);
 

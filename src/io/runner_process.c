@@ -40,21 +40,29 @@ static int watch_all(struct runner *r)
 	return e == 0 && r->input >= 0 ? runner_watch(r, r->input, 0) : e;
 }
 
-int runner_launch(struct runner *r, const struct runner_account *account, char **ret_error)
+int runner_launch(struct runner *r, const struct runner_account *account, bool *ret_unready,
+                  char **ret_error)
 {
+	struct spawned spawned = {.pidfd = -1};
 	struct spawn spawn = {.launcher = &r->launcher, .order = r->order, .account = account,
 	                      .job_dirfd = r->job_dirfd,
 	                      .input = -1, .output = -1, .errors = -1, .report = -1};
 	int e = open_pipes(r, &spawn);
 	if (e == 0 && r->order->stream)
 		e = runner_stream_begin(r);
-	if (e == 0)
-		e = runner_spawn(&spawn, &r->pid, &r->pidfd, ret_error);
+	*ret_unready = e < 0;
+	if (e == 0) {
+		e = runner_spawn(&spawn, &spawned);
+		*ret_unready = spawned.unready;
+		*ret_error = spawned.error;
+	}
 	fd_close(spawn.input);
 	fd_close(spawn.output);
 	fd_close(spawn.errors);
 	fd_close(spawn.report);
 	if (e == 0) {
+		r->pid = spawned.pid;
+		r->pidfd = spawned.pidfd;
 		runner_enter(r, PHASE_RUNNING);
 		e = watch_all(r);
 	}

@@ -6,6 +6,7 @@
 #include "base/escape.h"
 #include "base/fd.h"
 #include "base/interpreter.h"
+#include "core/name.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,8 +43,9 @@ struct launch {
 	int error;
 };
 
-static const char STEP_READ[] = "its account cannot read the file (do all directories above it "
-                                "let this account through?)";
+/* What only this file can be the reason of. */
+static const char STEP_ENTER[] = "cannot enter its directory";
+static const char STEP_READ[] = "its account cannot read the file";
 
 /* Lowered where it may not be raised: what is in force is stricter then. */
 static int set_limit(const struct limit *limit)
@@ -133,6 +135,18 @@ static int die_with(pid_t parent)
 	return 0;
 }
 
+/* The account's handler is given an absolute path. Returns what is in its way, or NULL. */
+static const char *find_unreadable(const struct launch *l)
+{
+	if (!l->account->change || l->file == NULL || access(l->file, R_OK) == 0)
+		return NULL;
+	int error = errno;
+	bool itself = access(name_base(l->file), R_OK) < 0;
+	errno = error;
+	return itself ? STEP_READ : "its account cannot reach the file: a directory above it does not "
+	                            "let this account through";
+}
+
 __attribute__((no_sanitize("address,undefined"))) static int child(void *arg)
 {
 	struct launch *l = arg;
@@ -142,7 +156,7 @@ __attribute__((no_sanitize("address,undefined"))) static int child(void *arg)
 	l->step = "cannot start a session of its own";
 	if (setsid() < 0)
 		goto fail;
-	l->step = "cannot enter its directory";
+	l->step = STEP_ENTER;
 	if (l->file == NULL ? chdir("/") < 0 : fchdir(l->job_dirfd) < 0)
 		goto fail;
 	l->step = "cannot set its descriptors";
@@ -157,10 +171,9 @@ __attribute__((no_sanitize("address,undefined"))) static int child(void *arg)
 	l->step = "cannot tie its life to the worker's";
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || die_with(l->parent) < 0)
 		goto fail;
-	l->step = STEP_READ;
-	if (l->account->change && l->file != NULL && access(l->file, R_OK) < 0)
+	l->step = find_unreadable(l);
+	if (l->step != NULL)
 		goto fail;
-	l->step = NULL;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(l->argv[0], l->argv, l->envp);
@@ -292,7 +305,7 @@ static int raise_all(struct launch *l, int *copies)
 	return r;
 }
 
-int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, char **ret_error)
+int runner_spawn(const struct spawn *spawn, struct spawned *ret)
 {
 	const struct run_order *order = spawn->order;
 	struct launch l = {
@@ -318,15 +331,16 @@ int runner_spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, char
 		waitpid(pid, NULL, 0);
 		fd_close(pidfd);
 		r = -l.error;
-		*ret_error = describe(&l);
+		ret->error = describe(&l);
 	}
+	ret->unready = r < 0 && l.step != STEP_ENTER && l.step != STEP_READ;
 	for (size_t i = 0; i < DESCRIPTORS; i++)
 		fd_close(copies[i]);
 	runner_command_free(l.argv);
 	runner_command_free(l.envp);
 	if (r == 0) {
-		*ret_pid = pid;
-		*ret_pidfd = pidfd;
+		ret->pid = pid;
+		ret->pidfd = pidfd;
 	}
 	return r;
 }

@@ -118,10 +118,13 @@ void worker_tell_result(struct worker *w, const struct run_result *result)
 		worker_give_back(w);
 }
 
+/* Short of something that every handler needs, it begins none. */
 void worker_tell_trouble(struct worker *w, int error)
 {
+	bool unready = error == -ENOMEM || error == -EMFILE || error == -ENFILE;
 	struct run_result result = {.job = w->now->order.job, .attempt = w->now->order.attempt,
-	                            .outcome = OUTCOME_FAILED, .exit_code = EXIT_CODE_NONE,
+	                            .outcome = unready ? OUTCOME_INTERRUPTED : OUTCOME_FAILED,
+	                            .unready = unready, .exit_code = EXIT_CODE_NONE,
 	                            .records = RECORDS_NONE, .finished_ms = clock_wall_ms()};
 	char text[200];
 	snprintf(text, sizeof text, "the worker cannot run a handler: %s", strerror(-error));

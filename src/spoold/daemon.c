@@ -146,26 +146,31 @@ static void end_of_start(struct daemon *d)
 	log_info("looked at %u user%s", users, users == 1 ? "" : "s");
 }
 
-/* Is what is left to be done all of users whose directories are not to be had? */
-static bool only_away_are_left(const struct daemon *d)
+/* Is what is left to be done all of users whose directories are not to be had, or of those
+ * whose next job cannot be started? */
+static bool only_stuck_are_left(const struct daemon *d, unsigned *ret_away, unsigned *ret_unready)
 {
-	bool away = false;
+	*ret_away = *ret_unready = 0;
 	for (const struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
 		switch (sched_explain(d->sched, u->number, d->wall_ms)) {
 		case SCHED_READY:
-		case SCHED_BACKOFF:
 		case SCHED_LIMIT: return false;
+		case SCHED_BACKOFF:
+			if (!u->unready)
+				return false;
+			++*ret_unready;
+			break;
 		case SCHED_BLOCKED:
 			if (!u->away)
 				return false;
-			away = true;
+			++*ret_away;
 			break;
 		case SCHED_EMPTY:
 		case SCHED_HELD:
 		case SCHED_STOPPED: break;
 		}
 	}
-	return away;
+	return true;
 }
 
 /* What keeps --mode once from ending although nothing runs any more, or NULL. */
@@ -179,9 +184,12 @@ static const char *obstacle(const struct daemon *d)
 		return "the index cannot be written";
 	if (d->dispatch.unmoved != NULL)
 		return "files of jobs that ended cannot be moved to done or failed";
-	if (only_away_are_left(d))
-		return "the mounts that hold the rest are not there, or do not answer";
-	return NULL;
+	unsigned away, unready;
+	if (!only_stuck_are_left(d, &away, &unready))
+		return NULL;
+	if (unready > 0)
+		return "what is left cannot be started";
+	return away > 0 ? "the mounts that hold the rest are not there, or do not answer" : NULL;
 }
 
 static void lose_patience(struct daemon *d)

@@ -60,6 +60,8 @@ struct dispatch {
 enum {
 	DISPATCH_MOVE_RETRY_MS = 5000, /* a move that failed is tried again */
 	DISPATCH_CLAIM_RETRY_MS = 5000, /* so is a claim: no space, no worker */
+	DISPATCH_HANDLER_RETRY_MS = 10000, /* and a handler that could not be started; */
+	DISPATCH_HANDLER_ONCE_MS = 60000, /* with --mode once: its patience ends before that */
 	DISPATCH_PATIENCE_MS = 5000, /* with a worker that should have told something */
 	DISPATCH_WHOLE_PATIENCE_MS = 120000, /* with one that has a directory to walk through first */
 };

@@ -81,6 +81,7 @@ static struct user *user_new(const struct daemon *d, const char *name)
 	u->lock_fd = -1;
 	u->ran_ms = UINT64_MAX;
 	u->settings = config_user(d->config, name);
+	u->anew = true;
 	u->name = strdup(name);
 	if (u->name == NULL) {
 		free(u);

@@ -80,8 +80,9 @@ static void explain_backoff(const struct job *job, uint64_t now_wall_ms, struct 
 		why_say(e->because, "%s", why);
 	else
 		why_say(e->because, "attempt %u ended: %s", job->attempt, why);
-	why_say(e->next, "it is tried again in %s (attempt %u)",
-	        human_duration(job->not_before_ms - now_wall_ms, wait), job->attempt + 1);
+	why_say(e->next, "it is tried again in %s (attempt %u)%s",
+	        human_duration(job->not_before_ms - now_wall_ms, wait), job->attempt + 1,
+	        job->started_ms == 0 ? ", and after 'spoolctl reload'" : "");
 }
 
 static void explain_head(struct daemon *d, const struct user *u, struct explanation *e)

@@ -24,6 +24,7 @@ struct settlement {
 	char *hold;            /* by whom, where it is to be held if it never began; or NULL */
 	uint64_t hold_client;
 	bool back;             /* it never began */
+	bool news;             /* since its handler cannot be started, and that was not said yet */
 	uint32_t random;       /* the same in every try of the turn */
 	struct job after;      /* id 0: nothing was to be done */
 };
@@ -164,13 +165,24 @@ static int follow_verdict(struct daemon *d, struct job *job, struct settlement *
 	return 0;
 }
 
-/* Its worker was leaving, or it waited there for another one's success: it waits
- * again as it did before its claim. A crash may have come after that was in the
- * index, or before its claim was. */
+/* Its worker was leaving, it waited there for another one's success, or its handler cannot
+ * be started: it waits again as it did before its claim. A crash may have come after that
+ * was in the index, or before its claim was. */
 static bool never_began(const struct settlement *s, const struct job *job)
 {
 	bool waits = s->recovered && (job->state == JOB_PENDING || job->state == JOB_HELD);
 	return run_result_never_began(&s->result) && (job->state == JOB_QUEUED || waits);
+}
+
+/* That is no fault of the file, and nothing that another attempt at once would mend: it
+ * keeps its place, and its user's line waits for whoever sees to the handler. */
+static int wait_for_handler(const struct daemon *d, struct settlement *s, struct job *job)
+{
+	uint64_t delay_ms = d->once ? DISPATCH_HANDLER_ONCE_MS : DISPATCH_HANDLER_RETRY_MS;
+	const char *why = s->result.error == NULL ? "its handler cannot be started" : s->result.error;
+	s->news = job->error == NULL || strcmp(job->error, why) != 0;
+	job->not_before_ms = d->wall_ms + delay_ms;
+	return job_set_text(&job->error, why);
 }
 
 static int wait_again(struct daemon *d, struct settlement *s, struct job *job)
@@ -186,8 +198,9 @@ static int wait_again(struct daemon *d, struct settlement *s, struct job *job)
 		job_step(job, JOB_EV_HOLD);
 	if (s->recovered)
 		job->place = s->place;
+	int r = s->result.unready ? wait_for_handler(d, s, job) : 0;
 	s->back = true;
-	return index_put_job(d->index, job);
+	return r < 0 ? r : index_put_job(d->index, job);
 }
 
 static int settle(struct daemon *d, struct settlement *s, struct job *job)
@@ -233,7 +246,7 @@ static int settlement_apply(struct daemon *d, struct change *c)
 	struct settlement *s = (struct settlement *)c;
 	struct job job = {0};
 	job_clear(&s->after);
-	s->back = false;
+	s->back = s->news = false;
 	int r = index_get_job(d->index, s->result.job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -274,12 +287,26 @@ static void log_result(struct log_lines *lines, const struct user *u, const stru
 	free(shown);
 }
 
+/* Said once: it is tried again and again. */
+static void log_unready(struct log_lines *lines, const struct user *u, const struct job *job)
+{
+	char *shown = escape_str(job->path);
+	log_add(lines, LOG_LEVEL_ERROR,
+	        "user %s: job %" PRIu64 " (%s) waits, and all of this user behind it: %s; it is tried "
+	        "every %d s, and after a reload",
+	        u->name, job->id, shown == NULL ? "?" : shown, job->error,
+	        DISPATCH_HANDLER_RETRY_MS / 1000);
+	free(shown);
+}
+
 /* What follows a final one in its directory is another job's, which its worker can tell. */
 static void settlement_committed(struct daemon *d, const struct change *c)
 {
 	const struct settlement *s = (const struct settlement *)c;
 	bool ended = s->after.id != 0 && job_state_is_final(s->after.state);
-	if (s->after.id != 0 && !s->back)
+	if (s->after.id != 0 && s->news)
+		log_unready(&d->turn.lines, s->user, &s->after);
+	else if (s->after.id != 0 && !s->back)
 		log_result(&d->turn.lines, s->user, &s->after, s->result.ran_ms);
 	pool_ack(d->pool, s->result.job, !ended);
 }

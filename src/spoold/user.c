@@ -64,6 +64,7 @@ void users_configure(struct daemon *d)
 {
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
 		u->settings = config_user(d->config, u->name);
+		u->anew = true;
 		u->inner_jobs = u->settings->directories == DIRECTORIES_JOB;
 		if (u->number == 0)
 			continue;
@@ -86,12 +87,19 @@ void user_touch(struct daemon *d, struct user *u)
 	d->users.touched = u;
 }
 
+/* Does it wait since it could not be started, whatever it was? */
+static bool is_unready(const struct job *job)
+{
+	return job->not_before_ms != 0 && job->started_ms == 0 && job->error != NULL;
+}
+
 /* A clock that was set back must not hold a retry for longer than the longest
- * delay there is. */
-static uint64_t due_of(const struct daemon *d, const struct job *job)
+ * delay there is; and other settings may be what it waits for. */
+static uint64_t due_of(const struct daemon *d, const struct user *u, const struct job *job)
 {
 	uint64_t longest = d->wall_ms + 2 * RETRY_DELAY_MAX_MS;
-	bool due = job->not_before_ms <= d->wall_ms || job->not_before_ms > longest;
+	bool due = job->not_before_ms <= d->wall_ms || job->not_before_ms > longest ||
+	           (u->anew && is_unready(job));
 	return due ? 0 : job->not_before_ms;
 }
 
@@ -103,17 +111,19 @@ static int read_head(struct daemon *d, struct user *u, struct sched_view *view)
 	int r = index_next_in_line(d->index, u->number, 0, &head);
 	if (r == 0) {
 		view->head_job = head.id;
-		view->head_not_before_ms = due_of(d, &head);
+		view->head_not_before_ms = due_of(d, u, &head);
+		u->unready = is_unready(&head);
 	} else if (r != -ENOENT) {
 		return r;
 	}
 	r = index_next_delayed(d->index, u->number, 0, 0, &delayed);
 	if (r == 0) {
-		bool due = due_of(d, &delayed) == 0;
+		bool due = due_of(d, u, &delayed) == 0;
 		bool first = view->head_job == 0 || (due && delayed.seq < head.seq) ||
 		             view->head_not_before_ms > delayed.not_before_ms;
 		if (first) {
 			head.seq = delayed.seq;
+			u->unready = is_unready(&delayed);
 			view->head_job = delayed.id;
 			view->head_not_before_ms = due ? 0 : delayed.not_before_ms;
 		}
@@ -138,6 +148,7 @@ static int refresh(struct daemon *d, struct user *u)
 		.blocked = !u->reconciled || d->unmounted || u->away,
 	};
 	u->head_seq = 0;
+	u->unready = false;
 	busy_note(d, u, &row);
 	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
 	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);

@@ -138,6 +138,7 @@ static void begin(uint64_t seed, bool verbose)
 	world->settings.wholes = seed % WHOLES_1_OF == 2;
 	if (seed % 16 == 13 || seed % 32 == 30)
 		choose_bad_moments();
+	world->settings.unready = seed % 16 == 7 || seed % 32 == 26;
 	world->settings.whole_settle_ms = 300 + seed % 1700;
 	world->total_limit = world->settings.max_concurrent;
 	for (int u = 0; u < USERS_MAX; u++) {

@@ -196,6 +196,12 @@ static void start(struct sim_worker *w)
 		return;
 	}
 	fs_note_seen(world->fs.slots[slot].inode, w->job);
+	if (world->settings.unready && !world->profile.calm && one_of(4)) {
+		set_result(w, OUTCOME_INTERRUPTED, EXIT_CODE_NONE);
+		w->result.unready = true;
+		end_run(w);
+		return;
+	}
 	w->phase = WORKER_RUNNING;
 	w->handler = true;
 	w->begun_ms = world->now_ms;

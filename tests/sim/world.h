@@ -322,6 +322,7 @@ struct settings {
 	uint32_t max_retries;
 	bool retry_back, auto_start, hold_on_failure;
 	bool wholes;            /* directories are jobs, and some of the uploads */
+	bool unready;           /* the handler cannot be started now and then */
 	uint8_t on_crash;
 	uint64_t settle_ms, whole_settle_ms, retry_delay_ms, timeout_ms, keep_ms;
 };

@@ -23,6 +23,92 @@ def read(spool, name):
         return file.read()
 
 
+class CannotBeStarted(SystemTest):
+    """That is no fault of the file: it waits, in its place, and says why."""
+
+    def wait_told(self, spool, times):
+        spool.wait_for(lambda: spool.log().count("cannot run ") == times, what="that to be logged")
+
+    def test_waits_for_its_handler(self):
+        """Promises 3, 6 and 7: no attempt is counted, nobody of the user passes it, others
+        wait for nothing; a reload and a crash do not let it wait longer."""
+        spool = self.spool({"users": {"bob": {"handler": {"command": ["handlers/other"]}}}},
+                           users=("alice", "bob"), start=False)
+        spool.handler(OK, name="other")
+        spool.start()
+        handler = os.path.join(spool.base, "handlers", "main")
+        for times, how in (1, "reload"), (2, "crash"):
+            with self.subTest(how):
+                first, second = f"{how}-1.csv", f"{how}-2.csv"
+                os.rename(handler, handler + ".away")
+                spool.drop("alice", first)
+                self.wait_told(spool, times)
+                spool.drop("alice", second)
+                spool.drop("bob", first)
+                spool.wait_state(first, "done", "bob")
+                spool.wait_state(second, "pending")
+                job = spool.wait_state(first, "pending")
+                self.assertEqual((job["attempt"], job["failures"]), (0, 0))
+                why = spool.explain(job["job"])
+                self.assertSays("^cannot run .*handlers/main: No such file", why["because"])
+                self.assertSays("tried again in .*reload", why["next"])
+                why = spool.explain(spool.job(second)["job"])
+                self.assertSays(f"behind {first}", why["because"])
+                self.assertSays("tried again|again in", spool.ctl("status", "alice").out)
+                self.assertEqual(spool.files("alice", "failed"), [])
+                if how == "crash":
+                    spool.kill9()
+                os.rename(handler + ".away", handler)
+                if how == "crash":
+                    spool.restart()
+                else:
+                    spool.ctl("reload")
+                for name in first, second:
+                    self.assertEqual(spool.wait_state(name, "done", limit=8)["attempt"], 1)
+        self.assertEqual([s.name for s in spool.journal.starts("alice")],
+                         ["reload-1.csv", "reload-2.csv", "crash-1.csv", "crash-2.csv"])
+
+    def test_is_tried_again_by_itself(self):
+        """Promise 7: who mends it need not know of spoold."""
+        spool = self.spool()
+        handler = os.path.join(spool.base, "handlers", "main")
+        os.chmod(handler, 0o644)
+        spool.drop("alice", "a.csv")
+        self.wait_told(spool, 1)
+        self.assertSays("not executable: chmod", spool.log())
+        os.chmod(handler, 0o755)
+        self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
+
+    def test_can_be_canceled(self):
+        """Who gives it up need not wait for the handler."""
+        spool = self.spool()
+        os.remove(os.path.join(spool.base, "handlers", "main"))
+        spool.drop("alice", "a.csv")
+        self.wait_told(spool, 1)
+        spool.ctl("cancel", str(spool.job("a.csv")["job"]))
+        spool.wait_file("a.csv", place="failed")
+
+    @root_only
+    def test_without_an_account(self):
+        """Section 6: nor is it, where the account that is to run it is not there."""
+        spool = self.spool({"handler": {"run_as": "{user}"}}, users=("no-such-account",))
+        spool.drop("no-such-account", "a.csv")
+        spool.wait_log("cannot run as no-such-account: there is no such account")
+        self.assertEqual(spool.wait_state("a.csv", "pending", "no-such-account")["attempt"], 0)
+
+    def test_once_does_not_wait_for_ever(self):
+        """Section 8: --mode once ends, with 1 and the reason; the next start goes on."""
+        spool = self.spool(start=False, handler='rm "$BASE/handlers/main"')
+        spool.init()
+        spool.drop("alice", "a.csv")
+        spool.drop("alice", "b.csv")
+        self.assertEqual(spool.spoold("--mode", "once").code, 1)
+        spool.handler(OK)
+        self.assertEqual(spool.spoold("--mode", "once").code, 0)
+        self.assertEqual(spool.files("alice", "done"), ["a.csv", "b.csv"])
+        self.assertEqual([s.attempt for s in spool.journal.starts("alice")][1:], [1])
+
+
 class Start(SystemTest):
     def test_arguments(self):
         """Section 6: the placeholders are replaced inside the elements, and

@@ -368,7 +368,8 @@ Test(pool, a_handler_that_cannot_start_gives_a_result_without_a_start)
 	run_job();
 	struct pool_event ev = next();
 	cr_assert_eq(ev.kind, POOL_RESULT);
-	cr_assert_eq(ev.message.result.outcome, OUTCOME_FAILED);
+	cr_assert_eq(ev.message.result.outcome, OUTCOME_INTERRUPTED);
+	cr_assert(ev.message.result.unready);
 	cr_assert_eq(ev.message.result.started_ms, 0u);
 }
 

@@ -169,12 +169,13 @@ Test(runner, the_callers_own_signal_mask_is_put_back)
 	run_result_clear(&result);
 }
 
-static void refused(const char *part)
+static void not_started(enum outcome outcome, const char *part)
 {
 	struct runner *r = start(&w);
 	cr_assert_eq(runner_started_ms(r), 0u);
 	struct run_result result = run_to_end(r);
-	cr_assert_eq(result.outcome, OUTCOME_FAILED);
+	cr_assert_eq(result.outcome, outcome);
+	cr_assert_eq(result.unready, outcome == OUTCOME_INTERRUPTED);
 	cr_assert_eq(result.exit_code, EXIT_CODE_NONE);
 	cr_assert_eq(result.started_ms, 0u);
 	contains(result.error, part);
@@ -183,18 +184,30 @@ static void refused(const char *part)
 	cr_assert_eq(waitpid(-1, NULL, WNOHANG), -1);
 }
 
-Test(runner, a_handler_that_cannot_be_run_is_a_failed_attempt)
+/* For what the file is. */
+static void refused(const char *part)
+{
+	not_started(OUTCOME_FAILED, part);
+}
+
+/* As any would be. */
+static void unready(const char *part)
+{
+	not_started(OUTCOME_INTERRUPTED, part);
+}
+
+Test(runner, a_handler_that_cannot_be_run_is_no_attempt)
 {
 	w.command[0] = strdup("/no/such\x1bhandler");
-	refused("cannot run /no/such\\x1bhandler: No such file or directory");
+	unready("cannot run /no/such\\x1bhandler: No such file or directory");
 	script(&w, "exit 0");
 	chmod(w.command[0], 0644);
-	refused("Permission denied (it is not executable: chmod +x)");
+	unready("Permission denied (it is not executable: chmod +x)");
 	put_file(w.command[0], "#!/no/such/sh\n", 0755);
 	chmod(w.command[0], 0755);
-	refused("(its first line names \"/no/such/sh\", which is not there)");
+	unready("(its first line names \"/no/such/sh\", which is not there)");
 	put_file(w.command[0], "echo\n", 0755);
-	refused("(a script needs a first line like #!/bin/sh)");
+	unready("(a script needs a first line like #!/bin/sh)");
 }
 
 Test(runner, only_the_accepted_file_is_processed)
@@ -309,14 +322,15 @@ Test(runner, accounts_that_cannot_be_used_are_named)
 {
 	script(&w, "exit 0");
 	w.order.run_as = strdup("no-such-account");
-	refused("cannot run as no-such-account: there is no such account");
+	unready("cannot run as no-such-account: there is no such account");
 	free(w.order.run_as);
 	w.order.run_as = NULL;
 	if (geteuid() != 0)
 		cr_skip("the rest needs root");
 	chmod(w.top, 0700);
 	w.order.run_as = strdup("nobody");
-	refused("Permission denied");
+	unready("cannot reach the file: a directory above it does not let this account through: "
+	        "Permission denied");
 }
 
 Test(runner, what_cannot_be_read_by_the_account_is_told_before_it_runs)
@@ -326,5 +340,11 @@ Test(runner, what_cannot_be_read_by_the_account_is_told_before_it_runs)
 	w.command[0] = strdup("/bin/true");
 	w.order.run_as = strdup("nobody");
 	chmod(w.top, 0700);
-	refused("cannot run /bin/true: its account cannot read the file");
+	unready("cannot run /bin/true: its account cannot reach the file: a directory above");
+	chmod(w.top, 0755);
+	char *path;
+	cr_assert_geq(asprintf(&path, "%s/report.csv", w.dir), 0);
+	chmod(path, 0);
+	refused("cannot run /bin/true: its account cannot read the file: Permission denied");
+	free(path);
 }

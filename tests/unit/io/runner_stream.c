@@ -643,10 +643,14 @@ Test(runner_stream, freeing_ends_it_hard)
 	cr_assert_eq(count_processes(w.order.cookie), 0);
 }
 
-Test(runner_stream, one_that_cannot_be_run_is_a_failed_attempt)
+Test(runner_stream, one_that_cannot_be_run_is_no_attempt)
 {
 	w.command[0] = strdup("/no/such/handler");
-	expect_failed("cannot run /no/such/handler: No such file or directory");
+	struct run_result result = go();
+	cr_assert_eq(result.outcome, OUTCOME_INTERRUPTED);
+	cr_assert(result.unready);
+	contains(result.error, "cannot run /no/such/handler: No such file or directory");
+	run_result_clear(&result);
 	serve("ok");
 	expect_done();
 }
