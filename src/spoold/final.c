@@ -241,28 +241,34 @@ struct retaking {
 	struct change change;
 	struct user *user;
 	uint64_t job;
-	struct job after;
 };
 
 static int retaking_apply(struct daemon *d, struct change *c)
 {
-	struct retaking *t = (struct retaking *)c;
-	job_clear(&t->after);
-	int r = index_get_job(d->index, t->job, &t->after);
+	const struct retaking *t = (const struct retaking *)c;
+	struct job job = {0};
+	int r = index_get_job(d->index, t->job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (!job_state_is_final(t->after.state) || t->after.retaken)
-		return 0;
-	t->after.retaken = true;
-	return index_put_job(d->index, &t->after);
+	if (job_state_is_final(job.state) && !job.retaken) {
+		job.retaken = true;
+		r = index_put_job(d->index, &job);
+	}
+	job_clear(&job);
+	return r;
 }
 
+/* As the turn left it: an operator may have put it into the line again, and what would be
+ * taken instead of it has no mark then. */
 static void retaking_finish(struct daemon *d, struct change *c, int error)
 {
 	struct retaking *t = (struct retaking *)c;
-	if (error == 0 && t->after.id != 0 && t->after.retaken && job_state_is_final(t->after.state))
-		dispatch_move_final(d, t->user, &t->after);
-	job_clear(&t->after);
+	struct job job = {0};
+	if (error == 0 && index_get_job(d->index, t->job, &job) == 0) {
+		if (job_state_is_final(job.state) && job.retaken)
+			dispatch_move_final(d, t->user, &job);
+		job_clear(&job);
+	}
 	free(t);
 }
 
