@@ -98,14 +98,14 @@ static enum known hold_against(const struct sight *s, const struct job *last)
 	return KNOWN_NOT;
 }
 
-bool known_is_taken(struct daemon *d, const struct user *u, const struct job *job)
+bool known_is_taken(struct daemon *d, struct user *u, const struct job *job)
 {
 	struct tree_found found = {0};
-	/* Nothing is to be seen: its own claim will tell. */
+	/* Where nothing is to be seen its own claim will tell. */
 	if (d->unmounted)
 		return true;
 	if (!tree_has_job(d->tree, u->name, job->id))
-		return false;
+		return !user_still_there(d, u);
 	int r = tree_find(d->tree, u->name, job, &found);
 	free(found.final_name);
 	return r < 0 || found.place == PLACE_PROCESSING;

@@ -21,4 +21,4 @@ enum known known_job(struct daemon *d, struct user *u, const char *path,
                      const struct file_ident *ident, enum entry_kind kind);
 /* Has a claim taken its file that could not ask for writers then, so that the job waits as
  * if it lay in incoming? Or cannot that be told now? Then nobody replaced it. */
-bool known_is_taken(struct daemon *d, const struct user *u, const struct job *job);
+bool known_is_taken(struct daemon *d, struct user *u, const struct job *job);
