@@ -106,3 +106,18 @@ json_t *beside_explain(const struct beside *b, const char *path, uint64_t keep_m
 	free(because);
 	return o;
 }
+
+char *beside_no_log(const struct job *job, const char *keep_logs)
+{
+	char *text = NULL;
+	int n;
+	if (job->attempt == 0)
+		n = asprintf(&text, "there is no log of job %" PRIu64 ": it never ran", job->id);
+	else if (job->state == JOB_DONE && strcmp(keep_logs, "always") != 0)
+		n = asprintf(&text, "the log of job %" PRIu64 " was not kept: it succeeded, and "
+		             "handler.keep_logs is \"%s\"", job->id, keep_logs);
+	else
+		n = asprintf(&text, "the log of job %" PRIu64 " is not there any more: somebody removed "
+		             "it, or handler.keep_logs left it out when the job ended", job->id);
+	return n < 0 ? NULL : text;
+}

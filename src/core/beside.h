@@ -1,5 +1,6 @@
 /* What lies beside a result in done and failed, its log and what its handler left in its
- * output directory: whose is it? Names only; whether it is spoold's own is told by the tree. */
+ * output directory: whose is it, or why is it not there? Names only; whether it is spoold's own
+ * is told by the tree. */
 #pragma once
 
 #include "core/job.h"
@@ -27,3 +28,7 @@ void beside_clear(struct beside *b);
  * `keep_ms` is how long such jobs are kept, 0 = for ever. NULL when memory is out. */
 json_t *beside_explain(const struct beside *b, const char *path, uint64_t keep_ms,
                        uint64_t now_wall_ms);
+
+/* Why a job that ended has no log, as a sentence; `keep_logs` is the word of its handler's
+ * setting. A new string, NULL when memory is out. */
+char *beside_no_log(const struct job *job, const char *keep_logs);

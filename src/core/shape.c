@@ -44,6 +44,32 @@ static json_t *number(uint64_t n)
 	return json_integer((json_int_t)n);
 }
 
+json_t *shape_bytes(const void *bytes, size_t n)
+{
+	const unsigned char *in = bytes;
+	char *text = malloc(2 * n + 1);
+	if (text == NULL)
+		return NULL;
+	size_t used = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (in[i] < 0x80) {
+			text[used++] = (char)in[i];
+		} else {
+			text[used++] = (char)(0xc0 | in[i] >> 6);
+			text[used++] = (char)(0x80 | (in[i] & 0x3f));
+		}
+	}
+	json_t *string = json_stringn(text, used);
+	free(text);
+	return string;
+}
+
+json_t *shape_log(const void *bytes, size_t n, uint64_t offset, bool ended)
+{
+	return json_pack("{s:o, s:o, s:b}", "data", shape_bytes(bytes, n), "next", number(offset + n),
+	                 "final", (int)(ended && n == 0));
+}
+
 static json_t *exit_code(int32_t code)
 {
 	return code == EXIT_CODE_NONE ? json_null() : json_integer(code);

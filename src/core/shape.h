@@ -21,6 +21,13 @@ json_t *shape_time(uint64_t wall_ms);
 /* A number of seconds with three digits after the point. */
 json_t *shape_seconds(uint64_t ms);
 
+/* Bytes of whatever kind: one character each, U+0000 to U+00FF. */
+json_t *shape_bytes(const void *bytes, size_t n);
+
+/* What was read of a log from `offset`: {"data", "next", "final"}. `next` is where to
+ * go on; `final`: the job has ended, and nothing more comes. */
+json_t *shape_log(const void *bytes, size_t n, uint64_t offset, bool ended);
+
 /* Where the job's file is, from the root of the spool: a new string
  * ("alice/done/report.42.csv", "alice/processing/42/report.csv"; free), or
  * NULL with *ret_error 0 where it is nowhere, else -ENOMEM. */

@@ -125,6 +125,8 @@ const char *config_user_name(const struct config *config, size_t i);
 /* The known word nearest to `word`, or NULL where none is near: what was meant? */
 const char *config_nearest(const char *word, const char *const *known, size_t n);
 
+/* The word for it in a configuration. */
+const char *keep_logs_name(enum keep_logs keep);
 /* The handler for a file (base name): first matching route, else the user's. */
 const struct handler *settings_handler(const struct user_settings *settings, const char *name);
 

@@ -78,6 +78,14 @@ static const struct config_choice keep_logs_choices[] = {
 	{0},
 };
 
+const char *keep_logs_name(enum keep_logs keep)
+{
+	const struct config_choice *choice = keep_logs_choices;
+	while (choice->value != (uint32_t)keep)
+		choice++;
+	return choice->name;
+}
+
 const struct config_section_info config_sections[SECTIONS] = {
 	[SECTION_TOP] = {"", "", SECTIONS, "Everything."},
 	[SECTION_SPOOL] = {"spool", "spool", SECTION_TOP,

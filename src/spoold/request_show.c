@@ -1,12 +1,12 @@
 #include "base/escape.h"
 #include "base/human.h"
+#include "core/beside.h"
 #include "core/name.h"
 #include "core/shape.h"
 #include "io/index_json.h"
 #include "spoold/request_private.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,40 +275,14 @@ void request_show(struct daemon *d, const struct asker *a)
 	job_clear(&job);
 }
 
-/* Logs are bytes, JSON is characters: one each, U+0000 to U+00FF. */
-static json_t *latin1(const unsigned char *bytes, size_t n)
-{
-	char *text = malloc(2 * n + 1);
-	if (text == NULL)
-		return NULL;
-	size_t used = 0;
-	for (size_t i = 0; i < n; i++) {
-		if (bytes[i] < 0x80) {
-			text[used++] = (char)bytes[i];
-		} else {
-			text[used++] = (char)(0xc0 | bytes[i] >> 6);
-			text[used++] = (char)(0x80 | (bytes[i] & 0x3f));
-		}
-	}
-	json_t *string = json_stringn(text, used);
-	free(text);
-	return string;
-}
-
 /* Of a job that ended. */
 static void answer_no_log(struct daemon *d, const struct asker *a, const struct user *u,
                           const struct job *job)
 {
 	const struct handler *h = settings_handler(u->settings, name_base(job->path));
-	if (job->attempt == 0)
-		answer_no(d, a, ANSWER_NO, "there is no log of job %" PRIu64 ": it never ran", job->id);
-	else if (job->state == JOB_DONE && h->keep_logs != KEEP_LOGS_ALWAYS)
-		answer_no(d, a, ANSWER_NO, "the log of job %" PRIu64 " was not kept: it succeeded, and "
-		          "handler.keep_logs is \"%s\"", job->id,
-		          h->keep_logs == KEEP_LOGS_NEVER ? "never" : "failed");
-	else
-		answer_no(d, a, ANSWER_NO, "the log of job %" PRIu64 " is not there any more: somebody "
-		          "removed it, or handler.keep_logs left it out when the job ended", job->id);
+	char *why = beside_no_log(job, keep_logs_name(h->keep_logs));
+	answer_no(d, a, ANSWER_NO, "%s", why == NULL ? "spoold is out of memory" : why);
+	free(why);
 }
 
 void request_log(struct daemon *d, const struct asker *a)
@@ -331,8 +305,7 @@ void request_log(struct daemon *d, const struct asker *a)
 		answer_no(d, a, ANSWER_NO, "the log of job %llu cannot be read: %s",
 		          (unsigned long long)job.id, strerror(-r));
 	else
-		answer(d, a, json_pack("{s:o, s:I, s:b}", "data", latin1(chunk, n), "next",
-		                       (json_int_t)(offset + n), "final", (int)(final && n == 0)));
+		answer(d, a, shape_log(chunk, n, offset, final));
 	free(chunk);
 	job_clear(&job);
 }

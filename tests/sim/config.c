@@ -85,6 +85,12 @@ const struct handler *settings_handler(const struct user_settings *settings, con
 	return &settings->handler;
 }
 
+const char *keep_logs_name(enum keep_logs keep)
+{
+	(void)keep;
+	return "failed";
+}
+
 char *config_fixed_changes(const struct config *old_config, const struct config *new_config)
 {
 	(void)old_config, (void)new_config;

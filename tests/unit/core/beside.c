@@ -82,3 +82,22 @@ Test(beside, it_goes_with_its_job)
 	expect_next(14000, 5000, "it is removed with its job, in 10 s");
 	expect_next(4000, 5000, "it is removed with its job, whose time is over");
 }
+
+static void expect_no_log(enum job_state state, uint32_t attempt, const char *keep_logs,
+                          const char *words)
+{
+	const struct job job = {.id = JOB, .state = state, .attempt = attempt};
+	char *why = beside_no_log(&job, keep_logs);
+	cr_expect_not_null(strstr(why, "job 42"), "%s", why);
+	cr_expect_not_null(strstr(why, words), "%s", why);
+	free(why);
+}
+
+Test(beside, why_there_is_no_log)
+{
+	expect_no_log(JOB_CANCELED, 0, "always", "it never ran");
+	expect_no_log(JOB_DONE, 1, "never", "it succeeded, and handler.keep_logs is \"never\"");
+	expect_no_log(JOB_DONE, 1, "failed", "it succeeded, and handler.keep_logs is \"failed\"");
+	expect_no_log(JOB_DONE, 1, "always", "somebody removed it");
+	expect_no_log(JOB_FAILED, 3, "failed", "somebody removed it");
+}

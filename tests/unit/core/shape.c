@@ -242,3 +242,24 @@ Test(shape, no_time_is_null)
 	cr_assert(json_is_null(never));
 	json_decref(never);
 }
+
+Test(shape, log_has_one_character_for_each_byte)
+{
+	json_t *o = shape_log("a\xff\0\n", 4, 10, true);
+	const json_t *data = json_object_get(o, "data");
+	cr_expect_eq(json_string_length(data), 5);
+	cr_expect_arr_eq(json_string_value(data), "a\xc3\xbf\0\n", 5);
+	cr_expect_eq(integer(o, "next"), 14);
+	cr_expect(json_is_false(json_object_get(o, "final")), "there may be more");
+	json_decref(o);
+}
+
+Test(shape, log_ends_when_its_job_has_ended_and_all_was_read)
+{
+	for (int ended = 0; ended <= 1; ended++) {
+		json_t *o = shape_log("", 0, 7, ended);
+		cr_expect_eq(json_is_true(json_object_get(o, "final")), ended);
+		cr_expect_eq(integer(o, "next"), 7);
+		json_decref(o);
+	}
+}
