@@ -295,7 +295,8 @@ int tree_rename_job(struct tree *t, const char *user, uint64_t old_id, uint64_t 
 int tree_drop_job(struct tree *t, const char *user, uint64_t id, const char *path);
 
 /* Reads a job's log from `offset`: from its private directory or beside its
- * final file. Up to `size` bytes; *ret_n 0 at the end. -ENOENT: none kept. */
+ * final file. Up to `size` bytes; *ret_n 0 at the end. -ENOENT: none kept;
+ * -EACCES: this account may not look where it is, or may be. */
 int tree_read_log(struct tree *t, const char *user, const struct job *job, uint64_t offset,
                   void *out, size_t size, size_t *ret_n);
 

@@ -10,19 +10,26 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Nothing of ours can be there. Any other error says nothing of the log. */
+static bool is_no_way(int error)
+{
+	return error == -ENOTDIR || error == -ELOOP || error == -ENAMETOOLONG || error == -EINVAL;
+}
+
 static int open_our_log(struct tree *t, const char *user, enum place place, const char *path)
 {
 	const char *base;
 	int placefd = tree_open_place(t, user, place);
 	int dirfd = placefd < 0 ? placefd : tree_open_parent(placefd, path, 0, &base);
-	int fd = -ENOENT;
-	if (dirfd >= 0 && tree_is_our_log(dirfd, base)) {
+	int ours = dirfd < 0 ? dirfd : tree_judge_log(dirfd, base);
+	int fd = ours < 0 ? ours : -ENOENT;
+	if (ours > 0) {
 		fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		fd = fd < 0 ? -errno : fd;
 	}
 	fd_close(dirfd);
 	fd_close(placefd);
-	return fd;
+	return is_no_way(fd) ? -ENOENT : fd;
 }
 
 /* The names a log may have got, those with the job's number first: without it,
@@ -62,8 +69,11 @@ int tree_read_log(struct tree *t, const char *user, const struct job *job, uint6
 	if (dirfd >= 0 && fd < 0)
 		fd = -errno;
 	fd_close(dirfd);
-	if (fd == -ENOENT && job_state_is_final(job->state))
-		fd = open_final_log(t, user, job);
+	/* Who reads without spoold may see what is beside the file, and not its private directory. */
+	if ((fd == -ENOENT || fd == -EACCES) && job_state_is_final(job->state)) {
+		int beside = open_final_log(t, user, job);
+		fd = beside == -ENOENT ? fd : beside;
+	}
 	if (fd < 0)
 		return fd;
 	ssize_t n = pread(fd, out, size, (off_t)offset);

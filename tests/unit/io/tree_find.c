@@ -399,6 +399,9 @@ Test(tree_find, logs_are_read_where_they_are)
 	job.id = 2;
 	job.final_name = NULL;
 	cr_expect_eq(tree_read_log(t, USER, &job, 0, out, sizeof out, &n), -ENOENT);
+	job.final_name = (char *)(uintptr_t)"log.1/below";
+	cr_expect_eq(tree_read_log(t, USER, &job, 0, out, sizeof out, &n), -ENOENT,
+	             "a file is in the way");
 }
 
 Test(tree_find, a_retry_takes_file_log_and_output_back_and_again)
