@@ -97,8 +97,8 @@ static int try_until_back(struct ctl *ctl, json_t *request, enum patience patien
 	int code = CTL_NO_DAEMON;
 	fflush(stdout);
 	progress_end(ctl);
-	ctl_note("spoold went away; the job is safe. Waiting for spoold to come back, for up to %d s ...",
-	         COMES_BACK_MS / 1000);
+	ctl_note("spoold %s; the job is safe. Waiting for spoold to come back, for up to %d s ...",
+	         *ret_error == 0 ? "does not answer" : "went away", COMES_BACK_MS / 1000);
 	while (code == CTL_NO_DAEMON && clock_steady_ms() < until_ms) {
 		clock_pause_ms(COMES_BACK_LOOK_MS);
 		code = try_once(ctl, request, patience, ret, ret_error);

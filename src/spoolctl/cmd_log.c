@@ -1,7 +1,9 @@
 #include "spoolctl/jobs.h"
+#include "spoolctl/offline.h"
 #include "spoolctl/view.h"
 
 #include "base/text.h"
+#include "core/shape.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -98,16 +100,73 @@ static void print_safely(struct pending *pending, const char *bytes, size_t n, b
 	free(all);
 }
 
-/* `followed`: some of it was asked for before. That it is gone since is no error then. */
-static int ask_chunk(struct ctl *ctl, uint64_t job, json_int_t offset, bool followed,
-                     enum patience patience, json_t **ret)
+/* Where the pieces of a log come from. */
+struct source {
+	struct ctl *ctl;
+	struct offline_log *offline; /* NULL: from spoold */
+	uint64_t job;
+	bool follow;
+	bool followed; /* some of it was asked for before. That it is gone since is no error then. */
+	json_int_t offset;
+};
+
+struct piece {
+	char *bytes;
+	size_t n;
+	bool final;
+};
+
+/* Who follows waits for spoold, so that what cannot be read without it is not the end. */
+static int open_source(struct source *s)
+{
+	int code = ctl_connect(s->ctl);
+	if (code != CTL_NO_DAEMON)
+		return code;
+	code = offline_log_open(s->ctl, &s->offline);
+	return s->follow ? CTL_OK : code;
+}
+
+/* From now on spoold is asked, and waited for. */
+static void leave_offline(struct source *s)
+{
+	offline_log_close(s->offline);
+	s->offline = NULL;
+}
+
+static int ask_daemon(const struct source *s, json_t **ret)
 {
 	json_t *request = ctl_request("log");
-	if (followed)
+	if (s->followed)
 		ctl_put(request, "followed", json_true());
-	ctl_put(request, "job", json_integer((json_int_t)job));
-	ctl_put(request, "offset", json_integer(offset));
-	return ctl_ask(ctl, request, patience, ret);
+	ctl_put(request, "job", json_integer((json_int_t)s->job));
+	ctl_put(request, "offset", json_integer(s->offset));
+	return ctl_ask(s->ctl, request, s->follow ? ASK_THROUGH_RESTARTS : ASK_SOON, ret);
+}
+
+static int ask(struct source *s, json_t **ret)
+{
+	if (s->offline == NULL)
+		return ask_daemon(s, ret);
+	int code = offline_log_read(s->offline, s->job, (uint64_t)s->offset, s->followed, ret);
+	if (code != CTL_NO_DAEMON || !s->follow)
+		return code;
+	leave_offline(s);
+	return ask_daemon(s, ret);
+}
+
+static int next_piece(struct source *s, struct piece *ret)
+{
+	json_t *answer = NULL;
+	int code = ask(s, &answer);
+	if (code != CTL_OK)
+		return code;
+	ret->bytes = to_bytes(json_object_get(answer, "data"), &ret->n);
+	ret->final = view_true(answer, "final");
+	s->offset = view_has(answer, "next") ? view_number(answer, "next")
+	                                     : s->offset + (json_int_t)ret->n;
+	s->followed = true;
+	json_decref(answer);
+	return CTL_OK;
 }
 
 static void rest(void)
@@ -117,64 +176,60 @@ static void rest(void)
 	nanosleep(&pause, NULL);
 }
 
-static int print_log(struct ctl *ctl, const struct args *args)
+static int print_log(struct source *s)
 {
 	struct pending pending = {0};
-	json_int_t offset = 0;
-	for (bool followed = false;; followed = true) {
-		json_t *answer = NULL;
-		size_t n;
-		int code = ask_chunk(ctl, args->jobs.ids[0], offset, followed,
-		                     args->follow ? ASK_THROUGH_RESTARTS : ASK_SOON, &answer);
+	for (;;) {
+		struct piece piece;
+		int code = next_piece(s, &piece);
 		if (code != CTL_OK)
 			return code;
-		bool final = view_true(answer, "final");
-		char *bytes = to_bytes(json_object_get(answer, "data"), &n);
-		bool last = n == 0 && (final || !args->follow);
-		if (ctl->terminal)
-			print_safely(&pending, bytes, n, last);
+		bool more = piece.n > 0, last = !more && (piece.final || !s->follow);
+		if (s->ctl->terminal)
+			print_safely(&pending, piece.bytes, piece.n, last);
 		else
-			fwrite(bytes, 1, n, stdout);
-		free(bytes);
-		offset = view_has(answer, "next") ? view_number(answer, "next") : offset + (json_int_t)n;
-		json_decref(answer);
+			fwrite(piece.bytes, 1, piece.n, stdout);
+		free(piece.bytes);
 		if (last || ferror(stdout))
 			return CTL_OK;
-		if (n == 0)
+		if (!more && s->offline != NULL)
+			leave_offline(s);
+		else if (!more)
 			rest();
 	}
 }
 
 /* The whole log as one object; "data" as on the socket. */
-static int print_json(struct ctl *ctl, uint64_t job)
+static int print_json(struct source *s)
 {
-	json_t *whole = ctl_need(json_string(""));
-	json_int_t offset = 0;
-	bool final = false;
-	for (bool followed = false;; followed = true) {
-		json_t *answer = NULL;
-		int code = ask_chunk(ctl, job, offset, followed, ASK_SOON, &answer);
-		if (code != CTL_OK) {
-			json_decref(whole);
-			return code;
-		}
-		const json_t *data = json_object_get(answer, "data");
-		size_t n = json_string_length(data), have = json_string_length(whole);
-		char *text = ctl_need(malloc(have + n + 1));
-		memcpy(text, json_string_value(whole), have);
-		memcpy(text + have, n > 0 ? json_string_value(data) : "", n);
-		json_decref(whole);
-		whole = ctl_need(json_stringn(text, have + n));
-		free(text);
-		offset = view_number(answer, "next");
-		final = view_true(answer, "final");
-		json_decref(answer);
-		if (n == 0)
+	char *all = NULL;
+	size_t size = 0;
+	int code;
+	struct piece piece;
+	FILE *whole = ctl_need(open_memstream(&all, &size));
+	while ((code = next_piece(s, &piece)) == CTL_OK) {
+		fwrite(piece.bytes, 1, piece.n, whole);
+		free(piece.bytes);
+		if (piece.n == 0)
 			break;
 	}
-	ctl_print_json(ctl, json_pack("{s:I,s:o,s:b}", "job", (json_int_t)job, "data", whole, "final",
-	                              (int)final));
-	return CTL_OK;
+	bool failed = ferror(whole) != 0;
+	if (fclose(whole) != 0 || failed)
+		ctl_need(NULL);
+	if (code == CTL_OK)
+		ctl_print_json(s->ctl, json_pack("{s:I,s:o,s:b}", "job", (json_int_t)s->job, "data",
+		                                 shape_bytes(all, size), "final", (int)piece.final));
+	free(all);
+	return code;
+}
+
+static int print(struct source *s)
+{
+	int code = open_source(s);
+	if (code == CTL_OK)
+		code = s->ctl->json ? print_json(s) : print_log(s);
+	offline_log_close(s->offline);
+	return code;
 }
 
 static int run(struct ctl *ctl, int argc, char **argv)
@@ -185,7 +240,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		if (ctl->json && args.follow)
 			ctl_error(ctl, "--follow is for people: leave out --json");
 		else
-			code = ctl->json ? print_json(ctl, args.jobs.ids[0]) : print_log(ctl, &args);
+			code = print(&(struct source){.ctl = ctl, .job = args.jobs.ids[0],
+			                              .follow = args.follow});
 	}
 	free(args.jobs.ids);
 	return code;

@@ -278,6 +278,12 @@ int offline_list(struct ctl *ctl, const struct index_json_filter *filter, json_t
 	return offline_finish(ctl, ix, r, answer, ret);
 }
 
+int offline_say_no_job(struct ctl *ctl, uint64_t id, int code)
+{
+	ctl_error(ctl, "there is no job %" PRIu64 "; 'spoolctl list' shows the jobs", id);
+	return code;
+}
+
 static int job_answer(struct ctl *ctl, uint64_t id,
                       int (*ask)(struct index *, uint64_t, uint64_t, json_t **), json_t **ret)
 {
@@ -289,8 +295,7 @@ static int job_answer(struct ctl *ctl, uint64_t id,
 	int r = ix == NULL ? -ENOENT : ask(ix, id, clock_wall_ms(), &answer);
 	if (r == -ENOENT) {
 		index_close(ix);
-		ctl_error(ctl, "there is no job %" PRIu64 "; spoolctl list shows the jobs", id);
-		return CTL_NO_DAEMON;
+		return offline_say_no_job(ctl, id, CTL_NO_DAEMON);
 	}
 	return offline_finish(ctl, ix, r, answer, ret);
 }

@@ -248,7 +248,7 @@ class Down(SystemTest):
         spool = self.spool()
         spool.stop()
         for args in (("start",), ("stop",), ("reload",), ("rescan",), ("retry", "1"),
-                     ("cancel", "1"), ("hold", "1"), ("release", "1"), ("log", "1")):
+                     ("cancel", "1"), ("hold", "1"), ("release", "1")):
             result = spool.ctl(*args, check=NO_DAEMON)
             self.assertIn("not running", result.err, args)
 
