@@ -167,6 +167,11 @@ enum place job_final_place(enum job_state state)
 	return state == JOB_DONE ? PLACE_DONE : PLACE_FAILED;
 }
 
+bool job_is_unready(const struct job *job)
+{
+	return job->not_before_ms != 0 && job->claimed_ms == 0 && job->error != NULL;
+}
+
 void job_clear(struct job *job)
 {
 	free(job->path);

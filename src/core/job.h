@@ -96,7 +96,7 @@ struct job {
 	struct file_ident ident;
 	uint64_t arrived_ms;  /* first seen */
 	uint64_t accepted_ms;
-	uint64_t claimed_ms;  /* of the last attempt, like the next */
+	uint64_t claimed_ms;  /* of the last attempt, like the next; 0 also since one came to nothing */
 	uint64_t started_ms;
 	uint64_t finished_ms; /* when it became final */
 	uint64_t not_before_ms; /* a retry waits until then; 0 = at once */
@@ -155,6 +155,9 @@ struct held_why held_why(const char *reason);
 
 /* The directory in which a job of this state that is at rest belongs. */
 enum place job_final_place(enum job_state state);
+
+/* Does it wait since it could not be started, which counts as no attempt? */
+bool job_is_unready(const struct job *job);
 
 void job_clear(struct job *job);
 /* Deep copy; -ENOMEM. `ret` is cleared on failure. */

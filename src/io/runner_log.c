@@ -89,23 +89,39 @@ static void leave_out_middle(struct runner_log *log)
 
 static int open_now(struct runner_log *log, int job_dirfd, const struct run_order *order);
 
-/* Is there a file to write into? */
-static bool is_made(struct runner_log *log)
+static void make(struct runner_log *log)
 {
 	const struct run_order *order = log->unmade;
-	if (order == NULL)
-		return log->fd >= 0;
 	log->unmade = NULL;
 	int r = open_now(log, log->dirfd, order);
 	if (r < 0)
 		log_warning("job %llu: its log cannot be opened, the handler's output is dropped: %s",
 		            (unsigned long long)order->job, strerror(-r));
-	return r == 0;
+}
+
+/* After those of earlier attempts. */
+static void begin_attempt(struct runner_log *log)
+{
+	char header[80], when[CLOCK_RFC3339_SIZE];
+	snprintf(header, sizeof header, "attempt %" PRIu32 ", %s", log->later->attempt,
+	         clock_rfc3339(clock_wall_ms(), when));
+	log->later = NULL;
+	runner_log_note(log, header);
+}
+
+/* Is there a file to write into? */
+static bool is_ready(struct runner_log *log)
+{
+	if (log->unmade != NULL)
+		make(log);
+	if (log->fd >= 0 && log->later != NULL)
+		begin_attempt(log);
+	return log->fd >= 0;
 }
 
 void runner_log_write(struct runner_log *log, const char *data, size_t n)
 {
-	if (n == 0 || !is_made(log))
+	if (n == 0 || !is_ready(log))
 		return;
 	while (n > 0 && log->fd >= 0) {
 		/* Of the end twice as much is let in as is kept, so that each
@@ -133,7 +149,7 @@ static bool ends_inside_line(const struct runner_log *log)
 
 void runner_log_note(struct runner_log *log, const char *text)
 {
-	if (!is_made(log))
+	if (!is_ready(log))
 		return;
 	if (ends_inside_line(log))
 		runner_log_write(log, "\n", 1);
@@ -147,7 +163,7 @@ void runner_log_close(struct runner_log *log)
 	if (log->fd >= 0 && tail_size(log) > log->half)
 		leave_out_middle(log);
 	log->fd = fd_close(log->fd);
-	log->unmade = NULL;
+	log->unmade = log->later = NULL;
 }
 
 static int open_plain(int dirfd, const char *name, int more_flags, struct stat *ret_stat)
@@ -189,15 +205,9 @@ static int open_now(struct runner_log *log, int job_dirfd, const struct run_orde
 	if (log->end > limit / 2)
 		leave_out_middle(log);
 	uint64_t left = limit > log->end ? limit - log->end : limit / 2;
-	bool again = log->end > 0;
 	*log = (struct runner_log){
-		.fd = log->fd, .end = log->end, .half = left / 2, .middle = log->end + left / 2};
-	if (again) {
-		char header[80], when[CLOCK_RFC3339_SIZE];
-		snprintf(header, sizeof header, "attempt %" PRIu32 ", %s", order->attempt,
-		         clock_rfc3339(clock_wall_ms(), when));
-		runner_log_note(log, header);
-	}
+		.fd = log->fd, .end = log->end, .half = left / 2, .middle = log->end + left / 2,
+		.later = log->end > 0 ? order : NULL};
 	return 0;
 }
 

@@ -30,6 +30,8 @@ void runner_last_line_end(struct last_line *l);
 struct runner_log {
 	int fd;            /* -1: none, not made yet, or writing failed */
 	const struct run_order *unmade; /* while it is not made: whose it will be; else NULL */
+	const struct run_order *later; /* of the attempt, where others are in it and nothing of this
+	                                  one yet; else NULL */
 	int dirfd;         /* borrowed; where it will be made */
 	uint64_t half;     /* bytes kept of the beginning, and of the end */
 	uint64_t middle;   /* where the beginning ends */

@@ -66,8 +66,13 @@ int runner_launch(struct runner *r, const struct runner_account *account, bool *
 		runner_enter(r, PHASE_RUNNING);
 		e = watch_all(r);
 	}
-	if (e < 0 && r->phase != PHASE_NONE)
+	/* It was there: an attempt, whatever it is short of. */
+	if (e < 0 && r->phase != PHASE_NONE) {
 		runner_end_hard(r);
+		*ret_error = runner_text("was started, and ended since it cannot be watched: %s",
+		                         strerror(-e));
+		e = -EIO;
+	}
 	if (e < 0)
 		runner_process_clear(r);
 	return e;

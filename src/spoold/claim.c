@@ -54,7 +54,6 @@ static int take_job(struct daemon *d, struct user *u, struct job *job, uint64_t 
 	claim->over = (struct handover){.user = u, .job = *job, .after = after,
 	                                 .stands_by = stands_by};
 	*job = (struct job){0};
-	u->anew = false;
 	d->dispatch.claims += after == 0 && !stands_by;
 	d->dispatch.standby_n += stands_by;
 	u->ahead += after != 0;

@@ -185,6 +185,9 @@ static const char *obstacle(const struct daemon *d)
 	if (d->dispatch.unmoved != NULL)
 		return "files of jobs that ended cannot be moved to done or failed";
 	unsigned away, unready;
+	/* What is still to become a job. */
+	if (!scan_idle(d) || !intake_idle(d))
+		return NULL;
 	if (!only_stuck_are_left(d, &away, &unready))
 		return NULL;
 	if (unready > 0)

@@ -58,6 +58,7 @@ struct running *dispatch_remember(struct daemon *d, struct user *u, const struct
 	r->user = u;
 	r->attempt = job->attempt;
 	r->seq = job->seq;
+	r->anew = u->anew;
 	r->progress = -1;
 	r->records = RECORDS_NONE;
 	r->name = strdup(name_base(job->path));

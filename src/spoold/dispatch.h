@@ -33,6 +33,7 @@ struct running {
 	char *hold;             /* by whom it is to be held when it comes back from there, or NULL */
 	uint64_t hold_client;   /* who waits for that */
 	struct running *chain_prev, *chain_next;
+	bool anew;              /* the first one since its user's settings were read */
 	bool cancel;            /* by an operator */
 	char *cancel_text;      /* who */
 	UT_hash_handle hh;
@@ -60,8 +61,9 @@ struct dispatch {
 enum {
 	DISPATCH_MOVE_RETRY_MS = 5000, /* a move that failed is tried again */
 	DISPATCH_CLAIM_RETRY_MS = 5000, /* so is a claim: no space, no worker */
-	DISPATCH_HANDLER_RETRY_MS = 10000, /* and a handler that could not be started; */
-	DISPATCH_HANDLER_ONCE_MS = 60000, /* with --mode once: its patience ends before that */
+	DISPATCH_HANDLER_RETRY_MS = 10000, /* and a handler that could not be started, then after */
+	DISPATCH_HANDLER_MOST_MS = 60000,  /* twice as long, up to this: each try is written down;
+	                                      at once this with --mode once, whose patience ends before */
 	DISPATCH_PATIENCE_MS = 5000, /* with a worker that should have told something */
 	DISPATCH_WHOLE_PATIENCE_MS = 120000, /* with one that has a directory to walk through first */
 };

@@ -82,7 +82,7 @@ static void explain_backoff(const struct job *job, uint64_t now_wall_ms, struct 
 		why_say(e->because, "attempt %u ended: %s", job->attempt, why);
 	why_say(e->next, "it is tried again in %s (attempt %u)%s",
 	        human_duration(job->not_before_ms - now_wall_ms, wait), job->attempt + 1,
-	        job->started_ms == 0 ? ", and after 'spoolctl reload'" : "");
+	        job_is_unready(job) ? ", and after 'spoolctl reload'" : "");
 }
 
 static void explain_head(struct daemon *d, const struct user *u, struct explanation *e)
@@ -128,10 +128,10 @@ static void explain_pending(struct daemon *d, const struct user *u, const struct
 	unsigned ahead = job->yields ? 0 : jobs_ahead(d, job);
 	enum sched_reason reason = sched_explain(d->sched, u->number, d->wall_ms);
 	bool spool_wide = reason == SCHED_STOPPED || reason == SCHED_HELD || reason == SCHED_BLOCKED;
-	if (job->not_before_ms > d->wall_ms)
-		explain_backoff(job, d->wall_ms, e);
-	else if (spool_wide && ahead == 0)
+	if (spool_wide && ahead == 0)
 		explain_head(d, u, e);
+	else if (job->not_before_ms > d->wall_ms)
+		explain_backoff(job, d->wall_ms, e);
 	else if (reason == SCHED_LIMIT && behind_running(d, u, ahead, e))
 		return;
 	else if (ahead > 0)

@@ -25,6 +25,7 @@ struct settlement {
 	uint64_t hold_client;
 	bool back;             /* it never began */
 	bool news;             /* since its handler cannot be started, and that was not said yet */
+	bool anew;             /* it was tried with the settings that are in force */
 	uint32_t random;       /* the same in every try of the turn */
 	struct job after;      /* id 0: nothing was to be done */
 };
@@ -174,14 +175,22 @@ static bool never_began(const struct settlement *s, const struct job *job)
 	return run_result_never_began(&s->result) && (job->state == JOB_QUEUED || waits);
 }
 
+static uint64_t handler_delay_ms(const struct daemon *d, const struct user *u)
+{
+	uint64_t delay_ms = (uint64_t)DISPATCH_HANDLER_RETRY_MS << u->unready_tries;
+	return d->once ? DISPATCH_HANDLER_MOST_MS : due_min(delay_ms, DISPATCH_HANDLER_MOST_MS);
+}
+
 /* That is no fault of the file, and nothing that another attempt at once would mend: it
  * keeps its place, and its user's line waits for whoever sees to the handler. */
 static int wait_for_handler(const struct daemon *d, struct settlement *s, struct job *job)
 {
-	uint64_t delay_ms = d->once ? DISPATCH_HANDLER_ONCE_MS : DISPATCH_HANDLER_RETRY_MS;
 	const char *why = s->result.error == NULL ? "its handler cannot be started" : s->result.error;
-	s->news = job->error == NULL || strcmp(job->error, why) != 0;
-	job->not_before_ms = d->wall_ms + delay_ms;
+	s->news = s->news || s->user->anew || job->error == NULL || strcmp(job->error, why) != 0;
+	if (s->anew)
+		s->user->anew = false;
+	job->claimed_ms = job->started_ms = 0;
+	job->not_before_ms = d->wall_ms + handler_delay_ms(d, s->user);
 	return job_set_text(&job->error, why);
 }
 
@@ -246,7 +255,7 @@ static int settlement_apply(struct daemon *d, struct change *c)
 	struct settlement *s = (struct settlement *)c;
 	struct job job = {0};
 	job_clear(&s->after);
-	s->back = s->news = false;
+	s->back = false;
 	int r = index_get_job(d->index, s->result.job, &job);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -287,16 +296,23 @@ static void log_result(struct log_lines *lines, const struct user *u, const stru
 	free(shown);
 }
 
-/* Said once: it is tried again and again. */
+/* Said once, and after a start or reload: it is tried again and again. */
 static void log_unready(struct log_lines *lines, const struct user *u, const struct job *job)
 {
 	char *shown = escape_str(job->path);
 	log_add(lines, LOG_LEVEL_ERROR,
-	        "user %s: job %" PRIu64 " (%s) waits, and all of this user behind it: %s; it is tried "
-	        "every %d s, and after a reload",
-	        u->name, job->id, shown == NULL ? "?" : shown, job->error,
-	        DISPATCH_HANDLER_RETRY_MS / 1000);
+	        "user %s: job %" PRIu64 " (%s) waits in its place: %s; it is tried again by itself, and "
+	        "at once after a reload", u->name, job->id, shown == NULL ? "?" : shown, job->error);
 	free(shown);
+}
+
+static void note_try(const struct settlement *s)
+{
+	struct user *u = s->user;
+	if (!s->result.unready)
+		u->unready_tries = 0;
+	else if (DISPATCH_HANDLER_RETRY_MS << u->unready_tries < DISPATCH_HANDLER_MOST_MS)
+		u->unready_tries++;
 }
 
 /* What follows a final one in its directory is another job's, which its worker can tell. */
@@ -304,6 +320,7 @@ static void settlement_committed(struct daemon *d, const struct change *c)
 {
 	const struct settlement *s = (const struct settlement *)c;
 	bool ended = s->after.id != 0 && job_state_is_final(s->after.state);
+	note_try(s);
 	if (s->after.id != 0 && s->news)
 		log_unready(&d->turn.lines, s->user, &s->after);
 	else if (s->after.id != 0 && !s->back)
@@ -376,6 +393,7 @@ static void add_settlement(struct daemon *d, struct user *u, const struct run_re
 		return;
 	}
 	struct running *r = dispatch_find(d, result->job);
+	s->anew = r != NULL && r->anew;
 	s->change = (struct change){.apply = settlement_apply, .committed = settlement_committed,
 	                            .finish = settlement_finish, .keep = true};
 	s->user = u;

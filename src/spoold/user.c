@@ -62,9 +62,12 @@ void users_clear(struct daemon *d)
 
 void users_configure(struct daemon *d)
 {
+	for (struct running *r = d->dispatch.running; r != NULL; r = r->hh.next)
+		r->anew = false;
 	for (struct user *u = d->users.by_name; u != NULL; u = u->hh.next) {
 		u->settings = config_user(d->config, u->name);
 		u->anew = true;
+		u->unready_tries = 0;
 		u->inner_jobs = u->settings->directories == DIRECTORIES_JOB;
 		if (u->number == 0)
 			continue;
@@ -87,19 +90,14 @@ void user_touch(struct daemon *d, struct user *u)
 	d->users.touched = u;
 }
 
-/* Does it wait since it could not be started, whatever it was? */
-static bool is_unready(const struct job *job)
-{
-	return job->not_before_ms != 0 && job->started_ms == 0 && job->error != NULL;
-}
-
 /* A clock that was set back must not hold a retry for longer than the longest
  * delay there is; and other settings may be what it waits for. */
 static uint64_t due_of(const struct daemon *d, const struct user *u, const struct job *job)
 {
-	uint64_t longest = d->wall_ms + 2 * RETRY_DELAY_MAX_MS;
-	bool due = job->not_before_ms <= d->wall_ms || job->not_before_ms > longest ||
-	           (u->anew && is_unready(job));
+	bool unready = job_is_unready(job);
+	uint64_t longest = unready ? DISPATCH_HANDLER_MOST_MS : 2 * RETRY_DELAY_MAX_MS;
+	bool due = job->not_before_ms <= d->wall_ms || job->not_before_ms > d->wall_ms + longest ||
+	           (u->anew && unready);
 	return due ? 0 : job->not_before_ms;
 }
 
@@ -112,7 +110,7 @@ static int read_head(struct daemon *d, struct user *u, struct sched_view *view)
 	if (r == 0) {
 		view->head_job = head.id;
 		view->head_not_before_ms = due_of(d, u, &head);
-		u->unready = is_unready(&head);
+		u->unready = job_is_unready(&head);
 	} else if (r != -ENOENT) {
 		return r;
 	}
@@ -123,7 +121,7 @@ static int read_head(struct daemon *d, struct user *u, struct sched_view *view)
 		             view->head_not_before_ms > delayed.not_before_ms;
 		if (first) {
 			head.seq = delayed.seq;
-			u->unready = is_unready(&delayed);
+			u->unready = job_is_unready(&delayed);
 			view->head_job = delayed.id;
 			view->head_not_before_ms = due ? 0 : delayed.not_before_ms;
 		}

@@ -69,8 +69,9 @@ struct user {
 	bool inner_jobs, inner_seen; /* with directories as jobs: files in one are jobs still, from
 	                                when it was followed; by the last scan, the one at hand */
 	bool in_turn;            /* in users.in_turn */
-	bool anew;               /* no job was claimed since its settings were read */
+	bool anew;               /* since its settings were read no job was found that cannot be started */
 	bool unready;            /* its next job waits since it could not be started */
+	uint8_t unready_tries;   /* in a row; enough of them */
 	bool busy, busy_row;     /* in busy.users; for what the index has */
 	bool removed;            /* its directory was, and is shown to nobody who does not ask for it */
 	int unreadable;          /* why the last scan could not read incoming, or 0 */

@@ -295,6 +295,8 @@ static void check_again(struct ledger_entry *e, const struct flat_job *job)
 	if (!e->retry_asked)
 		violation("job %llu (%s) had ended and is in the line again",
 		          (unsigned long long)job->job.id, job->path);
+	/* The request is lost with the index, and then the result of before may count. */
+	e->succeeded_before = e->succeeded_before || e->succeeded;
 	e->retry_asked = e->success_kept = e->permanent = e->succeeded = e->moved_outside = false;
 	e->failures = 0;
 	e->forgiven = e->last_attempt;
@@ -658,6 +660,7 @@ void ledger_without_index(void)
 	for (int i = 0; i < world->uploads_n; i++) {
 		struct ledger_entry *e = &world->uploads[i];
 		keep_what_is_left(e);
+		e->succeeded = e->succeeded || e->succeeded_before;
 		e->last_attempt = e->failures = 0;
 		e->job = e->seq = 0;
 	}

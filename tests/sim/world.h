@@ -173,6 +173,7 @@ struct ledger_entry {
 	bool success_kept;      /* a run succeeded and its worker kept or told it */
 	bool permanent;         /* a run ended with exit 65, likewise */
 	bool succeeded;         /* a run ended well, whoever knows of it */
+	bool succeeded_before;  /* so did one before an operator's retry */
 };
 
 enum worker_phase {

@@ -6,7 +6,7 @@ import re
 import time
 
 import procs
-from harness import GATE, OK, SystemTest, root_only
+from harness import BAD_FAILS, GATE, OK, SystemTest, root_only
 
 # Copies what the kernel started the shell with, before the shell changes it.
 DUMP = """cat /proc/$$/environ >$BASE/environ
@@ -24,7 +24,8 @@ def read(spool, name):
 
 
 class CannotBeStarted(SystemTest):
-    """That is no fault of the file: it waits, in its place, and says why."""
+    """FIELD (permissions found too late): that is no fault of the file, which waits in its place
+    and says why."""
 
     def wait_told(self, spool, times):
         spool.wait_for(lambda: spool.log().count("cannot run ") == times, what="that to be logged")
@@ -79,6 +80,43 @@ class CannotBeStarted(SystemTest):
         os.chmod(handler, 0o755)
         self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
 
+    def test_each_is_tried_at_once_after_a_reload(self):
+        """Not only the first of a user's, and attempts that failed keep their delay."""
+        spool = self.spool({"scheduler_settings": {"retry_delay_seconds": 600},
+                            "job_processing": {"single_job_per_user": False},
+                            "users": {"alice": {"max_concurrent_jobs_per_user": 3}}},
+                           users=("alice", "bob"), handler=BAD_FAILS)
+        handler = os.path.join(spool.base, "handlers", "main")
+        spool.drop("bob", "bad.csv")
+        spool.wait_for(lambda: (spool.job("bad.csv", "bob") or {}).get("failures") == 1,
+                       what="an attempt to fail")
+        os.rename(handler, handler + ".away")
+        names = ["a.csv", "b.csv", "c.csv"]
+        for name in names:
+            spool.drop("alice", name)
+            self.wait_told(spool, names.index(name) + 1)
+            spool.ctl("hold", str(spool.job(name)["job"]))
+        for name in names:
+            spool.ctl("release", str(spool.job(name)["job"]))
+        os.rename(handler + ".away", handler)
+        spool.ctl("reload")
+        for name in names:
+            spool.wait_state(name, "done", limit=8)
+        job = spool.job("bad.csv", "bob")
+        self.assertEqual((job["state"], job["attempt"]), ("pending", 1))
+
+    def test_its_log_tells_of_attempts_alone(self):
+        """What was never begun leaves no line in the log of those that were."""
+        spool = self.spool(handler='echo "what went wrong"; rm "$BASE/handlers/main"; exit 1')
+        spool.drop("alice", "a.csv")
+        self.wait_told(spool, 1)
+        spool.ctl("cancel", str(spool.job("a.csv")["job"]))
+        spool.wait_file("a.csv.log", place="failed")
+        with open(spool.path("alice", "failed", "a.csv.log")) as file:
+            text = file.read()
+        self.assertIn("what went wrong", text)
+        self.assertNotIn("attempt 2", text)
+
     def test_can_be_canceled(self):
         """Who gives it up need not wait for the handler."""
         spool = self.spool()
@@ -93,7 +131,7 @@ class CannotBeStarted(SystemTest):
         """Section 6: nor is it, where the account that is to run it is not there."""
         spool = self.spool({"handler": {"run_as": "{user}"}}, users=("no-such-account",))
         spool.drop("no-such-account", "a.csv")
-        spool.wait_log("cannot run as no-such-account: there is no such account")
+        spool.wait_log("waits in its place: cannot run as no-such-account: there is no such account")
         self.assertEqual(spool.wait_state("a.csv", "pending", "no-such-account")["attempt"], 0)
 
     def test_once_does_not_wait_for_ever(self):
@@ -182,17 +220,6 @@ class Start(SystemTest):
         spool = self.spool({"handler": {"command": ["true"]}})
         spool.drop("alice", "a.csv")
         spool.wait_state("a.csv", "done")
-
-    def test_program_vanished_after_the_start(self):
-        """FIELD (permissions found too late): said in words, for uploader and
-        operator; the file is kept."""
-        spool = self.spool({"scheduler_settings": {"max_retries": 0}})
-        os.unlink(os.path.join(spool.base, "handlers", "main"))
-        spool.drop("alice", "a.csv")
-        job = spool.wait_state("a.csv", "failed")
-        self.assertSays("handlers/main|handler|start", job["error"])
-        with open(spool.path("alice", "failed", "a.csv.log")) as file:
-            self.assertTrue(file.read().strip())
 
     @root_only
     def test_run_as(self):

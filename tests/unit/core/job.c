@@ -194,3 +194,18 @@ Test(job, the_same_file)
 	cr_expect(file_ident_same(&a, &b));
 	cr_expect(file_ident_same_inode(&a, &b));
 }
+
+Test(job, unready_is_what_came_to_nothing_and_no_attempt)
+{
+	char why[] = "cannot run /no/such/handler";
+	struct job job = {.state = JOB_PENDING, .not_before_ms = 5, .error = why};
+	cr_expect(job_is_unready(&job));
+	job.claimed_ms = 4;
+	cr_expect_not(job_is_unready(&job), "that attempt failed");
+	job.claimed_ms = 0;
+	job.not_before_ms = 0;
+	cr_expect_not(job_is_unready(&job), "it waits for its turn alone");
+	job.not_before_ms = 5;
+	job.error = NULL;
+	cr_expect_not(job_is_unready(&job), "it was given back as it was");
+}
