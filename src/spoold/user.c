@@ -85,9 +85,13 @@ void user_touch(struct daemon *d, struct user *u)
 {
 	if (u->refreshing || u->number == 0)
 		return;
+	/* In order: whose result came first has its turn first. */
+	if (d->users.touched == NULL)
+		d->users.touched_end = &d->users.touched;
 	u->refreshing = true;
-	u->touched_next = d->users.touched;
-	d->users.touched = u;
+	u->touched_next = NULL;
+	*d->users.touched_end = u;
+	d->users.touched_end = &u->touched_next;
 }
 
 /* A clock that was set back must not hold a retry for longer than the longest

@@ -113,7 +113,8 @@ struct user {
 struct users {
 	struct user *by_name, *by_number;
 	struct heap polls, locks;
-	struct user *touched; /* views to be refreshed */
+	struct user *touched; /* views to be refreshed, the first first */
+	struct user **touched_end;
 	struct user *in_turn; /* views read within the transaction at hand */
 	bool warned_limit;    /* of watches: said once */
 	unsigned met;         /* who have a number */
