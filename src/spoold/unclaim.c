@@ -41,6 +41,7 @@ static int undo_claim(struct daemon *d, struct unclaim *u, struct job *job)
 	}
 	job->not_before_ms = d->wall_ms + DISPATCH_CLAIM_RETRY_MS;
 	job->claimed_ms = 0;
+	u->user->anew = false;
 	if (u->error == -ENOSPC || u->error == -EDQUOT || u->error == -EROFS)
 		snprintf(text, sizeof text,
 		         "it could not be started: %s; %s %s/%s",

@@ -85,7 +85,7 @@ class CannotBeStarted(SystemTest):
         spool = self.spool({"scheduler_settings": {"retry_delay_seconds": 600},
                             "job_processing": {"single_job_per_user": False},
                             "users": {"alice": {"max_concurrent_jobs_per_user": 3}}},
-                           users=("alice", "bob"), handler=BAD_FAILS)
+                           users=("alice", "bob"), handler=BAD_FAILS, overlap_allowed=True)
         handler = os.path.join(spool.base, "handlers", "main")
         spool.drop("bob", "bad.csv")
         spool.wait_for(lambda: (spool.job("bad.csv", "bob") or {}).get("failures") == 1,
