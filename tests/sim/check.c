@@ -513,7 +513,7 @@ void check_given_back(const struct run_result *result)
 	const struct flat_job *f = rows_job(&world->committed, result->job);
 	bool claimed = f != NULL && job_state_is_active(f->job.state) &&
 	               f->job.attempt == result->attempt;
-	if (claimed && f->job.claimed_ms < result->finished_ms && !world->clock_stepped)
+	if (claimed && f->job.claimed_ms < result->finished_ms && !world->clock_was_set)
 		violation("the worker of job %llu may forget that it gave it back, but it is not back in "
 		          "the index", (unsigned long long)result->job);
 }

@@ -149,7 +149,7 @@ static void step_clock(void)
 {
 	int64_t by = (int64_t)dice_roll(4000000) - 2000000;
 	world->wall_offset_ms += by;
-	world->clock_stepped = true;
+	world->clock_stepped = world->clock_was_set = true;
 	world->disturbed_ms = world->now_ms;
 	say("the wall clock steps by %.1f s", (double)by / 1000);
 }

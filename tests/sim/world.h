@@ -362,7 +362,8 @@ struct world {
 	unsigned commits, puts; /* how many there were; of jobs and attempts */
 	bool index_lost;        /* attempts and history before do not count */
 	bool torn;              /* a power cut after its loss, or in relaxed mode: they disagree */
-	bool clock_stepped;
+	bool clock_stepped;     /* and no file was stamped since */
+	bool clock_was_set;     /* once: times of before and after tell no order */
 	uint64_t numbers_below; /* what the spool keeps */
 	struct given given[GIVEN_MAX];
 	int given_n;
