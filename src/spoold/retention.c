@@ -151,8 +151,10 @@ static bool may_come_back(struct daemon *d, const struct user *u, const struct j
 /* 0: they are gone; -EAGAIN: a part of them is; -EBUSY: their time has not come. */
 static int purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
-	/* A file that was taken away before its turn left nothing. */
-	bool nothing = job->place == PLACE_NOWHERE && job->state == JOB_CANCELED;
+	/* A file that was taken away before its turn left nothing. A directory may be nowhere since
+	 * its removal began, and a crash came. */
+	bool nothing = job->place == PLACE_NOWHERE && job->state == JOB_CANCELED &&
+	               job->ident.whole == 0;
 	bool moved = job->place == PLACE_DONE || job->place == PLACE_FAILED;
 	if (nothing || (moved && result_is_of_later(d, u, job)))
 		return 0;
