@@ -31,9 +31,9 @@ struct runner_event {
 int runner_new(struct runner **ret);
 /* Begins an attempt; the one before has ended. Where the handler cannot be
  * started, that is a result like any other (the next runner_step() tells it),
- * `unready` where it could not for any file; an error is returned only where nothing is known about the attempt (-ENOMEM,
- * -EMFILE), and there is none then. Order and descriptor stay the caller's and
- * must outlive the attempt. */
+ * `unready` where it could not for any file; an error is returned only where
+ * nothing is known about the attempt (-ENOMEM, -EMFILE), and there is none then.
+ * Order and descriptor stay the caller's and must outlive the attempt. */
 int runner_start(struct runner *r, const struct run_order *order, int job_dirfd);
 /* Before an attempt, as root: takes the directories of a directory that is one job from
  * its uploader, who may hold them open, so that nothing is put into them any more. 1: they
