@@ -209,8 +209,7 @@ int runner_watch(struct runner *r, int fd, uint32_t events);
 /* runner_process.c: the process behind the attempts. */
 
 /* Starts it for the attempt. 0; or an error, with *ret_error saying why where
- * it is the handler's. */
-/* *ret_unready: it failed, and would with any file. */
+ * it is the handler's; *ret_unready: it would have failed with any file. */
 int runner_launch(struct runner *r, const struct runner_account *account, bool *ret_unready,
                   char **ret_error);
 /* Nothing of it is left: forgets it. */

@@ -33,7 +33,7 @@ struct running {
 	char *hold;             /* by whom it is to be held when it comes back from there, or NULL */
 	uint64_t hold_client;   /* who waits for that */
 	struct running *chain_prev, *chain_next;
-	bool anew;              /* the first one since its user's settings were read */
+	bool anew;              /* claimed while its user was, and its settings are in force still */
 	bool cancel;            /* by an operator */
 	char *cancel_text;      /* who */
 	UT_hash_handle hh;

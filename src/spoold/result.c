@@ -306,12 +306,13 @@ static void log_unready(struct log_lines *lines, const struct user *u, const str
 	free(shown);
 }
 
+/* What was given back without a try tells nothing of the handler. */
 static void note_try(const struct settlement *s)
 {
 	struct user *u = s->user;
-	if (!s->result.unready)
+	if (!s->back)
 		u->unready_tries = 0;
-	else if (DISPATCH_HANDLER_RETRY_MS << u->unready_tries < DISPATCH_HANDLER_MOST_MS)
+	else if (s->result.unready && DISPATCH_HANDLER_RETRY_MS << u->unready_tries < DISPATCH_HANDLER_MOST_MS)
 		u->unready_tries++;
 }
 

@@ -71,7 +71,7 @@ struct user {
 	bool in_turn;            /* in users.in_turn */
 	bool anew;               /* since its settings were read no job was found that cannot be started */
 	bool unready;            /* its next job waits since it could not be started */
-	uint8_t unready_tries;   /* in a row; enough of them */
+	uint8_t unready_tries;   /* of it in a row, as far as its delay still grows with them */
 	bool busy, busy_row;     /* in busy.users; for what the index has */
 	bool removed;            /* its directory was, and is shown to nobody who does not ask for it */
 	int unreadable;          /* why the last scan could not read incoming, or 0 */

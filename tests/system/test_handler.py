@@ -4,6 +4,7 @@ import os
 import pwd
 import re
 import time
+from datetime import datetime
 
 import procs
 from harness import BAD_FAILS, GATE, OK, SystemTest, root_only
@@ -79,6 +80,18 @@ class CannotBeStarted(SystemTest):
         self.assertSays("not executable: chmod", spool.log())
         os.chmod(handler, 0o755)
         self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
+
+    def test_each_try_waits_longer(self):
+        """Each is written down: who waits for days must not wear out the disk."""
+        spool = self.spool()
+        os.remove(os.path.join(spool.base, "handlers", "main"))
+        spool.drop("alice", "a.csv")
+        self.wait_told(spool, 1)
+        first = spool.wait_state("a.csv", "pending")["not_before"]
+        second = spool.wait_for(lambda: (found := spool.job("a.csv")["not_before"]) not in
+                                (first, None) and found, what="the second try")
+        waits_s = (datetime.fromisoformat(second) - datetime.fromisoformat(first)).total_seconds()
+        self.assertGreaterEqual(waits_s, 20)
 
     def test_each_is_tried_at_once_after_a_reload(self):
         """Not only the first of a user's, and attempts that failed keep their delay."""

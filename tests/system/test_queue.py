@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import time
 
 from harness import BAD_FAILS, FAILED, GATE, NO_DAEMON, OK, SystemTest, limit
@@ -158,6 +159,19 @@ class Limits(SystemTest):
         served = [s.user for s in spool.journal.starts()]
         for turn in range(0, 12, 3):
             self.assertEqual(set(served[turn:turn + 3]), set(users), served)
+
+    def test_who_came_first_is_first_where_all_come_at_once(self):
+        """Promise 5: users are served in the order in which they came, also those that one
+        commit makes ready."""
+        users = tuple(f"u{n}" for n in range(8))
+        spool = self.spool({"scheduler_settings": {"max_concurrent_jobs": 1}}, users=users)
+        spool.daemon.send_signal(signal.SIGSTOP)
+        for user in users:
+            spool.drop(user, "a.csv")
+        spool.daemon.send_signal(signal.SIGCONT)
+        spool.wait_for(lambda: len(spool.journal.ends()) == len(users), what="all to end")
+        self.assertEqual([s.user for s in spool.journal.starts()],
+                         sorted(users, key=lambda user: spool.job("a.csv", user)["job"]))
 
 
 def ns(moment):
