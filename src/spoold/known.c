@@ -84,17 +84,29 @@ static bool is_of_earlier(const struct sight *s, uint64_t before_id)
 	return same;
 }
 
+/* Its own file is not in incoming any more, where it waits there: what lies there is another. */
+static void end_waiting(const struct sight *s, const struct job *job, const char *why)
+{
+	if (job->place == PLACE_INCOMING && !known_is_taken(s->d, s->user, job))
+		accept_gone(s->d, s->user, job, why);
+}
+
 /* `last` is the last job of this path that waits or runs, or ended. */
 static enum known hold_against(const struct sight *s, const struct job *last)
 {
 	bool live = !job_state_is_final(last->state);
-	if ((live && (is_same(s, last) || is_of_earlier(s, last->id))) || redo_ended(s))
+	if (live && is_same(s, last))
 		return KNOWN_SAME;
-	bool waits = live && last->place == PLACE_INCOMING;
-	if (waits && !known_is_taken(s->d, s->user, last))
-		accept_gone(s->d, s->user, last, "replaced by a newer upload of the same name");
-	else if (live && !waits)
+	if (live && is_of_earlier(s, last->id)) {
+		end_waiting(s, last, "withdrawn: the file was taken out of incoming");
+		return KNOWN_SAME;
+	}
+	if (redo_ended(s))
+		return KNOWN_SAME;
+	if (live) {
+		end_waiting(s, last, "replaced by a newer upload of the same name");
 		cancel_if_overwritten(s, last);
+	}
 	return KNOWN_NOT;
 }
 

@@ -55,10 +55,11 @@ static void catch_up(struct job *job, const struct settlement *s)
 		job_step(job, JOB_EV_RELEASE);
 	if (s->recovered && job->state == JOB_PENDING) {
 		job_step(job, JOB_EV_CLAIM);
-		if (job->attempt < s->result.attempt)
-			job->attempt = s->result.attempt;
 		job->place = PLACE_PROCESSING;
 	}
+	/* Also of one that was adopted: its earlier attempts are lost with the index. */
+	if (s->recovered && job->attempt < s->result.attempt)
+		job->attempt = s->result.attempt;
 	if (job->state == JOB_QUEUED && s->result.started_ms != 0) {
 		job_step(job, JOB_EV_STARTED);
 		job->started_ms = s->result.started_ms;

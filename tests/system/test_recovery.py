@@ -434,6 +434,25 @@ class Index(SystemTest):
             spool.wait_file(name)
         self.assertEqual([s.attempt for s in spool.journal.starts("alice", "a.csv")], [1])
 
+    def test_index_lost_with_the_result_of_a_later_attempt(self):
+        """Promise 6: of an attempt whose job is adopted with its result the number counts:
+        the next one has a higher one, and the result counts once."""
+        spool = self.spool({"scheduler_settings": {"max_retries": 1, "retry_delay_seconds": 0}},
+                           handler="case $SPOOL_ATTEMPT in 1) exit 1 ;; 2) gate ;; esac\n")
+        spool.drop("alice", "a.csv")
+        job = spool.wait_started("a.csv", times=2).job
+        workers = spool.workers()
+        spool.kill9()
+        spool.open_gate()
+        spool.wait_for(lambda: not any(procs.alive(w) for w in workers), what="the worker to end")
+        shutil.rmtree(spool.index_path())
+        spool.restart()
+        self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 2)
+        self.assertEqual([a["number"] for a in spool.show(job)["attempts"]], [2])
+        spool.ctl("retry", str(job))
+        self.assertEqual(spool.wait_started("a.csv", times=3).attempt, 3)
+        spool.wait_state("a.csv", "done")
+
     def test_index_lost_in_the_middle_of_a_claim(self):
         """Section 5: what a claim took before it could look is not run while it is
         written, also where the index does not know of it any more."""
