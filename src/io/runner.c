@@ -339,6 +339,7 @@ int runner_new(struct runner **ret)
 	struct runner *r = calloc(1, sizeof *r);
 	if (r == NULL)
 		return -ENOMEM;
+	r->spare.output = r->spare.errors = r->spare.report_fd = r->spare.report = -1;
 	r->timer = r->launcher.null_fd = r->input = r->pidfd = r->output = r->report_fd = r->log.fd = -1;
 	r->armed_ms = NEVER;
 	r->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -368,6 +369,7 @@ void runner_free(struct runner *r)
 	if (r->phase != PHASE_NONE)
 		runner_end_hard(r);
 	runner_process_clear(r);
+	runner_spare_clear(r);
 	clear_attempt(r);
 	runner_account_clear(&r->own);
 	runner_launcher_clear(&r->launcher);

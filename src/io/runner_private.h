@@ -161,6 +161,13 @@ struct stream {
 	bool muted;                /* its standard error is not polled */
 };
 
+/* Of the next process, made before there is an order for it; -1: not there. */
+struct spare_pipes {
+	bool wanted;               /* the last one had such; a stream handler has others */
+	int output, report_fd;     /* our ends, as in struct runner; they are watched already */
+	int errors, report;        /* the handler's ends, as in struct spawn */
+};
+
 /* Clocks are steady but for those in `result`. */
 struct runner {
 	/* As long as the worker. */
@@ -168,6 +175,8 @@ struct runner {
 	uint64_t armed_ms;         /* when the timer fires */
 	struct launcher launcher;
 	struct runner_account own; /* what a handler gets that runs as we do */
+
+	struct spare_pipes spare;
 
 	/* The process. */
 	enum phase phase;
@@ -214,6 +223,8 @@ int runner_launch(struct runner *r, const struct runner_account *account, bool *
                   char **ret_error);
 /* Nothing of it is left: forgets it. */
 void runner_process_clear(struct runner *r);
+/* What runner_prepare() made. */
+void runner_spare_clear(struct runner *r);
 
 /* runner_stream.c */
 bool runner_stream_fits(struct runner *r, const struct run_order *order);

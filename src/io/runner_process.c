@@ -1,5 +1,5 @@
-/* The process of a handler: its start, its descriptors, what is forgotten when
- * it is gone. How it ends is in runner_end.c. */
+/* The process of a handler: its start, its descriptors (all that can be done about
+ * them before there is a process is), what is forgotten when it is gone. How it ends is in runner_end.c. */
 #include "io/runner_private.h"
 
 #include "base/fd.h"
@@ -15,29 +15,70 @@ int runner_watch(struct runner *r, int fd, uint32_t events)
 	return epoll_ctl(r->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int open_pipes(struct runner *r, struct spawn *spawn)
+static void clear_spare(struct spare_pipes *p)
 {
-	int e = runner_pipe_read_end(&r->output, &spawn->errors);
-	if (spawn->order->stream) {
-		if (e == 0)
-			e = runner_pipe_read_end(&r->report_fd, &spawn->output);
-		if (e == 0)
-			e = runner_pipe_write_end(&spawn->input, &r->input);
-	} else if (e == 0) {
-		e = runner_pipe_read_end(&r->report_fd, &spawn->report);
-	}
+	p->output = fd_close(p->output);
+	p->errors = fd_close(p->errors);
+	p->report_fd = fd_close(p->report_fd);
+	p->report = fd_close(p->report);
+}
+
+static int make_spare(struct runner *r)
+{
+	struct spare_pipes *p = &r->spare;
+	int e = runner_pipe_read_end(&p->output, &p->errors);
+	if (e == 0)
+		e = runner_pipe_read_end(&p->report_fd, &p->report);
+	if (e == 0)
+		e = runner_watch(r, p->output, EPOLLIN);
+	if (e == 0)
+		e = runner_watch(r, p->report_fd, EPOLLIN);
+	if (e < 0)
+		clear_spare(p);
 	return e;
 }
 
-static int watch_all(struct runner *r)
+void runner_prepare(struct runner *r)
 {
-	int e = runner_watch(r, r->pidfd, EPOLLIN);
+	/* What there is too little of now may be there when it is needed. */
+	if (r->phase == PHASE_NONE && r->spare.wanted && r->spare.output < 0)
+		(void)make_spare(r);
+}
+
+void runner_spare_clear(struct runner *r)
+{
+	clear_spare(&r->spare);
+	r->spare.wanted = false;
+}
+
+static int open_pipes(struct runner *r, struct spawn *spawn)
+{
+	struct spare_pipes *p = &r->spare;
+	int e = p->output >= 0 ? 0 : make_spare(r);
+	if (e < 0)
+		return e;
+	r->output = p->output;
+	r->report_fd = p->report_fd;
+	spawn->errors = p->errors;
+	spawn->report = p->report;
+	*p = (struct spare_pipes){.wanted = true, .output = -1, .errors = -1, .report_fd = -1, .report = -1};
+	return 0;
+}
+
+static int open_stream_pipes(struct runner *r, struct spawn *spawn)
+{
+	runner_spare_clear(r);
+	int e = runner_pipe_read_end(&r->output, &spawn->errors);
+	if (e == 0)
+		e = runner_pipe_read_end(&r->report_fd, &spawn->output);
+	if (e == 0)
+		e = runner_pipe_write_end(&spawn->input, &r->input);
 	if (e == 0)
 		e = runner_watch(r, r->output, EPOLLIN);
 	if (e == 0)
 		e = runner_watch(r, r->report_fd, EPOLLIN);
 	/* Only its errors, see runner_stream_deaf(). */
-	return e == 0 && r->input >= 0 ? runner_watch(r, r->input, 0) : e;
+	return e == 0 ? runner_watch(r, r->input, 0) : e;
 }
 
 int runner_launch(struct runner *r, const struct runner_account *account, bool *ret_unready,
@@ -47,8 +88,9 @@ int runner_launch(struct runner *r, const struct runner_account *account, bool *
 	struct spawn spawn = {.launcher = &r->launcher, .order = r->order, .account = account,
 	                      .job_dirfd = r->job_dirfd,
 	                      .input = -1, .output = -1, .errors = -1, .report = -1};
-	int e = open_pipes(r, &spawn);
-	if (e == 0 && r->order->stream)
+	bool stream = r->order->stream;
+	int e = stream ? open_stream_pipes(r, &spawn) : open_pipes(r, &spawn);
+	if (e == 0 && stream)
 		e = runner_stream_begin(r);
 	*ret_unready = e < 0;
 	if (e == 0) {
@@ -64,7 +106,7 @@ int runner_launch(struct runner *r, const struct runner_account *account, bool *
 		r->pid = spawned.pid;
 		r->pidfd = spawned.pidfd;
 		runner_enter(r, PHASE_RUNNING);
-		e = watch_all(r);
+		e = runner_watch(r, r->pidfd, EPOLLIN);
 	}
 	/* It was there: an attempt, whatever it is short of. */
 	if (e < 0 && r->phase != PHASE_NONE) {

@@ -261,6 +261,8 @@ static void wait_and_serve(struct worker *w)
 		{.fd = runner_fd(w->runner), .events = POLLIN},
 		{.fd = w->signals, .events = POLLIN},
 	};
+	if (w->now == NULL && !w->quit)
+		runner_prepare(w->runner);
 	if (poll(fds, sizeof fds / sizeof *fds, wait_ms(w)) < 0)
 		return;
 	if (fds[2].revents != 0)
