@@ -186,6 +186,13 @@ static void retry_failed(struct daemon *d, const struct asker *a)
 	steer(d, a, JOB_EV_REQUEUE, "put into the line again", NULL, jobs, n);
 }
 
+static const char *why_unmoved(const struct daemon *d, const struct job *job)
+{
+	int error = dispatch_unmoved(d, job->id);
+	return error == 0 ? "the directories of its user are not compared with the index yet"
+	                  : strerror(-error);
+}
+
 void request_retry(struct daemon *d, const struct asker *a)
 {
 	if (json_is_true(json_object_get(a->body, "failed"))) {
@@ -200,11 +207,10 @@ void request_retry(struct daemon *d, const struct asker *a)
 		if (is_without_file(d, u, &job))
 			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " is gone; upload it again",
 			          job.id);
-		else if (is_uncompared(d, &job))
+		else if (is_uncompared(d, u, &job))
 			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " cannot be moved to %s yet "
 			          "(%s); when that is done, the job can be put into the line again", job.id,
-			          place_name(job_final_place(job.state)),
-			          strerror(-dispatch_unmoved(d, job.id)));
+			          place_name(job_final_place(job.state)), why_unmoved(d, &job));
 		else
 			steer_single(d, a, &job, JOB_EV_REQUEUE, "put into the line again");
 	}

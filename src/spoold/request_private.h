@@ -53,7 +53,7 @@ void steer_single(struct daemon *d, const struct asker *a, const struct job *job
 /* "held by alice: printer is out of paper": a new string, or NULL. */
 char *by_whom(const char *what, const struct asker *a);
 /* Did its file leave incoming, and could not be looked at since? Only its last move does that. */
-bool is_uncompared(const struct daemon *d, const struct job *job);
+bool is_uncompared(struct daemon *d, struct user *u, const struct job *job);
 
 /* request_waits.c: into a user's status, what does not go on, and why. */
 void add_waiting(struct daemon *d, const struct user *u, const struct user_row *row,

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "spoold/claim.h"
+#include "spoold/known.h"
 #include "spoold/result.h"
 
 #include <errno.h>
@@ -35,9 +36,11 @@ static void steer_free(struct steer *s)
 	free(s);
 }
 
-bool is_uncompared(const struct daemon *d, const struct job *job)
+bool is_uncompared(struct daemon *d, struct user *u, const struct job *job)
 {
-	return (job->attempt == 0 || job->retaken) && dispatch_unmoved(d, job->id) != 0;
+	bool unseen = job->attempt == 0 || job->retaken;
+	/* After a start its last move may be still to come. */
+	return unseen && (dispatch_unmoved(d, job->id) != 0 || known_is_taken(d, u, job));
 }
 
 static int requeue(struct daemon *d, struct job *job)
@@ -81,8 +84,8 @@ static int steer_one(struct daemon *d, struct steer *s, size_t i)
 	bool takes = job_next_state(job.state, s->event) >= 0 &&
 	             !(s->event == JOB_EV_CANCEL && job_state_is_active(job.state)) &&
 	             !(s->event == JOB_EV_REQUEUE &&
-	               (job.place == PLACE_NOWHERE || is_uncompared(d, &job) ||
-	                (u != NULL && retention_removes(d, u, &job))));
+	               (u == NULL || job.place == PLACE_NOWHERE || is_uncompared(d, u, &job) ||
+	                retention_removes(d, u, &job)));
 	s->from[i] = job.place;
 	if (takes) {
 		r = steer_job(d, s, &job);

@@ -1,5 +1,6 @@
 """Crashes, damage and restarts: nothing is lost, nothing runs twice at once."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -97,6 +98,35 @@ class Killed(SystemTest):
         spool.ctl("release", "--user", "alice")
         spool.wait_state("a.csv", "done")
         self.assertEqual([s.attempt for s in spool.journal.starts("alice")], [1, 2])
+
+    def test_no_retry_before_what_was_taken_is_compared(self):
+        """Section 5: what a claim or cancel took out of incoming and a crash left unlooked at may
+        be another upload: no operator's retry runs it, also right after a start."""
+        spool = self.spool({"job_processing": {"auto_start_processing": False}})
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "pending")["job"]
+        spool.ctl("cancel", str(job))
+        spool.wait_file("a.csv", "failed")
+        spool.kill9()
+        private = spool.path("alice", "processing", str(job))
+        os.mkdir(private, 0o700)
+        for name in os.listdir(spool.path("alice", "failed")):
+            os.unlink(spool.path("alice", "failed", name))
+        with open(os.path.join(private, b"a.csv"), "wb") as file:
+            file.write(b"another\n")
+        spool.forget("alice", "a.csv")
+        spool.expect("alice", "a.csv", b"another\n")
+        with open(spool.path("alice", ".lock"), "r+b") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            spool.restart()
+            self.assertSays("not compared", spool.ctl("retry", str(job), check=FAILED).err)
+        other = spool.wait_for(lambda: [j for j in spool.jobs() if j["state"] == "pending"],
+                               what="what was put in its place to be an upload of its own")[0]
+        self.assertNotEqual(other["job"], job)
+        self.assertEqual(spool.show(job)["state"], "canceled")
+        spool.ctl("start")
+        spool.wait_state("a.csv", "done")
+        self.assertEqual([s.job for s in spool.journal.starts("alice")], [other["job"]])
 
     def test_worker_killed(self):
         """Section 6: if a worker dies, its handler is killed, and that job
