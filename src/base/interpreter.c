@@ -15,23 +15,31 @@ enum { HEAD_SIZE = 256 };
 
 static const char mend_name[] = "correct its first line, or install the interpreter";
 
-/* The first line behind "#!", without blanks around it. */
-static bool read_line(const char *program, char line[HEAD_SIZE])
+/* How many bytes of it were read; negative where it is no file, or may not be read. */
+static ssize_t read_head(const char *program, char head[HEAD_SIZE])
 {
 	struct stat st;
-	char head[HEAD_SIZE];
 	/* A fifo or a device is not opened: that may do something. */
 	int fd = stat(program, &st) < 0 || !S_ISREG(st.st_mode)
 		? -1 : open(program, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof head - 1, 0);
+	ssize_t n = fd < 0 ? -1 : pread(fd, head, HEAD_SIZE - 1, 0);
 	fd_close(fd);
+	if (n >= 0)
+		head[n] = '\0';
+	return n;
+}
+
+/* The first line behind "#!", without blanks around it. */
+static bool read_line(const char *program, char line[HEAD_SIZE])
+{
+	char head[HEAD_SIZE];
+	ssize_t n = read_head(program, head);
 	if (n < 2 || head[0] != '#' || head[1] != '!')
 		return false;
-	head[n] = '\0';
 	const char *from = head + 2 + strspn(head + 2, " \t");
 	size_t size = strcspn(from, "\n");
 	/* A longer one is cut by the kernel, which may refuse it. */
-	if (from[size] == '\0' && n == sizeof head - 1)
+	if (from[size] == '\0' && n == HEAD_SIZE - 1)
 		return false;
 	while (size > 0 && (from[size - 1] == ' ' || from[size - 1] == '\t'))
 		size--;
@@ -130,4 +138,12 @@ bool interpreter_find_problem(const char *program, const char *search,
 	char *rest = line + n + strspn(line + n, " \t");
 	line[n] = '\0';
 	return check_interpreter(line, ret) || (is_env(line) && check_env(rest, search, ret));
+}
+
+bool interpreter_is_unnamed(const char *program)
+{
+	char head[HEAD_SIZE];
+	ssize_t n = read_head(program, head);
+	/* What is no text may be of a format that the kernel was told of. */
+	return n == 0 || (n > 0 && strncmp(head, "#!", 2) != 0 && strlen(head) == (size_t)n);
 }

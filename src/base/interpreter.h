@@ -18,3 +18,5 @@ struct interpreter_problem {
  * change more than the name. */
 bool interpreter_find_problem(const char *program, const char *search,
                               struct interpreter_problem *ret);
+/* Is it a text without such a line? A shell would run it, the kernel refuses it. */
+bool interpreter_is_unnamed(const char *program);

@@ -115,7 +115,14 @@ static bool check_interpreter(struct config_loader *l, size_t at, const char *wh
 {
 	struct interpreter_problem problem;
 	char program[CONFIG_QUOTE_SIZE], name[CONFIG_QUOTE_SIZE];
-	if (l->client || !interpreter_find_problem(path, HANDLER_PATH, &problem))
+	if (l->client)
+		return true;
+	/* No mistake for certain: the kernel can be told of more formats. */
+	if (interpreter_is_unnamed(path))
+		config_warning(l, at, where, "the program %s is a text without a first line like #!/bin/sh: as "
+		               "long as the kernel does not run it, its jobs wait",
+		               config_quote(path, strlen(path), program));
+	if (!interpreter_find_problem(path, HANDLER_PATH, &problem))
 		return true;
 	config_error(l, at, where, "the program %s cannot be run: its first line names %s, %s: %s",
 	             config_quote(path, strlen(path), program),

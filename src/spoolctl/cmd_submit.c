@@ -177,15 +177,12 @@ static int ask_job(struct ctl *ctl, json_int_t id, json_t **ret)
 	return code;
 }
 
-/* Draws how far the job is, as the status has it. */
-static int show_progress(const struct submission *s, const json_t *job)
+/* What the status has of it, where it runs. */
+static int find_running(const struct submission *s, const json_t *job, json_t **ret)
 {
-	json_t *answer = NULL, *request;
-	const json_t *running, *found = NULL;
+	json_t *answer = NULL, *request = ctl_request("status");
+	json_t *running;
 	size_t i;
-	if (!s->ctl->progress || s->ctl->json)
-		return CTL_OK;
-	request = ctl_request("status");
 	ctl_put(request, "user", json_string(view_text(job, "user")));
 	int code = ctl_ask(s->ctl, request, ASK_THROUGH_RESTARTS, &answer);
 	if (code != CTL_OK)
@@ -193,11 +190,57 @@ static int show_progress(const struct submission *s, const json_t *job)
 	const json_t *user = json_array_get(json_object_get(answer, "users"), 0);
 	json_array_foreach(json_object_get(user, "running"), i, running)
 		if (view_number(running, "job") == view_number(job, "job"))
-			found = running;
-	char *line = view_progress(s->ctl, job, found);
-	progress_show(s->ctl, line);
-	free(line);
+			*ret = json_incref(running);
 	json_decref(answer);
+	return CTL_OK;
+}
+
+static int explain(const struct submission *s, const json_t *job, json_t **ret)
+{
+	json_t *request = ctl_request("explain");
+	bool refused = false;
+	ctl_put(request, "job", json_integer(view_number(job, "job")));
+	int code = ctl_ask_try(s->ctl, request, ASK_THROUGH_RESTARTS, ret, &refused);
+	return refused ? CTL_OK : code;
+}
+
+/* Draws how far the job is, or what it waits for. */
+static int show_progress(const struct submission *s, const json_t *job)
+{
+	json_t *running = NULL, *answer = NULL;
+	int code = find_running(s, job, &running);
+	if (code == CTL_OK && running == NULL)
+		code = explain(s, job, &answer);
+	if (code == CTL_OK) {
+		char *line = view_progress(s->ctl, job, running, view_text(answer, "because"));
+		progress_show(s->ctl, line);
+		free(line);
+	}
+	json_decref(answer);
+	json_decref(running);
+	return code;
+}
+
+/* Where nobody sees it drawn, what went wrong with it is said each time it is something else. */
+static void note_trouble(const json_t *job, char **said)
+{
+	const char *error = view_text(job, "error");
+	if (*error == '\0' || (*said != NULL && strcmp(*said, error) == 0))
+		return;
+	ctl_note("job %lld (%s) waits: %s", (long long)view_number(job, "job"),
+	         view_text(job, "name"), error);
+	free(*said);
+	*said = ctl_need(strdup(error));
+}
+
+static int show_wait(const struct submission *s, const json_t *job, char **said)
+{
+	if (s->ctl->json)
+		return CTL_OK;
+	if (s->ctl->progress)
+		return show_progress(s, job);
+	if (strcmp(view_text(job, "state"), job_state_name(JOB_PENDING)) == 0)
+		note_trouble(job, said);
 	return CTL_OK;
 }
 
@@ -212,19 +255,18 @@ static int wait_for_one(struct submission *s, size_t i)
 	const struct timespec pause = {.tv_nsec = POLL_MS * 1000 * 1000};
 	json_int_t id = view_number(json_array_get(s->jobs, i), "job");
 	json_t *job = NULL;
+	char *said = NULL;
 	int code;
-	for (;;) {
-		code = ask_job(s->ctl, id, &job);
-		if (code != CTL_OK)
-			return code;
-		if (is_final(job))
-			break;
-		code = show_progress(s, job);
+	while ((code = ask_job(s->ctl, id, &job)) == CTL_OK && !is_final(job)) {
+		code = show_wait(s, job, &said);
 		json_decref(job);
 		if (code != CTL_OK)
-			return code;
+			break;
 		nanosleep(&pause, NULL);
 	}
+	free(said);
+	if (code != CTL_OK)
+		return code;
 	progress_end(s->ctl);
 	print_job(s, job);
 	if (strcmp(view_text(job, "state"), job_state_name(JOB_DONE)) != 0)

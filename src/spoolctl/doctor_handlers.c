@@ -42,9 +42,21 @@ static void say_fault(struct doctor *d, const char *program, const char *of, int
 	free(path);
 }
 
+static bool say_unnamed(struct doctor *d, const char *program, const char *of)
+{
+	char *path = ctl_escape(program);
+	doctor_say(d, FINDING_WARNING, "write the interpreter into its first line, #!/bin/sh for one",
+	           "the handler%s %s is a text without a first line like #!/bin/sh: the kernel does not run "
+	           "it, though a shell would", of, path);
+	free(path);
+	return false;
+}
+
 static bool check_interpreter(struct doctor *d, const char *program, const char *of)
 {
 	struct interpreter_problem problem;
+	if (interpreter_is_unnamed(program))
+		return say_unnamed(d, program, of);
 	if (!interpreter_find_problem(program, HANDLER_PATH, &problem))
 		return true;
 	char *path = ctl_escape(program), *name = ctl_escape(problem.name);

@@ -127,6 +127,16 @@ static void check_job(struct doctor *d, const char *user, struct job *job)
 	free(name);
 }
 
+static void say_unready(struct doctor *d, const char *user, const struct job *job)
+{
+	char *name = ctl_escape(job->path);
+	doctor_say(d, FINDING_WARNING, "see to its handler; then 'spoolctl reload' tries it at once, and "
+	           "spoold by itself within a minute",
+	           "user %s: job %" PRIu64 " (%s) waits, and what came after it: %s", user, job->id, name,
+	           job->error);
+	free(name);
+}
+
 enum walk { WALK_LINE, WALK_DELAYED, WALK_HELD, WALK_ACTIVE, WALKS };
 
 static int next_live(struct doctor *d, enum walk walk, uint32_t user, const struct job *after,
@@ -153,6 +163,8 @@ static uint64_t check_live_jobs(struct doctor *d, const char *user, uint32_t num
 			/* Only its keys are needed for the next one. */
 			after = (struct job){.id = job.id, .seq = job.seq, .not_before_ms = job.not_before_ms};
 			check_job(d, user, &job);
+			if (job_is_unready(&job))
+				say_unready(d, user, &job);
 			job_clear(&job);
 			n++;
 		}

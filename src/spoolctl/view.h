@@ -35,8 +35,10 @@ void view_arriving(const struct ctl *ctl, const json_t *uploads, bool with_user,
 void view_job(const struct ctl *ctl, const json_t *job, FILE *out);
 void view_explanation(const struct ctl *ctl, const json_t *answer, FILE *out);
 /* What is going on with one job, in one line of at most the terminal's width;
- * `running` is its part of a status, or NULL. A new string. */
-char *view_progress(const struct ctl *ctl, const json_t *job, const json_t *running);
+ * `running` is its part of a status, or NULL; then `because`, from an explanation, tells
+ * what it waits for ("": not known). A new string. */
+char *view_progress(const struct ctl *ctl, const json_t *job, const json_t *running,
+                    const char *because);
 /* One job at work, as in the status. A new string, without indentation;
  * `width` columns at most, 0 = any. */
 char *view_running(const struct look *look, bool bars, const json_t *running, unsigned width);

@@ -254,13 +254,15 @@ void view_explanation(const struct ctl *ctl, const json_t *answer, FILE *out)
 	print_sentence(look, "next", view_text(answer, "next"), out);
 }
 
-char *view_progress(const struct ctl *ctl, const json_t *job, const json_t *running)
+char *view_progress(const struct ctl *ctl, const json_t *job, const json_t *running,
+                    const char *because)
 {
 	char *line = NULL;
 	if (running != NULL)
 		return view_running(&ctl->look, true, running, ctl->look.width);
-	if (asprintf(&line, "job %lld  %s  %s", (long long)view_number(job, "job"),
-	             view_text(job, "name"), view_text(job, "state")) < 0)
+	if (asprintf(&line, "job %lld  %s  %s%s%s", (long long)view_number(job, "job"),
+	             view_text(job, "name"), view_text(job, "state"), *because == '\0' ? "" : ": ",
+	             because) < 0)
 		line = NULL;
 	ctl_need(line);
 	if (ctl->look.width > 0) {

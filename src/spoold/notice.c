@@ -151,6 +151,54 @@ static void add_strays(const struct user *u, struct notice_text *text)
 	}
 }
 
+/* The job that u->unready is about. False: it is none any more. */
+static bool find_unready(struct daemon *d, const struct user *u, struct job *ret)
+{
+	for (int yields = 0; u->unready && yields < 2; yields++) {
+		int r = yields ? index_next_delayed(d->index, u->number, 0, 0, ret)
+		               : index_next_in_line(d->index, u->number, 0, ret);
+		if (r == 0 && job_is_unready(ret))
+			return true;
+		job_clear(ret);
+	}
+	return false;
+}
+
+/* How much longer it must wait until that is told. */
+static uint64_t handler_wait_ms(const struct daemon *d, const struct user *u, uint64_t accepted_ms)
+{
+	uint64_t age_ms = d->wall_ms > accepted_ms ? d->wall_ms - accepted_ms : 0;
+	uint64_t delay = delay_ms(d, u);
+	return age_ms < delay ? delay - age_ms : 0;
+}
+
+void notice_handler(struct daemon *d, struct user *u, uint64_t accepted_ms)
+{
+	if (accepted_ms != 0 && !u->notice.handler)
+		want(d, u, d->steady_ms + handler_wait_ms(d, u, accepted_ms));
+	/* While it is tried again nobody knows. */
+	else if (accepted_ms == 0 && u->notice.handler)
+		want(d, u, d->steady_ms + NOTICE_PAUSE_MS);
+}
+
+/* The operator is told what is wrong with it. */
+static uint64_t add_handler(struct daemon *d, struct user *u, struct notice_text *text)
+{
+	struct job job = {0};
+	u->notice.handler = false;
+	if (!find_unready(d, u, &job))
+		return UINT64_MAX;
+	uint64_t wait_ms = handler_wait_ms(d, u, job.accepted_ms);
+	if (wait_ms == 0) {
+		notice_add(text, job.path, "the program that is to work on it cannot be started",
+		           "it is safe and keeps its place, and what came later waits behind it; whoever runs "
+		           "the server has to see to that program");
+		u->notice.handler = true;
+	}
+	job_clear(&job);
+	return wait_ms == 0 ? UINT64_MAX : d->steady_ms + wait_ms;
+}
+
 /* Adds what waited long enough; returns when the next one will have. */
 static uint64_t add_uploads(struct daemon *d, struct user *u, struct notice_text *text)
 {
@@ -208,7 +256,7 @@ static void renew(struct daemon *d, struct user *u)
 	char *text = NULL;
 	struct notice_text *n = notice_begin();
 	if (n != NULL && u->settings->notices) {
-		next = add_uploads(d, u, n);
+		next = due_min(add_handler(d, u, n), add_uploads(d, u, n));
 		add_strays(u, n);
 	}
 	if (n != NULL && notice_end(n, &text))

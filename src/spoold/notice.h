@@ -1,5 +1,5 @@
 /* Notices: what an uploader without a shell reads in incoming about uploads that
- * are refused or wait for long.
+ * are refused or wait for long, and about a handler that cannot be started.
  *
  * The rooms of intake say when an upload begins to wait for something that may
  * last, and when that is over; a while later one file per user says all that is
@@ -20,6 +20,9 @@ enum {
 	NOTICE_PAUSE_MS = 5000,   /* between two writes for a user */
 	NOTICE_RETRY_MS = 60000,  /* after one that failed */
 };
+
+/* Its next job, accepted then, waits since its handler cannot be started; or (0) it does no longer. */
+void notice_handler(struct daemon *d, struct user *u, uint64_t accepted_ms);
 
 /* From now on, if it was not before, this upload waits for something that may
  * last. */

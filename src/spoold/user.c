@@ -105,35 +105,34 @@ static uint64_t due_of(const struct daemon *d, const struct user *u, const struc
 	return due ? 0 : job->not_before_ms;
 }
 
-/* The job that is to run next: the head of the line, or a retry that let
- * others go ahead and is due; whichever came first. */
+/* Which is to run next, the head of the line or a retry that let others go ahead and is due:
+ * whichever came first. Id 0: there is none such. */
+static const struct job *earlier(const struct daemon *d, const struct user *u,
+                                 const struct job *head, const struct job *delayed)
+{
+	if (head->id == 0 || delayed->id == 0)
+		return head->id == 0 ? delayed : head;
+	bool passes = due_of(d, u, delayed) == 0 && delayed->seq < head->seq;
+	return passes || due_of(d, u, head) > delayed->not_before_ms ? delayed : head;
+}
+
 static int read_head(struct daemon *d, struct user *u, struct sched_view *view)
 {
 	struct job head = {0}, delayed = {0};
 	int r = index_next_in_line(d->index, u->number, 0, &head);
-	if (r == 0) {
-		view->head_job = head.id;
-		view->head_not_before_ms = due_of(d, u, &head);
-		u->unready = job_is_unready(&head);
-	} else if (r != -ENOENT) {
-		return r;
+	if (r == 0 || r == -ENOENT)
+		r = index_next_delayed(d->index, u->number, 0, 0, &delayed);
+	if (r == 0 || r == -ENOENT) {
+		const struct job *next = earlier(d, u, &head, &delayed);
+		view->head_job = next->id;
+		view->head_not_before_ms = due_of(d, u, next);
+		u->unready = job_is_unready(next);
+		u->head_seq = next->seq;
+		u->head_due_ms = view->head_not_before_ms;
+		notice_handler(d, u, u->unready ? next->accepted_ms : 0);
 	}
-	r = index_next_delayed(d->index, u->number, 0, 0, &delayed);
-	if (r == 0) {
-		bool due = due_of(d, u, &delayed) == 0;
-		bool first = view->head_job == 0 || (due && delayed.seq < head.seq) ||
-		             view->head_not_before_ms > delayed.not_before_ms;
-		if (first) {
-			head.seq = delayed.seq;
-			u->unready = job_is_unready(&delayed);
-			view->head_job = delayed.id;
-			view->head_not_before_ms = due ? 0 : delayed.not_before_ms;
-		}
-		job_clear(&delayed);
-	}
-	u->head_seq = head.seq;
-	u->head_due_ms = view->head_not_before_ms;
 	job_clear(&head);
+	job_clear(&delayed);
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -154,8 +153,10 @@ static int refresh(struct daemon *d, struct user *u)
 	busy_note(d, u, &row);
 	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
 	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);
-	if (row.count[JOB_PENDING] == 0)
+	if (row.count[JOB_PENDING] == 0) {
+		notice_handler(d, u, 0);
 		scan_urge(d, u);
+	}
 	user_row_clear(&row);
 	return r < 0 ? r : sched_set_user(d->sched, u->number, &view);
 }

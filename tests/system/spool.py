@@ -244,6 +244,13 @@ class Spool:
             raise AssertionError(f"spoolctl {args}: exit {check} expected, got {result}")
         return result
 
+    def begin_ctl(self, *args):
+        """A spoolctl that goes on beside us."""
+        return subprocess.Popen(
+            [os.path.join(BUILD, "spoolctl"), "--config", self.config_path, *args],
+            env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, cwd=self.base)
+
     def status(self):
         return self.ctl("status", json=True).data
 

@@ -115,6 +115,20 @@ class Messages(SystemTest):
         spool.drop("alice", "a.csv")
         spool.wait_state("a.csv", "done")
 
+    def test_handler_without_a_first_line(self):
+        """The same where a shell would run it, but the kernel does not: a warning, since the kernel
+        can be told of other formats; its jobs wait."""
+        spool = self.spool()
+        with open(os.path.join(spool.base, "handlers", "main"), "w") as file:
+            file.write("echo\n")
+        result = spool.spoold("--check-config")
+        self.assertEqual(result.code, 0)
+        self.assertRegex(result.err, r"config\.json:\d+:\d+: .*handler\.command: .*main.* first line like #!")
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "pending")["job"]
+        spool.wait_for(lambda: "a script needs a first line" in spool.explain(job)["because"],
+                       what="explain to say why")
+
     def test_handler_missing_in_path(self):
         """Section 7: without a slash it is looked up in PATH."""
         spool = self.spool({"handler": {"command": ["no-such-program-here"]}}, start=False)

@@ -158,6 +158,14 @@ class Mended(SystemTest):
         os.chmod(os.path.join(spool.base, "handlers", "main"), 0o644)
         self.expect_mended(spool, "handler .* cannot be run", "doctor")
 
+    def test_handler_without_a_first_line(self):
+        spool = self.spool()
+        with open(os.path.join(spool.base, "handlers", "main"), "w") as file:
+            file.write("exit 0\n")
+        found = [f for f in self.findings(spool, "doctor") if "handlers/main" in f[0]]
+        self.assertEqual(len(found), 1, found)
+        self.assertRegex(found[0][0], "without a first line like #!/bin/sh")
+
     def test_settings_of_nobody(self):
         """A name in "users" that is mistyped: its settings count for nobody."""
         spool = self.spool({"users": {"hbbo": {"max_retries": 1}, "zz": {"max_retries": 1},

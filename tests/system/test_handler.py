@@ -6,6 +6,7 @@ import re
 import time
 from datetime import datetime
 
+import harness
 import procs
 from harness import BAD_FAILS, GATE, OK, SystemTest, root_only
 
@@ -80,6 +81,35 @@ class CannotBeStarted(SystemTest):
         self.assertSays("not executable: chmod", spool.log())
         os.chmod(handler, 0o755)
         self.assertEqual(spool.wait_state("a.csv", "done")["attempt"], 1)
+
+    def test_who_waits_for_it_is_told(self):
+        """FIELD (silence: behind what?): the uploader in a notice, whoever submitted it, and doctor."""
+        spool = self.spool({"spool": {"notice_after_seconds": 0.3}})
+        handler = os.path.join(spool.base, "handlers", "main")
+        path = os.path.join(spool.base, "a.csv")
+        with open(path, "wb") as file:
+            file.write(b"a\n")
+        spool.expect("alice", "a.csv", b"a\n")
+        os.chmod(handler, 0o644)
+        submit = spool.begin_ctl("submit", "--user", "alice", "--wait", path)
+        notice = spool.path("alice", "incoming", "SPOOLD-NOTICE.txt")
+        spool.wait_for(lambda: os.path.exists(notice), what="a notice")
+        with open(notice) as file:
+            text = file.read()
+        self.assertSays("a.csv.*cannot be started.*keeps its place", " ".join(text.split()))
+        self.assertNotIn("handlers/main", text)
+        found = [f for f in spool.ctl("doctor", json=True, check=None).data["findings"]
+                 if "a.csv" in f["what"]]
+        self.assertEqual(len(found), 1, found)
+        self.assertSays("alice: job 1 .*a.csv.* waits.*cannot run.*main", found[0]["what"])
+        self.assertSays("spoolctl reload", found[0]["mend"])
+        os.chmod(handler, 0o755)
+        spool.ctl("reload")
+        spool.wait_state("a.csv", "done")
+        spool.wait_for(lambda: not os.path.exists(notice), what="the notice to go")
+        out, err = submit.communicate(timeout=60 * harness.slowness())
+        self.assertEqual(submit.returncode, 0)
+        self.assertEqual(err.count("waits: cannot run"), 1, err)
 
     def test_each_try_waits_longer(self):
         """Each is written down: who waits for days must not wear out the disk."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 
 import harness
 from harness import FAILED, GATE, NO_DAEMON, SystemTest
@@ -60,22 +59,15 @@ class Silent(SystemTest):
 class Restart(SystemTest):
     """Who waits for a job outlives a restart of spoold, as the job does."""
 
-    def begin(self, spool, *args):
-        """A spoolctl that goes on beside us."""
-        return subprocess.Popen(
-            [os.path.join(harness.BUILD, "spoolctl"), "--config", spool.config_path, *args],
-            env=spool.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, cwd=spool.base)
-
     def test_submit_and_log_go_on(self):
         spool = self.spool({"handler": {"keep_logs": "always"}},
                            handler="echo before\n" + GATE)
         path = os.path.join(spool.base, "staging", "a.csv")
         with open(path, "w") as file:
             file.write("a\n")
-        submit = self.begin(spool, "submit", "--user", "alice", "--wait", path)
+        submit = spool.begin_ctl("submit", "--user", "alice", "--wait", path)
         spool.wait_started("a.csv")
-        log = self.begin(spool, "log", "--follow", str(spool.job("a.csv")["job"]))
+        log = spool.begin_ctl("log", "--follow", str(spool.job("a.csv")["job"]))
         self.assertEqual(log.stdout.readline(), "before\n")
         spool.kill9()
         for waiting in (submit, log):

@@ -12,16 +12,47 @@
 
 static const char search[] = "/no/such/place:/usr/bin:/bin";
 
-static bool look(const char *text, size_t n, struct interpreter_problem *ret)
+static void write_program(char *path, const char *text, size_t n)
 {
-	char path[] = "/tmp/spoold-interpreter-XXXXXX";
 	int fd = mkstemp(path);
 	cr_assert_geq(fd, 0);
 	cr_assert_eq(write(fd, text, n), (ssize_t)n);
 	close(fd);
+}
+
+static bool look(const char *text, size_t n, struct interpreter_problem *ret)
+{
+	char path[] = "/tmp/spoold-interpreter-XXXXXX";
+	write_program(path, text, n);
 	bool found = interpreter_find_problem(path, search, ret);
 	unlink(path);
 	return found;
+}
+
+static bool unnamed(const char *text, size_t n)
+{
+	char path[] = "/tmp/spoold-interpreter-XXXXXX";
+	write_program(path, text, n);
+	bool found = interpreter_is_unnamed(path);
+	unlink(path);
+	return found;
+}
+
+Test(interpreter, a_text_without_a_first_line_is_told)
+{
+	char longer[1000];
+	memset(longer, 'x', sizeof longer);
+	cr_assert(unnamed("echo\n", 5));
+	cr_assert(unnamed("# a comment\n", 12));
+	cr_assert(unnamed("\xef\xbb\xbf#!/bin/sh\n", 13), "a mark that an editor put before it");
+	cr_assert(unnamed("", 0));
+	cr_assert(unnamed(longer, sizeof longer));
+	cr_assert_not(unnamed("#!/bin/sh\n", 10));
+	cr_assert_not(unnamed("#!", 2));
+	cr_assert_not(unnamed("\x7f" "ELF\2\1\1\0\0", 9));
+	cr_assert_not(interpreter_is_unnamed("/no/such/program"));
+	cr_assert_not(interpreter_is_unnamed("/bin/ls"));
+	cr_assert_not(interpreter_is_unnamed("/dev/null"));
 }
 
 static void fine(const char *text)
