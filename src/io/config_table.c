@@ -187,8 +187,8 @@ const struct config_setting config_settings[] = {
 	 .help = "Tell uploaders, who may have no shell, in a file SPOOLD-NOTICE.txt in incoming "
 		 "which of their uploads are not taken, and why: links and the like, what is over a "
 		 "limit, lacks its marker or rename, is never closed by its writer, has a temporary "
-		 "name for long, or is nested too deep. The file is never a job, and goes away by "
-		 "itself."},
+		 "name for long, or is nested too deep; and what waits since its handler cannot be "
+		 "started. The file is never a job, and goes away by itself."},
 	{SECTION_SPOOL, "notice_after_seconds", SECONDS, .max = 86400, .zero = "at once",
 	 USER_FIELD(notice_after_ms), .preset = "60", .per_user = true,
 	 .help = "How long an upload waits before the notice speaks of it. Most waits are over by "
