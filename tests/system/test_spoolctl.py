@@ -255,6 +255,21 @@ class Terminal(SystemTest):
         self.assertRegex(text, r"50\s?%")
         self.assertIn("failed", text)
 
+    def test_submit_and_wait_says_what_it_waits_for(self):
+        """Promise 7, also before its turn."""
+        spool = self.spool()
+        spool.ctl("hold", "--user", "alice")
+        path = os.path.join(spool.base, "a.csv")
+        with open(path, "wb") as file:
+            file.write(b"a\n")
+        spool.expect("alice", "a.csv", b"a\n")
+        code, text = self.on_terminal(
+            spool, "submit", "--user", "alice", "--wait", path,
+            when=(r"a\.csv  pending: the line of alice is held",
+                  lambda: spool.ctl("release", "--user", "alice")))
+        self.assertEqual(code, 0, text)
+        self.assertIn("done", text)
+
     def test_watch_says_that_nobody_answers(self):
         """What was last known stays on the screen."""
         spool = self.spool()
