@@ -22,7 +22,7 @@ static const char *const names[] = {
 	"ahead-runs-at-once", "old-result-not-synced", "recall-not-heard",
 	"whole-not-compared", "whole-writers-not-asked", "whole-file-not-synced",
 	"whole-directory-not-synced", "other-one-ends", "told-of-failed-turn", "retried-before-told",
-	"removed-in-place",
+	"removed-in-place", "unready-counts", "pause-forgotten",
 };
 
 static const char *const rows[] = {"waits", "parked", "queued", "processing", "final", "withdrawn"};

@@ -15,6 +15,9 @@ enum { ORDER_SLACK_MS = 60, ORDER_WHOLE_SLACK_MS = 1000 };
 /* In which an upload that is complete must be a job, when nothing disturbs. */
 enum { PROMPT_MS = 6000, PROMPT_WHOLE_MS = 170000 };
 
+/* So often a job may be claimed in vain in that time: what fails at once is tried again later. */
+enum { CLAIMS_MAX = 8, CLAIMS_MS = 1000 };
+
 /* In which what waits in a worker is asked back when somebody needs its place. */
 enum { PASS_MS = 100 };
 
@@ -290,6 +293,38 @@ static void check_claimed(const struct rows *is, const struct flat_job *job,
 	}
 }
 
+/* What cannot be started is not tried again at once, for ever. */
+static void count_claim(struct ledger_entry *e, const struct flat_job *job)
+{
+	if (e->claims == 0 || world->now_ms >= e->claims_ms + CLAIMS_MS) {
+		e->claims = 0;
+		e->claims_ms = world->now_ms;
+	}
+	if (++e->claims > CLAIMS_MAX)
+		violation("job %llu (%s) was claimed %u times within a second, and never ran",
+		          (unsigned long long)job->job.id, job->path, e->claims);
+	e->unready_attempt = 0;
+}
+
+/* Where its handler cannot be started, that was no attempt. */
+static void check_no_attempt(struct ledger_entry *e, const struct flat_job *job)
+{
+	bool told = e->unready_attempt != 0 && e->unready_life == world->lives;
+	if (told && (job->job.state == JOB_FAILED || job->job.attempt >= e->unready_attempt))
+		violation("job %llu (%s) had attempt %u, but its handler could not be started",
+		          (unsigned long long)job->job.id, job->path, e->unready_attempt);
+	e->unready_attempt = 0;
+}
+
+void check_unready(const struct sim_worker *w)
+{
+	struct ledger_entry *e = entry_of(w->job);
+	if (e == NULL)
+		return;
+	e->unready_attempt = w->attempt;
+	e->unready_life = world->lives;
+}
+
 static void check_again(struct ledger_entry *e, const struct flat_job *job)
 {
 	if (!e->retry_asked)
@@ -306,7 +341,15 @@ static void check_changed(const struct rows *is, const struct flat_job *was,
                           const struct flat_job *now)
 {
 	struct ledger_entry *e = entry_of(now->job.id);
-	if (e == NULL || was->job.state == now->job.state)
+	if (e == NULL)
+		return;
+	if (job_state_is_active(was->job.state) && !job_state_is_active(now->job.state) && !e->cancel_asked)
+		check_no_attempt(e, now);
+	/* What one commit gives back and claims again is still queued. */
+	if (now->job.state == JOB_QUEUED &&
+	    (was->job.state != JOB_QUEUED || was->job.claimed_ms != now->job.claimed_ms))
+		count_claim(e, now);
+	if (was->job.state == now->job.state)
 		return;
 	say("index: job %llu (%s): %s -> %s%s%s", (unsigned long long)now->job.id, now->path,
 	    job_state_name(was->job.state), job_state_name(now->job.state),
@@ -489,6 +532,7 @@ void check_run(const struct sim_worker *w, int slot)
 		violation("job %llu (%s) runs after %u failures", (unsigned long long)w->job, w->name,
 		          e->failures);
 	e->last_attempt = w->attempt;
+	e->claims = e->unready_attempt = 0;
 	e->runs++;
 }
 

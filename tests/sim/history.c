@@ -139,6 +139,7 @@ static void begin(uint64_t seed, bool verbose)
 	if (seed % 16 == 13 || seed % 32 == 30)
 		choose_bad_moments();
 	world->settings.unready = seed % 16 == 7 || seed % 32 == 26;
+	world->settings.unready_ms = seed % 32 == 26 ? 1000 + seed % 20000 : 0;
 	world->settings.whole_settle_ms = 300 + seed % 1700;
 	world->total_limit = world->settings.max_concurrent;
 	for (int u = 0; u < USERS_MAX; u++) {

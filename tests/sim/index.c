@@ -353,6 +353,9 @@ int index_put_job(struct index *ix, const struct job *job)
 	}
 	rename_before_commit(flat, job);
 	take_job(job, flat);
+	/* It was over long ago. */
+	if (job->not_before_ms != 0 && broken("pause-forgotten"))
+		flat->job.not_before_ms = 1;
 	world->puts++;
 	if (rows->next_id <= job->id)
 		rows->next_id = job->id + 1;

@@ -178,6 +178,19 @@ static bool was_seen(const struct sim_worker *w, int inode)
 	return w->attempt > 1 && !w->fresh && world->fs.inodes[inode].seen_by == w->job;
 }
 
+static bool is_unready(int user)
+{
+	uint64_t *until_ms = &world->unready_until_ms[user];
+	if (!world->settings.unready || world->profile.calm)
+		return false;
+	if (world->now_ms < *until_ms)
+		return true;
+	if (!one_of(4))
+		return false;
+	*until_ms = world->now_ms + world->settings.unready_ms;
+	return true;
+}
+
 static void start(struct sim_worker *w)
 {
 	int slot = fs_find(w->user, PLACE_PROCESSING, w->job, w->name);
@@ -196,9 +209,11 @@ static void start(struct sim_worker *w)
 		return;
 	}
 	fs_note_seen(world->fs.slots[slot].inode, w->job);
-	if (world->settings.unready && !world->profile.calm && one_of(4)) {
-		set_result(w, OUTCOME_INTERRUPTED, EXIT_CODE_NONE);
-		w->result.unready = true;
+	if (is_unready(w->user)) {
+		bool counts = broken("unready-counts");
+		set_result(w, counts ? OUTCOME_FAILED : OUTCOME_INTERRUPTED, EXIT_CODE_NONE);
+		w->result.unready = !counts;
+		check_unready(w);
 		end_run(w);
 		return;
 	}

@@ -164,6 +164,10 @@ struct ledger_entry {
 	uint64_t job;           /* the last job it became, 0 = none */
 	uint64_t seq;           /* its first place in the line */
 	uint64_t waits_ms, queued_ms; /* steady; when it came into the line, or was claimed, last */
+	unsigned claims;        /* in a row, none of which came to a run, since: */
+	uint64_t claims_ms;     /* steady */
+	uint32_t unready_attempt; /* was none, since its handler could not be started; 0: there is none such */
+	unsigned unready_life;  /* of the daemon, which was told of that */
 	bool moved_outside;     /* an operator moved it to done or failed by hand */
 	bool cancel_asked, retry_asked;
 	unsigned runs;          /* of its handler, ever */
@@ -323,7 +327,8 @@ struct settings {
 	uint32_t max_retries;
 	bool retry_back, auto_start, hold_on_failure;
 	bool wholes;            /* directories are jobs, and some of the uploads */
-	bool unready;           /* the handler cannot be started now and then */
+	bool unready;           /* the handler cannot be started now and then, */
+	uint64_t unready_ms;    /* and then for so long */
 	uint8_t on_crash;
 	uint64_t settle_ms, whole_settle_ms, retry_delay_ms, timeout_ms, keep_ms;
 };
@@ -389,6 +394,7 @@ struct world {
 	uint32_t running_limit, total_limit;
 	uint64_t known_keep_ms; /* to the daemon, which may not have read what was set since */
 	bool stopped;           /* by an operator: no job starts */
+	uint64_t unready_until_ms[USERS_MAX]; /* steady */
 	bool ready[USERS_MAX];  /* its head only waited for its turn at the last commit */
 	unsigned others_started[USERS_MAX]; /* since then */
 	uint64_t ready_ms[USERS_MAX]; /* steady; since when it has been so */
@@ -530,6 +536,8 @@ void check_world(void);
 void check_commit(const struct rows *was, const struct rows *is);
 void check_run(const struct sim_worker *w, int slot);
 void check_ack(uint64_t job, uint32_t attempt);
+/* Its handler cannot be started. */
+void check_unready(const struct sim_worker *w);
 void check_given_back(const struct run_result *result);
 void check_purge(uint64_t job, int slot);
 void check_end(void);
