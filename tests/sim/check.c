@@ -218,7 +218,7 @@ static void check_accepted(const struct rows *is, const struct flat_job *job)
 	e->waits_ms = world->now_ms;
 	/* What a scan finds unsettled goes first, whatever comes meanwhile; and a turn
 	 * that failed is tried again after a second. */
-	e->undisturbed = !world->profile.lossy_hints && !world->profile.no_watch &&
+	e->undisturbed = !e->unlooked && !world->profile.lossy_hints && !world->profile.no_watch &&
 	                 world->user_watched[e->user] &&
 	                 world->disturbed_ms + world->settings.settle_ms + 1500 < e->whole_ms;
 	check_durable(e, upload, job);
@@ -332,7 +332,9 @@ static void check_again(struct ledger_entry *e, const struct flat_job *job)
 		          (unsigned long long)job->job.id, job->path);
 	/* The request is lost with the index, and then the result of before may count. */
 	e->succeeded_before = e->succeeded_before || e->succeeded;
-	e->retry_asked = e->success_kept = e->permanent = e->succeeded = e->moved_outside = false;
+	/* The operator heard that nothing was changed, and that result will come once more. */
+	e->succeeded = e->succeeded && world->refused;
+	e->retry_asked = e->success_kept = e->permanent = e->moved_outside = false;
 	e->failures = 0;
 	e->forgiven = e->last_attempt;
 }

@@ -101,6 +101,7 @@ int index_commit(struct index *ix)
 	(void)ix;
 	assert(world->in_transaction);
 	int r = try_commit();
+	world->refused = r < 0;
 	if (r < 0 && broken("commit-error-ignored"))
 		r = world->in_transaction = false;
 	else if (r == 0 || (r == -EIO && one_of(2)))

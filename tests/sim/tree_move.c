@@ -61,6 +61,8 @@ static int check_taken(int user, uint64_t id, const char *path, const struct fil
 	if (world->profile.bad_moments && !world->draining && one_of(same ? 4 : 2)) {
 		say("fails: look at what was taken");
 		world->disturbed_ms = world->now_ms;
+		if (!same && world->fs.inodes[inode].upload != NONE)
+			world->uploads[world->fs.inodes[inode].upload].unlooked = true;
 		return same ? -EMFILE : -EIO;
 	}
 	same = same && !world->fs.inodes[inode].writing;

@@ -161,6 +161,7 @@ struct ledger_entry {
 	uint64_t whole_ms;      /* steady: closed or renamed in */
 	bool renamed;           /* by rename: complete at once */
 	bool undisturbed;       /* nothing went wrong meanwhile that may cost its place */
+	bool unlooked;          /* a claim took it instead, and could not look: it comes back later */
 	uint64_t job;           /* the last job it became, 0 = none */
 	uint64_t seq;           /* its first place in the line */
 	uint64_t waits_ms, queued_ms; /* steady; when it came into the line, or was claimed, last */
@@ -363,6 +364,7 @@ struct world {
 	 * transaction at hand. */
 	struct rows committed, durable, draft;
 	bool in_transaction, spoilt, must_reopen, reopened;
+	bool refused;           /* of the commit at hand its caller hears that it failed */
 	bool fragile;           /* a commit failed, or a removal is half done: a bad moment to die */
 	unsigned commits, puts; /* how many there were; of jobs and attempts */
 	bool index_lost;        /* attempts and history before do not count */
