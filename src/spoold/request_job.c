@@ -22,8 +22,10 @@ static bool is_without_file(struct daemon *d, const struct user *u, const struct
 	/* Where that cannot be told now, its claim finds out. In incoming may lie a newer one
 	 * of its name. */
 	int r = tree_find(d->tree, u->name, job, &found);
-	bool gone = r == 0 && (found.place == PLACE_NOWHERE ||
-	                       (found.place == PLACE_INCOMING && !found.same));
+	if (r < 0)
+		return retention_is_due(d, u, job);
+	bool gone = found.place == PLACE_NOWHERE ||
+	            (found.place == PLACE_INCOMING && !found.same);
 	free(found.final_name);
 	return gone;
 }
@@ -205,8 +207,8 @@ void request_retry(struct daemon *d, const struct asker *a)
 	    possible(d, a, &job, JOB_EV_REQUEUE, "put into the line again",
 	             "done, failed and canceled")) {
 		if (is_without_file(d, u, &job))
-			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " is gone; upload it again",
-			          job.id);
+			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " is gone%s; upload it again",
+			          job.id, retention_is_due(d, u, &job) ? ", or is being removed" : "");
 		else if (is_uncompared(d, u, &job))
 			answer_no(d, a, ANSWER_NO, "the file of job %" PRIu64 " cannot be moved to %s yet "
 			          "(%s); when that is done, the job can be put into the line again", job.id,

@@ -92,13 +92,18 @@ static bool is_over(const struct daemon *d, const struct user *u, const struct j
 	return keep > 0 && job->finished_ms + keep <= d->wall_ms;
 }
 
+bool retention_is_due(const struct daemon *d, const struct user *u, const struct job *job)
+{
+	return job_state_is_final(job->state) && is_over(d, u, job);
+}
+
 bool retention_removes(const struct daemon *d, const struct user *u, const struct job *job)
 {
 	const struct removal *removal = d->retention.removal;
 	for (size_t i = 0; removal != NULL && i < removal->n; i++)
 		if (removal->jobs[i] == job->id)
 			return true;
-	return job->ident.whole != 0 && job_state_is_final(job->state) && is_over(d, u, job);
+	return job->ident.whole != 0 && retention_is_due(d, u, job);
 }
 
 bool retention_synced(struct daemon *d, uint64_t tag, int error)

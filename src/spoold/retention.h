@@ -31,6 +31,8 @@ void retention_note(struct daemon *d, struct user *u, uint64_t finished_ms, uint
  * again, and its history is still needed), or settings changed. */
 void retention_look(struct daemon *d, struct user *u);
 void retention_tick(struct daemon *d);
+/* Is it past its time? Its file may have been removed, and a power cut may bring it back. */
+bool retention_is_due(const struct daemon *d, const struct user *u, const struct job *job);
 /* Is this job about to be forgotten, its file gone already? Of a directory whose time is
  * over a part may be gone, by a removal that a crash cut short. */
 bool retention_removes(const struct daemon *d, const struct user *u, const struct job *job);
