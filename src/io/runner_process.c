@@ -1,5 +1,5 @@
-/* The process of a handler: its start, its descriptors (all that can be done about
- * them before there is a process is), what is forgotten when it is gone. How it ends is in runner_end.c. */
+/* The process of a handler: its start, its descriptors (made before there is an order, where
+ * there is time), what is forgotten when it is gone. How it ends is in runner_end.c. */
 #include "io/runner_private.h"
 
 #include "base/fd.h"
@@ -61,7 +61,8 @@ static int open_pipes(struct runner *r, struct spawn *spawn)
 	r->report_fd = p->report_fd;
 	spawn->errors = p->errors;
 	spawn->report = p->report;
-	*p = (struct spare_pipes){.wanted = true, .output = -1, .errors = -1, .report_fd = -1, .report = -1};
+	p->output = p->errors = p->report_fd = p->report = -1;
+	p->wanted = true;
 	return 0;
 }
 

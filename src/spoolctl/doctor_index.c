@@ -130,8 +130,8 @@ static void check_job(struct doctor *d, const char *user, struct job *job)
 static void say_unready(struct doctor *d, const char *user, const struct job *job)
 {
 	char *name = ctl_escape(job->path);
-	doctor_say(d, FINDING_WARNING, "see to its handler; then 'spoolctl reload' tries it at once, and "
-	           "spoold by itself within a minute",
+	doctor_say(d, FINDING_WARNING, "mend that; 'spoolctl reload' has it tried at once, and spoold tries it "
+	           "by itself within a minute",
 	           "user %s: job %" PRIu64 " (%s) waits, and what came after it: %s", user, job->id, name,
 	           job->error);
 	free(name);

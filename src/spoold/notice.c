@@ -165,35 +165,35 @@ static bool find_unready(struct daemon *d, const struct user *u, struct job *ret
 }
 
 /* How much longer it must wait until that is told. */
-static uint64_t handler_wait_ms(const struct daemon *d, const struct user *u, uint64_t accepted_ms)
+static uint64_t unready_wait_ms(const struct daemon *d, const struct user *u, uint64_t accepted_ms)
 {
 	uint64_t age_ms = d->wall_ms > accepted_ms ? d->wall_ms - accepted_ms : 0;
 	uint64_t delay = delay_ms(d, u);
 	return age_ms < delay ? delay - age_ms : 0;
 }
 
-void notice_handler(struct daemon *d, struct user *u, uint64_t accepted_ms)
+void notice_unready(struct daemon *d, struct user *u, uint64_t accepted_ms)
 {
-	if (accepted_ms != 0 && !u->notice.handler)
-		want(d, u, d->steady_ms + handler_wait_ms(d, u, accepted_ms));
+	if (accepted_ms != 0 && !u->notice.unready)
+		want(d, u, d->steady_ms + unready_wait_ms(d, u, accepted_ms));
 	/* While it is tried again nobody knows. */
-	else if (accepted_ms == 0 && u->notice.handler)
+	else if (accepted_ms == 0 && u->notice.unready)
 		want(d, u, d->steady_ms + NOTICE_PAUSE_MS);
 }
 
-/* The operator is told what is wrong with it. */
-static uint64_t add_handler(struct daemon *d, struct user *u, struct notice_text *text)
+/* The operator is told why. */
+static uint64_t add_unready(struct daemon *d, struct user *u, struct notice_text *text)
 {
 	struct job job = {0};
-	u->notice.handler = false;
+	u->notice.unready = false;
 	if (!find_unready(d, u, &job))
 		return UINT64_MAX;
-	uint64_t wait_ms = handler_wait_ms(d, u, job.accepted_ms);
+	uint64_t wait_ms = unready_wait_ms(d, u, job.accepted_ms);
 	if (wait_ms == 0) {
-		notice_add(text, job.path, "the program that is to work on it cannot be started",
+		notice_add(text, job.path, "the server cannot start the work on it at present",
 		           "it is safe and keeps its place, and what came later waits behind it; whoever runs "
-		           "the server has to see to that program");
-		u->notice.handler = true;
+		           "the server has to see to that");
+		u->notice.unready = true;
 	}
 	job_clear(&job);
 	return wait_ms == 0 ? UINT64_MAX : d->steady_ms + wait_ms;
@@ -256,7 +256,7 @@ static void renew(struct daemon *d, struct user *u)
 	char *text = NULL;
 	struct notice_text *n = notice_begin();
 	if (n != NULL && u->settings->notices) {
-		next = due_min(add_handler(d, u, n), add_uploads(d, u, n));
+		next = due_min(add_unready(d, u, n), add_uploads(d, u, n));
 		add_strays(u, n);
 	}
 	if (n != NULL && notice_end(n, &text))

@@ -1,5 +1,5 @@
 /* Notices: what an uploader without a shell reads in incoming about uploads that
- * are refused or wait for long, and about a handler that cannot be started.
+ * are refused or wait for long, and about jobs that cannot be started.
  *
  * The rooms of intake say when an upload begins to wait for something that may
  * last, and when that is over; a while later one file per user says all that is
@@ -21,8 +21,8 @@ enum {
 	NOTICE_RETRY_MS = 60000,  /* after one that failed */
 };
 
-/* Its next job, accepted then, waits since its handler cannot be started; or (0) it does no longer. */
-void notice_handler(struct daemon *d, struct user *u, uint64_t accepted_ms);
+/* Its next job, accepted then, waits since it cannot be started; or (0) it does no longer. */
+void notice_unready(struct daemon *d, struct user *u, uint64_t accepted_ms);
 
 /* From now on, if it was not before, this upload waits for something that may
  * last. */

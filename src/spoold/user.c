@@ -129,7 +129,7 @@ static int read_head(struct daemon *d, struct user *u, struct sched_view *view)
 		u->unready = job_is_unready(next);
 		u->head_seq = next->seq;
 		u->head_due_ms = view->head_not_before_ms;
-		notice_handler(d, u, u->unready ? next->accepted_ms : 0);
+		notice_unready(d, u, u->unready ? next->accepted_ms : 0);
 	}
 	job_clear(&head);
 	job_clear(&delayed);
@@ -154,7 +154,7 @@ static int refresh(struct daemon *d, struct user *u)
 	room_look(d, u, row.count[JOB_PENDING] + row.count[JOB_HELD], row.waiting_bytes);
 	r = row.count[JOB_PENDING] == 0 ? 0 : read_head(d, u, &view);
 	if (row.count[JOB_PENDING] == 0) {
-		notice_handler(d, u, 0);
+		notice_unready(d, u, 0);
 		scan_urge(d, u);
 	}
 	user_row_clear(&row);

@@ -38,7 +38,7 @@ struct notice {
 	bool there;                    /* there is one, as far as we know */
 	bool known;                    /* its text has this hash */
 	bool failed;                   /* said so */
-	bool handler;                  /* it says that a job waits for its handler */
+	bool unready;                  /* it says that a job cannot be started */
 };
 
 struct user {

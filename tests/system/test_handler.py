@@ -96,7 +96,7 @@ class CannotBeStarted(SystemTest):
         spool.wait_for(lambda: os.path.exists(notice), what="a notice")
         with open(notice) as file:
             text = file.read()
-        self.assertSays("a.csv.*cannot be started.*keeps its place", " ".join(text.split()))
+        self.assertSays("a.csv.*cannot start the work.*keeps its place", " ".join(text.split()))
         self.assertNotIn("handlers/main", text)
         found = [f for f in spool.ctl("doctor", json=True, check=None).data["findings"]
                  if "a.csv" in f["what"]]
