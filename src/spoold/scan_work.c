@@ -99,7 +99,7 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 	notice_walk_begins(u);
 	u->inner_seen = false;
 	int r = tree_scan_begin(d->tree, u->name, &w->walk);
-	u->unreadable = r == -ETIMEDOUT ? 0 : -r;
+	u->unreadable = r == -ETIMEDOUT ? 0 : (uint16_t)-r;
 	busy_look(d, u);
 	if (r == 0) {
 		u->missing_ms = 0;
@@ -211,7 +211,7 @@ static int walk_slice(struct daemon *d, struct scan_work *w, int budget)
 		if (r < 0) {
 			log_warning("user %s: reading incoming failed: %s; it is read again at the next "
 			            "rescan", w->user->name, strerror(-r));
-			w->user->unreadable = -r;
+			w->user->unreadable = (uint16_t)-r;
 			busy_look(d, w->user);
 			end_scan(d, w);
 			return n + 1;

@@ -75,7 +75,7 @@ struct user {
 	uint8_t unready_tries;   /* of it in a row, as far as its delay still grows with them */
 	bool busy, busy_row;     /* in busy.users; for what the index has */
 	bool removed;            /* its directory was, and is shown to nobody who does not ask for it */
-	int unreadable;          /* why the last scan could not read incoming, or 0 */
+	uint16_t unreadable;     /* why the last scan could not read incoming: an errno, or 0 */
 	struct upload_entry *uploads; /* arriving, by path */
 	struct sums_list *lists;      /* of checksums, in incoming */
 	struct check *checks;         /* uploads whose content is to be read, in order */
@@ -110,6 +110,9 @@ struct user {
 	uint32_t pending, done, failed; /* jobs, as counted in busy */
 	UT_hash_handle hh, hh_number;
 };
+/* With its name, its watch and its place in every order less than 1 KiB: a spool may have
+ * 100,000. */
+_Static_assert(sizeof(struct user) <= 568, "a user takes more memory than it did");
 
 struct users {
 	struct user *by_name, *by_number;
