@@ -38,7 +38,8 @@ static void show(const struct ctl *ctl, const json_t *answer, bool harmless)
 	view_job(ctl, json_object_get(answer, "job"), out);
 	view_job(ctl, answer, out);
 	view_explanation(ctl, answer, out);
-	line = view_progress(ctl, json_object_get(answer, "job"), json_object_get(answer, "running"));
+	line = view_progress(ctl, json_object_get(answer, "job"), json_object_get(answer, "running"),
+	                     view_text(answer, "because"));
 	fputs(line, out);
 	free(line);
 	line = view_running(&ctl->look, true, json_object_get(answer, "running"), ctl->look.width);
