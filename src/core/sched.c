@@ -12,8 +12,10 @@
 
 struct sched_user {
 	uint32_t number;
+	uint32_t turn;            /* when it joined the round last; counts on beyond its end */
 	struct sched_view view;
 	bool ready;               /* in the round */
+	bool keeps_turn;          /* it joins where it was */
 	struct heap_node backoff; /* key: head_not_before_ms */
 	struct sched_user *prev, *next;
 	UT_hash_handle hh;
@@ -23,6 +25,7 @@ struct sched {
 	struct sched_user *users;
 	struct sched_user *round; /* whose head may start, the next one first */
 	struct heap backoff;
+	uint32_t turns;           /* that were given */
 	uint32_t max_active, active;
 	uint32_t elsewhere;       /* of `active`, those of blocked users */
 	uint64_t picked_wall_ms;  /* when sched_pick() was asked last */
@@ -109,11 +112,26 @@ static void leave_round(struct sched *s, struct sched_user *u)
 	u->ready = false;
 }
 
+/* The first in the round that joined it later. */
+static struct sched_user *first_later(const struct sched *s, const struct sched_user *u)
+{
+	struct sched_user *other = s->round;
+	while (other != NULL && (int32_t)(other->turn - u->turn) < 0)
+		other = other->next;
+	return other;
+}
+
 static void join_round(struct sched *s, struct sched_user *u)
 {
-	if (!u->ready)
-		DL_APPEND(s->round, u);
+	if (u->ready)
+		return;
+	if (!u->keeps_turn)
+		u->turn = ++s->turns;
+	/* NULL: at its end. */
+	struct sched_user *later = u->keeps_turn ? first_later(s, u) : NULL;
+	DL_PREPEND_ELEM(s->round, later, u);
 	u->ready = true;
+	u->keeps_turn = false;
 }
 
 /* Puts the user where its view wants it: the round, the backoff, or neither. */
@@ -144,6 +162,13 @@ int sched_set_user(struct sched *s, uint32_t user, const struct sched_view *view
 	s->elsewhere = s->elsewhere - elsewhere(&u->view) + elsewhere(view);
 	u->view = *view;
 	return file_user(s, u);
+}
+
+void sched_keep_turn(struct sched *s, uint32_t user)
+{
+	struct sched_user *u = find(s, user);
+	if (u != NULL)
+		u->keeps_turn = true;
 }
 
 void sched_forget_user(struct sched *s, uint32_t user)

@@ -52,6 +52,9 @@ bool sched_running(const struct sched *s);
 
 /* Tells the user's view; a new user joins at the end of the round. -ENOMEM. */
 int sched_set_user(struct sched *s, uint32_t user, const struct sched_view *view);
+/* It was picked, and that came to nothing: when it is ready again, it goes where it was, and
+ * not behind the others. */
+void sched_keep_turn(struct sched *s, uint32_t user);
 void sched_forget_user(struct sched *s, uint32_t user);
 
 /* Proposes up to `n` jobs, at most one per user, in turn. Returns how many.

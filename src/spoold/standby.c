@@ -111,6 +111,7 @@ int standby_give_back(struct daemon *d, struct running *r)
 		return -ESRCH;
 	leave(d, s);
 	standby_free(s);
+	sched_keep_turn(d->sched, r->user->number);
 	dispatch_gone(d, r, true);
 	return 0;
 }

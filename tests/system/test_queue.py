@@ -164,9 +164,9 @@ class Limits(SystemTest):
         """Promise 5: users are served in the order in which they came, also those that one
         commit makes ready."""
         users = tuple(f"u{n}" for n in range(8))
-        # Relaxed: no job stands by, whose user would go behind the others where it is taken back.
-        spool = self.spool({"spool": {"durability": "relaxed"},
-                            "scheduler_settings": {"max_concurrent_jobs": 1}}, users=users)
+        # A job that takes long has the one that stands by taken back.
+        spool = self.spool({"scheduler_settings": {"max_concurrent_jobs": 1}}, users=users,
+                           handler="[ $SPOOL_USER != u3 ] || sleep 0.1\n")
         spool.daemon.send_signal(signal.SIGSTOP)
         for user in users:
             spool.drop(user, "a.csv")

@@ -154,6 +154,31 @@ Test(sched, promise_5_a_new_user_waits_for_one_job_of_each_other_at_most)
 	sched_free(s);
 }
 
+Test(sched, promise_5_a_pick_that_came_to_nothing_costs_no_turn)
+{
+	struct sched *s = sched_with_limit(2);
+	for (uint32_t user = 1; user <= 5; user++)
+		set(s, user, ready(user));
+	cr_assert_eq(pick_one(s, 0), 1);
+	cr_assert_eq(pick_one(s, 0), 2);
+	sched_keep_turn(s, 1);
+	sched_keep_turn(s, 2);
+	/* In whatever order they come back, and others meanwhile. */
+	set(s, 6, ready(6));
+	set(s, 2, ready(2));
+	set(s, 1, ready(1));
+	for (uint32_t user = 1; user <= 6; user++) {
+		cr_assert_eq(pick_one(s, 0), user);
+		set(s, user, (struct sched_view){.limit = 1});
+	}
+	/* Once: the next turn is one like any other. */
+	set(s, 3, ready(13));
+	set(s, 1, ready(11));
+	cr_assert_eq(pick_one(s, 0), 3);
+	cr_assert_eq(pick_one(s, 0), 1);
+	sched_free(s);
+}
+
 Test(sched, promise_5_a_refresh_costs_no_turn)
 {
 	struct sched *s = sched_with_limit(1);
