@@ -25,6 +25,7 @@ int daemon_init(struct daemon *d, struct config *config)
 	if (d->sched == NULL)
 		return -ENOMEM;
 	intake_init(d);
+	scan_init(d);
 	return 0;
 }
 

@@ -4,6 +4,11 @@
 
 #include <utlist.h>
 
+void scan_init(struct daemon *d)
+{
+	d->scan.portions = (struct scan_portions){.first = 16, .ahead = 128, .small = 4096};
+}
+
 /* Who has nothing in line goes first of those who have much. */
 static void enqueue(struct daemon *d, struct user *u, bool first)
 {
@@ -128,18 +133,18 @@ static bool is_between_portions(const struct scan_work *w)
 	return w->phase == SCAN_FEED && w->more && w->found.n - w->fed < SCAN_RESERVE;
 }
 
-static size_t ahead(const struct scan_work *w)
+static size_t ahead(const struct daemon *d, const struct scan_work *w)
 {
 	if (is_between_portions(w))
 		return SCAN_RESERVE;
-	return w->no_jobs ? SCAN_FIRST : SCAN_AHEAD;
+	return w->no_jobs ? d->scan.portions.first : d->scan.portions.ahead;
 }
 
 /* Has its user enough to go on with, while jobs run that want the time? */
 static bool may_wait(const struct daemon *d, const struct scan_work *w)
 {
 	const struct room *room = &w->user->room;
-	return d->dispatch.running != NULL && room->files + room->on_the_way >= ahead(w);
+	return d->dispatch.running != NULL && room->files + room->on_the_way >= ahead(d, w);
 }
 
 /* Much of one user goes on beside the others, or again later. */
@@ -148,7 +153,7 @@ static void make_way(struct daemon *d)
 	struct scan *s = &d->scan;
 	struct scan_work *w = &s->small;
 	bool feeds = w->phase == SCAN_FEED && w->fed < w->found.n && may_wait(d, w);
-	bool walks = w->phase == SCAN_WALK && w->seen >= SCAN_SMALL;
+	bool walks = w->phase == SCAN_WALK && w->seen >= s->portions.small;
 	if (!feeds && !walks)
 		return;
 	if (s->large.phase == SCAN_IDLE) {
@@ -164,8 +169,8 @@ static void make_way(struct daemon *d)
 /* What is fed at once: while jobs run, not more than a user needs. */
 static size_t feed_max(const struct daemon *d, const struct scan_work *w)
 {
-	bool few = d->dispatch.running != NULL && ahead(w) < SCAN_FEEDING_MAX;
-	return few ? ahead(w) : SCAN_FEEDING_MAX;
+	bool few = d->dispatch.running != NULL && ahead(d, w) < SCAN_FEEDING_MAX;
+	return few ? ahead(d, w) : SCAN_FEEDING_MAX;
 }
 
 /* Through the users, one after the other. Is there more to do at once? */

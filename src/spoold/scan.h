@@ -12,7 +12,7 @@
  *
  * Two scans run side by side: one that goes through the users, and one for who has
  * much, so that a directory with a million files keeps nobody waiting. Who has
- * some jobs in line (SCAN_AHEAD) needs no more just now: as long as jobs run, the rest
+ * some jobs in line needs no more just now: as long as jobs run, the rest
  * of its backlog is taken in slowly, beside them. */
 #pragma once
 
@@ -24,24 +24,30 @@ enum {
 	                           user is done by then */
 	SCAN_SLICE = 512,       /* entries per tick: a few milliseconds */
 	SCAN_STEP = 8,          /* what a step of a scan costs, in entries */
-	SCAN_SMALL = 4096,      /* entries; a directory with more is scanned beside the others */
 	SCAN_TURN = 1024,       /* of them, where others with much wait for their turn */
 	SCAN_FEEDING_MAX = 1024, /* of them at a time on their way through intake */
-	SCAN_AHEAD = 128,       /* jobs in line that keep a user going for a while */
-	SCAN_FIRST = 16,        /* and those of one who had none, so that all get some soon */
 	SCAN_RESERVE = 8192,    /* and while the next portion of a backlog is looked for */
 	/* Beside running jobs, for who has these: some tenth of the time. */
 	SCAN_SLOW_SLICE = 256, SCAN_SLOW_WALK_MS = 20,
 	SCAN_SLOW_FEED = 64, SCAN_SLOW_FEED_MS = 50,
 };
 
+/* How much of one user is done at a time. */
+struct scan_portions {
+	size_t first;           /* jobs in line of one who had none, so that all get some soon */
+	size_t ahead;           /* and those that keep a user going for a while */
+	uint64_t small;         /* entries; a directory with more is scanned beside the others */
+};
+
 struct scan {
+	struct scan_portions portions;
 	struct user *wanted;       /* the line of users to be scanned */
 	struct user *wanted_large; /* those of them that have much */
 	struct scan_work small, large;
 	uint64_t done;             /* scans that ended, for status */
 };
 
+void scan_init(struct daemon *d);
 void scan_want(struct daemon *d, struct user *u);
 void scan_want_all(struct daemon *d);
 /* Events of this user were lost: what is there is older than what comes. */

@@ -95,6 +95,15 @@ static void choose_crowd(void)
 	world->settings.on_crash = world->seed / 64 % 4 == 0 ? world->settings.on_crash : ON_CRASH_RETRY;
 }
 
+/* More than one portion of each user waits, again and again. */
+static void choose_backlog(void)
+{
+	struct profile *p = &world->profile;
+	p->users = 2 + (int)(world->seed / 16 % (USERS_MAX - 1));
+	p->backlog = true;
+	world->settings.max_concurrent = 1 + (uint32_t)(world->seed / 64 % 3);
+}
+
 static void begin_world(uint64_t seed, bool verbose)
 {
 	memory_forget();
@@ -135,6 +144,8 @@ static void begin(uint64_t seed, bool verbose)
 		choose_bursts();
 	if (seed % 32 == 21)
 		choose_crowd();
+	if (seed % 16 == 1)
+		choose_backlog();
 	world->settings.wholes = seed % WHOLES_1_OF == 2;
 	if (seed % 16 == 13 || seed % 32 == 30)
 		choose_bad_moments();
@@ -145,15 +156,18 @@ static void begin(uint64_t seed, bool verbose)
 	for (int u = 0; u < USERS_MAX; u++) {
 		struct uploader *p = &world->uploaders[u];
 		p->slot_upload = p->inner = NONE;
-		p->there = one_of(2) || world->profile.bursts || world->profile.short_runs;
+		p->there = one_of(2) || world->profile.bursts || world->profile.short_runs ||
+		           world->profile.backlog;
 		p->left = 1 + (unsigned)dice_roll(8) +
-		          (world->profile.bursts || world->profile.short_runs ? BURSTS_MORE : 0);
+		          (world->profile.bursts || world->profile.short_runs || world->profile.backlog ? BURSTS_MORE : 0);
 		p->due_ms = u < world->profile.users ? world->now_ms + dice_roll(2000) : FAR;
 		/* The other one comes when the first has put much into the line. */
 		if (world->profile.bursts)
 			p->due_ms = u == 0 ? p->due_ms + AWAKE_MS : FAR;
 	}
 	world->daemon_due_ms = world->now_ms + dice_roll(3000);
+	if (world->profile.backlog)
+		world->daemon_due_ms += AWAKE_MS;
 }
 
 static void say_profile(void)

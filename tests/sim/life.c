@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RELAXED_SYNC_MS = 1000, RESTART_MS = 3000, FRAGILE_CRASH_1_OF = 20 };
+enum { RELAXED_SYNC_MS = 1000, RESTART_MS = 3000, FRAGILE_CRASH_1_OF = 20,
+       BACKLOG_RESTART_MS = 20000 };
 
 static struct daemon d;
 static uint64_t synced_ms, synced_commits;
@@ -61,6 +62,11 @@ int io_may_fail(const char *what, int error_a, int error_b)
 
 /* How a life ends. */
 
+static uint64_t restart_ms(void)
+{
+	return world->now_ms + 1 + dice_roll(world->profile.backlog ? BACKLOG_RESTART_MS : RESTART_MS);
+}
+
 static void forget_life(void)
 {
 	fds_close_all();
@@ -74,7 +80,7 @@ static void forget_life(void)
 	world->daemon_up = world->in_daemon = false;
 	world->disturbed_ms = world->now_ms;
 	world->stopped = false;
-	world->daemon_due_ms = world->now_ms + 1 + dice_roll(RESTART_MS);
+	world->daemon_due_ms = restart_ms();
 	memset(world->ready, 0, sizeof world->ready);
 }
 
@@ -92,7 +98,7 @@ void power_cut(void)
 	fs_power_cut();
 	ledger_after_cut();
 	world->disturbed_ms = world->now_ms;
-	world->daemon_due_ms = world->now_ms + 1 + dice_roll(RESTART_MS);
+	world->daemon_due_ms = restart_ms();
 }
 
 /* Lets the daemon do something from which it may not come back. */
@@ -141,6 +147,14 @@ static void end_life(void)
 
 /* How it begins. */
 
+/* So that a backlog is more than one, which takes thousands of files elsewhere. */
+static void take_small_portions(void)
+{
+	uint64_t of = world->seed / 16;
+	d.scan.portions = (struct scan_portions){
+		.first = 1 + of % 2, .ahead = 2 + of / 2 % 2, .small = 2 + of / 4 % 4};
+}
+
 static void begin(void)
 {
 	struct config_report report;
@@ -148,6 +162,8 @@ static void begin(void)
 	void *any = &handle;
 	if (config_load("", &config, &report) < 0 || daemon_init(&d, config) < 0)
 		abort();
+	if (world->profile.backlog)
+		take_small_portions();
 	d.index = any;
 	d.pool = any;
 	d.sync = any;

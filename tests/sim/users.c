@@ -249,6 +249,19 @@ static void burst(int user)
 		world->uploaders[1].due_ms = world->now_ms + 50 + dice_roll(100);
 }
 
+/* Some at once; and some more when the daemon may have ended again. */
+static void heap_up(int user)
+{
+	struct uploader *p = &world->uploaders[user];
+	for (uint64_t n = 2 + dice_roll(5); n > 0 && p->left > 0 && world->uploads_n + USERS_MAX < UPLOADS_MAX; n--) {
+		char name[NAME_ROOM];
+		snprintf(name, sizeof name, "%d.csv", world->uploads_n);
+		uploader_drop(user, name);
+		p->left--;
+	}
+	upload_later(user, one_of(2) ? 1000 : 20000);
+}
+
 static void take_away(int user)
 {
 	char name[NAME_ROOM];
@@ -279,6 +292,8 @@ void uploader_act(int user)
 		take_away(user);
 	else if (p->left > 0 && world->profile.bursts)
 		burst(user);
+	else if (p->left > 0 && world->profile.backlog && one_of(2))
+		heap_up(user);
 	else if (p->left > 0 && world->uploads_n + USERS_MAX < UPLOADS_MAX)
 		begin_upload(user);
 	else

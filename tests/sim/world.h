@@ -319,6 +319,7 @@ struct profile {
 	bool calm;                         /* each run is short and succeeds */
 	bool short_runs;                   /* no handler runs long */
 	bool bursts;                       /* many uploads at once, all short, in one place */
+	bool backlog;                      /* many uploads of all users lie there when the daemon starts */
 	bool bad_moments;                  /* commits fail while results wait for them, and the daemon
 	                                      is killed soon after that */
 };
