@@ -185,15 +185,18 @@ static void take_listed(struct daemon *d, struct upload_entry *e)
 	upload_set_due(d, e, d->steady_ms);
 }
 
-void intake_take(struct daemon *d, struct user *u, const char *path)
+void intake_take(struct daemon *d, struct user *u, const char *path, int64_t ctime_ns)
 {
 	struct upload look = {.found = true};
 	enum entry_kind kind;
 	struct upload_entry *listed = upload_find(u, path);
-	if (listed != NULL && listed->whole == NULL)
-		take_listed(d, listed);
-	if ((listed != NULL && listed->whole == NULL) ||
-	    tree_look(d->tree, u->name, path, &look.ident, &kind) < 0)
+	if (listed != NULL && listed->whole == NULL) {
+		if (ctime_ns == 0 || listed->look.ident.ctime_ns == ctime_ns)
+			take_listed(d, listed);
+		return;
+	}
+	if (tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 ||
+	    (ctime_ns != 0 && look.ident.ctime_ns != ctime_ns))
 		return;
 	if (kind == ENTRY_DIRECTORY && whole_is(u, path) && known_job(d, u, path, &look.ident, ENTRY_DIRECTORY) == KNOWN_NOT)
 		whole_track(d, u, path, &look.ident, false, true);

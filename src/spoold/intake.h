@@ -51,8 +51,9 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool no_jobs,
                  bool *ret_new);
 /* Takes what a scan found, in the order of the calls where files are equally
- * old: what is old enough goes on its way at once, the rest arrives. */
-void intake_take(struct daemon *d, struct user *u, const char *path);
+ * old: what is old enough goes on its way at once, the rest arrives. Where that was a while
+ * ago, `ctime_ns` says how it was then: what changed since is not taken. 0: just now. */
+void intake_take(struct daemon *d, struct user *u, const char *path, int64_t ctime_ns);
 /* This file is no longer there. */
 void intake_left(struct daemon *d, struct user *u, const char *path);
 

@@ -6,7 +6,8 @@
 
 void scan_init(struct daemon *d)
 {
-	d->scan.portions = (struct scan_portions){.first = 16, .ahead = 128, .small = 4096};
+	d->scan.portions = (struct scan_portions){
+		.first = 16, .ahead = 128, .kept = 131072, .small = 4096};
 }
 
 /* Who has nothing in line goes first of those who have much. */
@@ -94,6 +95,7 @@ void scan_clear(struct daemon *d)
 {
 	scan_work_clear(&d->scan.small);
 	scan_work_clear(&d->scan.large);
+	scan_kept_clear(d);
 	d->scan = (struct scan){0};
 }
 
@@ -130,14 +132,14 @@ static bool is_between_portions(const struct scan_work *w)
 {
 	if (w->phase == SCAN_WALK)
 		return w->unsorted;
-	return w->phase == SCAN_FEED && w->more && w->found.n - w->fed < SCAN_RESERVE;
+	return w->phase == SCAN_FEED && w->more && !w->kept && w->found.n - w->fed < SCAN_RESERVE;
 }
 
 static size_t ahead(const struct daemon *d, const struct scan_work *w)
 {
 	if (is_between_portions(w))
 		return SCAN_RESERVE;
-	return w->no_jobs ? d->scan.portions.first : d->scan.portions.ahead;
+	return w->no_jobs || w->kept || scan_kept_has_room(d) ? d->scan.portions.first : d->scan.portions.ahead;
 }
 
 /* Has its user enough to go on with, while jobs run that want the time? */
@@ -162,7 +164,7 @@ static void make_way(struct daemon *d)
 	} else if (walks) {
 		put_off(d, w, w->unsorted);
 	} else {
-		scan_work_leave_rest(w);
+		scan_work_leave_rest(d, w);
 	}
 }
 
@@ -203,7 +205,7 @@ static void slow_slice(struct daemon *d, struct scan_work *w)
 		return;
 	}
 	if (w->phase == SCAN_FEED && (poor || (next != NULL && w->fed >= SCAN_TURN)))
-		scan_work_leave_rest(w);
+		scan_work_leave_rest(d, w);
 	w->again_ms = d->steady_ms +
 	              (w->phase == SCAN_FEED ? SCAN_SLOW_FEED_MS : SCAN_SLOW_WALK_MS);
 	step(d, w, SCAN_SLOW_SLICE, SCAN_SLOW_FEED);

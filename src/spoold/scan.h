@@ -13,11 +13,12 @@
  * Two scans run side by side: one that goes through the users, and one for who has
  * much, so that a directory with a million files keeps nobody waiting. Who has
  * some jobs in line needs no more just now: as long as jobs run, the rest
- * of its backlog is taken in slowly, beside them. */
+ * of its backlog is taken in slowly, beside them. Where others wait for that, too, the next
+ * names of each are kept (scan_kept.h). */
 #pragma once
 
+#include "spoold/scan_kept.h"
 #include "spoold/scan_work.h"
-
 
 enum {
 	SCAN_MISSING_MS = 5000, /* an incoming that vanishes is made anew after so long: who removes a
@@ -35,7 +36,8 @@ enum {
 /* How much of one user is done at a time. */
 struct scan_portions {
 	size_t first;           /* jobs in line of one who had none, so that all get some soon */
-	size_t ahead;           /* and those that keep a user going for a while */
+	size_t ahead;           /* and those that keep a user going for a while, in line or kept */
+	size_t kept;            /* names, of all users together */
 	uint64_t small;         /* entries; a directory with more is scanned beside the others */
 };
 
@@ -44,6 +46,7 @@ struct scan {
 	struct user *wanted;       /* the line of users to be scanned */
 	struct user *wanted_large; /* those of them that have much */
 	struct scan_work small, large;
+	struct scan_kept kept;
 	uint64_t done;             /* scans that ended, for status */
 };
 

@@ -126,10 +126,14 @@ void scan_work_begin(struct daemon *d, struct scan_work *w, struct user *u)
 	u->uploads_missed = false;
 	*w = (struct scan_work){.user = u, .unsorted = u->unsorted};
 	u->unsorted = false;
-	if (user_there(d, u))
-		begin_walk(d, w);
-	else
+	if (!user_there(d, u)) {
 		give_up(d, w);
+	} else if (scan_kept_take(d, u, &w->found)) {
+		w->kept = w->more = true;
+		w->phase = SCAN_FEED;
+	} else {
+		begin_walk(d, w);
+	}
 }
 
 static void after_tidy(struct daemon *d, struct scan_work *w)
@@ -255,14 +259,16 @@ static void after_feed(struct daemon *d, struct scan_work *w)
 
 static void feed_slice(struct daemon *d, struct scan_work *w, size_t max)
 {
-	while (w->fed < w->found.n && w->feeding < max)
-		intake_take(d, w->user, found_path(&w->found, w->fed++));
+	for (; w->fed < w->found.n && w->feeding < max; w->fed++)
+		intake_take(d, w->user, found_path(&w->found, w->fed),
+		            w->kept ? w->found.files[w->fed].ctime_ns : 0);
 	if (w->fed == w->found.n && w->feeding == 0)
 		after_feed(d, w);
 }
 
-void scan_work_leave_rest(struct scan_work *w)
+void scan_work_leave_rest(struct daemon *d, struct scan_work *w)
 {
+	scan_keep(d, w->user, &w->found, w->fed);
 	found_leave(&w->found, w->fed);
 	w->more = true;
 }

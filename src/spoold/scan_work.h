@@ -21,6 +21,7 @@ struct scan_work {
 	struct found found;
 	size_t fed;             /* of these */
 	uint64_t seen;          /* entries of this walk */
+	bool kept;              /* found by an earlier walk: see scan_kept.h */
 	bool more;              /* not all was kept, or fed: walk again */
 	bool unsorted;          /* the user was, when it began */
 	bool no_jobs;           /* the user had none when the walk began: nothing to look up */
@@ -36,8 +37,9 @@ void scan_work_begin(struct daemon *d, struct scan_work *w, struct user *u);
 /* One step, of at most that many entries, or with `feed` on their way at a time.
  * Returns what it took; 0: it waits for intake. */
 int scan_work_step(struct daemon *d, struct scan_work *w, int budget, size_t feed);
-/* What was found but not fed is left to another walk. */
-void scan_work_leave_rest(struct scan_work *w);
+/* What was found but not fed is left for later: some of it is kept, the rest found by another
+ * walk. */
+void scan_work_leave_rest(struct daemon *d, struct scan_work *w);
 /* Ends it, wherever it is; nothing of it is on its way. */
 void scan_work_break_off(struct scan_work *w);
 void scan_work_clear(struct scan_work *w);

@@ -9,6 +9,7 @@ enum {
 	DRAIN_MS = 6 * 3600 * 1000, /* of the world's time, for everything to end */
 	DRAIN_STEPS = 20000,
 	BURSTS_MORE = 8,
+	BACKLOG_MORE = 16,
 	AWAKE_MS = 15000, /* by then nothing is left of the first start */
 	WHOLES_1_OF = 4,        /* histories in which directories are jobs */
 	RESCAN_MS = 130 * 1000, /* after which whatever no event told of is found */
@@ -159,7 +160,8 @@ static void begin(uint64_t seed, bool verbose)
 		p->there = one_of(2) || world->profile.bursts || world->profile.short_runs ||
 		           world->profile.backlog;
 		p->left = 1 + (unsigned)dice_roll(8) +
-		          (world->profile.bursts || world->profile.short_runs || world->profile.backlog ? BURSTS_MORE : 0);
+		          (world->profile.bursts || world->profile.short_runs ? BURSTS_MORE : 0) +
+		          (world->profile.backlog ? BACKLOG_MORE : 0);
 		p->due_ms = u < world->profile.users ? world->now_ms + dice_roll(2000) : FAR;
 		/* The other one comes when the first has put much into the line. */
 		if (world->profile.bursts)

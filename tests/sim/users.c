@@ -100,7 +100,8 @@ static bool is_directory(int slot)
 /* One of few names, often one that is there: that may be what a power cut brought back. */
 static void choose_name(int user, char *name)
 {
-	int slot = one_of(3) ? some_file(user) : NONE;
+	bool one_there = one_of(3) != world->profile.backlog;
+	int slot = one_there ? some_file(user) : NONE;
 	if (slot != NONE && world->fs.slots[slot].name[0] != '.')
 		strcpy(name, world->fs.slots[slot].name);
 	else
@@ -249,7 +250,8 @@ static void burst(int user)
 		world->uploaders[1].due_ms = world->now_ms + 50 + dice_roll(100);
 }
 
-/* Some at once; and some more when the daemon may have ended again. */
+/* Some at once; and some more, over some of these as well, when the daemon may have ended
+ * again. */
 static void heap_up(int user)
 {
 	struct uploader *p = &world->uploaders[user];
@@ -259,7 +261,7 @@ static void heap_up(int user)
 		uploader_drop(user, name);
 		p->left--;
 	}
-	upload_later(user, one_of(2) ? 1000 : 20000);
+	upload_later(user, one_of(3) ? 20000 : 1000);
 }
 
 static void take_away(int user)
@@ -292,7 +294,7 @@ void uploader_act(int user)
 		take_away(user);
 	else if (p->left > 0 && world->profile.bursts)
 		burst(user);
-	else if (p->left > 0 && world->profile.backlog && one_of(2))
+	else if (p->left > 0 && world->profile.backlog && one_of(3))
 		heap_up(user);
 	else if (p->left > 0 && world->uploads_n + USERS_MAX < UPLOADS_MAX)
 		begin_upload(user);

@@ -150,6 +150,34 @@ class Scale(SystemTest):
             parts = [j["name"][0] for j in spool.jobs(user, "--state", "pending")]
             self.assertEqual(parts, sorted(parts, reverse=True))
 
+    @limit(300)
+    def test_what_changes_while_its_name_is_kept(self):
+        """Of a backlog beside a larger one the next names are kept until its user needs more.
+        What was written anew meanwhile comes after what was not, and what is gone is no job."""
+        spool = self.spool({"scheduler_settings": {"max_concurrent_jobs": 1}}, users=("large",),
+                           handler=HELD)
+        spool.drop("large", "first")
+        spool.wait_started("first", "large")
+        staging = os.path.join(spool.base, "staging")
+        for user, number in (("some", 60), ("much", 20_000)):
+            os.makedirs(os.path.join(staging, user, "incoming"))
+            for n in range(number):
+                last = os.path.join(staging, user, "incoming", f"{n:06}")
+                os.close(os.open(last, os.O_WRONLY | os.O_CREAT, 0o644))
+                spool.expect(user, f"{n:06}", b"")
+        spool.wait_for(lambda: time.time() > os.stat(last).st_ctime + 0.5, 60, "all to be quiet")
+        for user in ("much", "some"):
+            os.rename(os.path.join(staging, user), os.path.join(spool.root, user))
+        spool.wait_for(lambda: self.accepted(spool, "some"), 60, "the first jobs of some")
+        spool.drop("some", "000040", how="mv", replace=True)
+        spool.withdraw("some", "000050")
+        self.assertLess(self.accepted(spool, "some"), 40)
+        spool.open_gate()
+        spool.wait_for(lambda: len(spool.journal.starts("some")) == 59, 100, "all of some")
+        ran = spool.journal.order("some")
+        self.assertEqual(ran[-1], "000040")
+        self.assertEqual(ran, sorted(ran[:-1]) + ran[-1:])
+
     @limit(600)
     def test_more_events_than_the_kernel_keeps(self):
         """Not by the safety rescan, which would come too late; a new user as well."""
