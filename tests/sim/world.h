@@ -32,7 +32,7 @@ enum {
 	WALKS_MAX = 64,
 	INNER_MAX = 4,
 	GIVEN_MAX = 128,
-	FDS_MAX = 128,
+	FDS_MAX = 256,
 	LOCKS_MAX = 24,
 	AHEAD_MAX = 8,
 	KEPT_MAX = 24,
