@@ -168,11 +168,12 @@ static void accept_finish(struct daemon *d, struct change *c, int error)
 			result_ended(d, a->entry->user, &a->job, PLACE_INCOMING);
 		}
 	}
-	bool touched = a->entry->touched, renamed = a->entry->renamed;
+	bool touched = a->entry->touched;
+	struct file_ident renamed = a->entry->renamed;
 	struct user *u = a->entry->user;
 	upload_release(d, a->entry);
 	if (error == 0 && a->accepted && touched)
-		intake_look(d, u, a->job.path, renamed ? WATCH_RENAMED_IN : WATCH_CHANGED);
+		intake_look_again(d, u, a->job.path, &renamed);
 	/* What follows from that may not have been done: where it has ended, its move. */
 	if (error == 0 && a->was_accepted)
 		scan_want(d, u);

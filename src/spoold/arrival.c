@@ -39,7 +39,7 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
 	if (e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
 		/* Looked at once more before it is accepted, or after. */
 		e->touched = true;
-		e->renamed = hint == WATCH_RENAMED_IN;
+		e->renamed = hint == WATCH_RENAMED_IN ? *ident : (struct file_ident){0};
 		return;
 	}
 	if (kind != ENTRY_FILE) {

@@ -259,7 +259,8 @@ static void forget_known(struct daemon *d, struct user *u, const char *path)
 		upload_drop(d, e);
 }
 
-void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_kind hint)
+static void look_there(struct daemon *d, struct user *u, const char *path, enum watch_kind hint,
+                       const struct file_ident *renamed)
 {
 	struct file_ident ident;
 	enum entry_kind kind;
@@ -270,6 +271,8 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 	if (notice_is(d, u, path))
 		return;
 	int r = tree_look(d->tree, u->name, path, &ident, &kind);
+	if (r == 0 && renamed != NULL && !file_ident_same(renamed, &ident))
+		hint = WATCH_CHANGED;
 	if (r == -ENOENT) {
 		notice_look_stray(d, u, path);
 		intake_left(d, u, path);
@@ -310,6 +313,17 @@ void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_
 			return;
 	}
 	arrival_track(d, u, path, &ident, kind, hint, false);
+}
+
+void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_kind hint)
+{
+	look_there(d, u, path, hint, NULL);
+}
+
+void intake_look_again(struct daemon *d, struct user *u, const char *path,
+                       const struct file_ident *renamed)
+{
+	look_there(d, u, path, WATCH_RENAMED_IN, renamed);
 }
 
 /* Reads "dir/name" of a hint; false where it is too long to exist. */

@@ -44,6 +44,10 @@ void intake_read_synced(struct daemon *d);
  * what is known, an entry for what is new, a change for what is gone or
  * replaced. */
 void intake_look(struct daemon *d, struct user *u, const char *path, enum watch_kind kind);
+/* The same when an upload of this name was worked on, and an event came meanwhile: of a
+ * rename where that brought `renamed`, and nobody wrote to it since. */
+void intake_look_again(struct daemon *d, struct user *u, const char *path,
+                       const struct file_ident *renamed);
 /* The same for what a scan just saw (no look of its own). Returns true where
  * the file is known to the index as it is. `ret_new`: not known to anybody: the
  * scan keeps it for its sorted portion. `no_jobs`: the index has none of this user. */

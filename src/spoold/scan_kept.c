@@ -25,7 +25,7 @@ static void copy(struct found *to, const struct found *from, size_t i, size_t en
 
 static void put(struct scan_kept *s, struct kept *k)
 {
-	HASH_ADD_PTR(s->by_user, user, k);
+	HASH_ADD(hh, s->by_user, user, sizeof k->user, k);
 	if (k->hh.tbl == NULL) {
 		found_clear(&k->found);
 		free(k);
@@ -78,7 +78,7 @@ static void drop(struct scan_kept *s, struct kept *k)
 bool scan_kept_take(struct daemon *d, const struct user *u, struct found *ret_found)
 {
 	struct kept *k;
-	HASH_FIND_PTR(d->scan.kept.by_user, &u, k);
+	HASH_FIND(hh, d->scan.kept.by_user, &u, sizeof u, k);
 	if (k == NULL)
 		return false;
 	struct found found = k->found;

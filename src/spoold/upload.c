@@ -167,6 +167,17 @@ bool upload_may_list_refused(struct user *u)
 	return false;
 }
 
+/* What was renamed in meanwhile is judged as that, if nobody wrote to it since. */
+static void recall_hints(struct upload_entry *e)
+{
+	if (e->renamed.ino != 0) {
+		e->look.ident = e->renamed;
+		e->look.renamed_in = true;
+	}
+	e->touched = false;
+	e->renamed = (struct file_ident){0};
+}
+
 void upload_again(struct daemon *d, struct upload_entry *e)
 {
 	if (e->gone) {
@@ -177,9 +188,8 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 	e->state = UPLOAD_ARRIVING;
 	room_arrived(d, e);
 	e->look.changed_steady_ms = d->steady_ms;
-	e->look.renamed_in = e->look.renamed_in || e->renamed;
-	uint64_t settle_ms = e->renamed ? 0 : user_settle(d, e->user).settle_ms;
-	e->touched = e->renamed = false;
+	uint64_t settle_ms = e->renamed.ino != 0 ? 0 : user_settle(d, e->user).settle_ms;
+	recall_hints(e);
 	if (e->unsafe == 0)
 		upload_set_due(d, e, d->steady_ms + settle_ms);
 }
@@ -237,8 +247,7 @@ void upload_wait_behind(struct daemon *d, struct upload_entry *e)
 	}
 	e->state = UPLOAD_ARRIVING;
 	room_arrived(d, e);
-	e->look.renamed_in = e->look.renamed_in || e->renamed;
-	e->touched = e->renamed = false;
+	recall_hints(e);
 	put_at_retry(d, e);
 }
 

@@ -28,7 +28,9 @@ struct upload_entry {
 	uint64_t first_ms;      /* wall */
 	uint64_t number;        /* in the order in which they were noticed, from 1 */
 	bool gone;              /* dropped while syncing or accepting */
-	bool touched, renamed;  /* a hint came, a rename among them, while syncing or accepting */
+	bool touched;           /* a hint came while syncing or accepting */
+	struct file_ident renamed; /* the last such hint told of a rename, and this was there then;
+	                              ino 0: it did not */
 	int error;              /* why it could not be read or made durable, or 0 */
 	bool held_line;         /* others waited for it once, for such an error */
 	struct whole_look *whole; /* of a directory that is to be one job, see whole.h; or NULL */
@@ -55,7 +57,7 @@ struct upload_entry {
 };
 
 enum {
-	/* Of one user, at some 300 bytes each, so that nobody takes the room of
+	/* Of one user, at some 400 bytes each, so that nobody takes the room of
 	 * others. What is more is left to the scan that follows when there is room
 	 * again. Many may wait for a writer or a marker that never comes: those
 	 * leave room for uploads that were announced as complete. */

@@ -71,7 +71,7 @@ void whole_track(struct daemon *d, struct user *u, const char *path,
 		return;
 	if (e->state == UPLOAD_ACCEPTING) {
 		e->touched = true;
-		e->renamed = moved_in;
+		e->renamed = moved_in ? *ident : (struct file_ident){0};
 		return;
 	}
 	if (is_new) {
