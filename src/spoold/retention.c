@@ -153,6 +153,14 @@ static bool may_come_back(struct daemon *d, const struct user *u, const struct j
 	return file_ident_same_inode(&job->ident, &now);
 }
 
+/* Its handler removed the file, and the private directory could not be removed then. That
+ * is made up for: what is synced is the directory above. */
+static bool is_left_open(struct daemon *d, const struct user *u, const struct job *job)
+{
+	return job->place == PLACE_NOWHERE && tree_has_job(d->tree, u->name, job->id) &&
+	       tree_drop_job(d->tree, u->name, job->id, "") < 0;
+}
+
 /* 0: they are gone; -EAGAIN: a part of them is; -EBUSY: their time has not come. */
 static int purge_files(struct daemon *d, const struct user *u, const struct job *job)
 {
@@ -163,7 +171,7 @@ static int purge_files(struct daemon *d, const struct user *u, const struct job 
 	bool moved = job->place == PLACE_DONE || job->place == PLACE_FAILED;
 	if (nothing || (moved && result_is_of_later(d, u, job)))
 		return 0;
-	if (may_come_back(d, u, job))
+	if (may_come_back(d, u, job) || is_left_open(d, u, job))
 		return -EBUSY;
 	const char *name = job->final_name != NULL ? job->final_name : job->path;
 	int r = dispatch_unmoved(d, job->id) != 0 ? -EBUSY : tree_purge_job(d->tree, u->name, job);
