@@ -9,7 +9,7 @@ enum {
 	DRAIN_MS = 6 * 3600 * 1000, /* of the world's time, for everything to end */
 	DRAIN_STEPS = 20000,
 	BURSTS_MORE = 8,
-	BACKLOG_MORE = 16,
+	BACKLOG_MORE = 10,
 	AWAKE_MS = 15000, /* by then nothing is left of the first start */
 	WHOLES_1_OF = 4,        /* histories in which directories are jobs */
 	RESCAN_MS = 130 * 1000, /* after which whatever no event told of is found */
