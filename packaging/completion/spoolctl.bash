@@ -110,6 +110,7 @@ _spoolctl() {
 		log) own='--follow' ;;
 		submit) own='--user --name --wait' ;;
 		retry) own='--failed' ;;
+		cancel) own='--user' ;;
 		hold) own='--user --reason' ;;
 		release) own='--user' ;;
 		user) own='--uid --gid' ;;

@@ -178,8 +178,9 @@ void config_store_command(struct config_loader *l, const struct config_setting *
 		if (braced_word(p) == 0)
 			continue;
 		config_error(l, program->at, where,
-		             "the program cannot have a placeholder in its path, "
-		             "only its arguments: it is checked here and now");
+		             "the program cannot have a placeholder in its path: it is checked here and now. Its "
+		             "arguments can; each is an element of its own, like in "
+		             "[\"/usr/bin/wc\", \"{file}\"]");
 		return;
 	}
 	command[0] = resolve_program(l, program, where);

@@ -75,7 +75,11 @@ static int ask_line(struct ctl *ctl, const char *command, const struct args *arg
 		ctl_put(answer, "user", json_string(user));
 		ctl_print_json(ctl, answer);
 	} else {
-		printf("the line of %s %s\n", user, done);
+		const char *message = json_string_value(json_object_get(answer, "message"));
+		if (message != NULL)
+			puts(message);
+		else
+			printf("the line of %s %s\n", user, done);
 		json_decref(answer);
 	}
 	free(user);

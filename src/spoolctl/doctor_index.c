@@ -277,8 +277,9 @@ static void compare(struct doctor *d)
 	}
 	doctor_kind_end(d);
 	if (d->errors + d->warnings == before)
-		doctor_say(d, FINDING_OK, NULL, "the files of all %" PRIu64 " live jobs are where the "
-		           "index has them", jobs);
+		doctor_say(d, FINDING_OK, NULL, jobs == 1 ? "the file of the %" PRIu64 " live job is where the "
+		           "index has it" : jobs == 0 ? "there are %" PRIu64 " live jobs" : "the files of all %"
+		           PRIu64 " live jobs are where the index has them", jobs);
 }
 
 void doctor_index(struct doctor *d)

@@ -259,6 +259,14 @@ static int add_pages(struct index *ix, const struct index_json_filter *filter, j
 	}
 }
 
+static int say_no_spool(struct ctl *ctl)
+{
+	struct tree *tree = NULL;
+	int code = ctl_open_tree(ctl, &tree);
+	tree_close(tree);
+	return code == CTL_OK ? CTL_NO_DAEMON : code;
+}
+
 int offline_list(struct ctl *ctl, const struct index_json_filter *filter, json_t **ret)
 {
 	struct index *ix = NULL;
@@ -266,6 +274,8 @@ int offline_list(struct ctl *ctl, const struct index_json_filter *filter, json_t
 	int code = offline_open(ctl, &ix);
 	if (code != CTL_OK)
 		return code;
+	if (ix == NULL && ctl_has_no_marker(ctl))
+		return say_no_spool(ctl);
 	int r = ix == NULL ? 0 : index_json_list(ix, filter, &answer);
 	if (ix == NULL)
 		answer = ctl_need(json_pack("{s:[],s:i,s:n}", "jobs", "more", 0, "next"));

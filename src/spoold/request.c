@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "core/shape.h"
 #include "spoold/request_private.h"
+#include "spoold/why.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -261,6 +262,33 @@ void request_accepted(struct daemon *d, const struct user *u, const struct job *
 	}
 }
 
+/* Of one that is known to wait, what for. */
+static void answer_waits(struct daemon *d, const struct waiter *w)
+{
+	const struct asker a = {.client = w->client};
+	struct explanation e = {0};
+	const struct upload_entry *entry = w->path == NULL ? NULL : upload_find(w->user, w->path);
+	if (entry == NULL) {
+		answer_no(d, &a, ANSWER_NO, "the file is in incoming but not yet accepted; 'spoolctl explain' "
+		          "says what it waits for");
+		return;
+	}
+	why_waits(d, entry, &e);
+	answer_no(d, &a, ANSWER_NO, "the file is in incoming, but no job yet: %s%s%s", e.because,
+	          e.next[0] == '\0' ? "" : "; ", e.next);
+}
+
+void request_upload_stays(struct daemon *d, const struct upload_entry *entry)
+{
+	struct waiter *w, *tmp;
+	DL_FOREACH_SAFE(d->requests.waiters, w, tmp) {
+		if (w->user != entry->user || w->path == NULL || strcmp(w->path, entry->path) != 0)
+			continue;
+		answer_waits(d, w);
+		wait_over(d, w);
+	}
+}
+
 void request_keep_socket(struct daemon *d)
 {
 	int r = d->control == NULL ? 0 : control_renew(d->control, d->steady_ms);
@@ -286,9 +314,7 @@ void request_tick(struct daemon *d)
 			answer_no(d, &a, ANSWER_NO, "job %llu has not ended yet",
 			          (unsigned long long)w->job);
 		else if (late)
-			answer_no(d, &a, ANSWER_NO,
-			          "the file is in incoming but not yet accepted; 'spoolctl explain' "
-			          "says what it waits for");
+			answer_waits(d, w);
 		wait_over(d, w);
 	}
 }

@@ -40,6 +40,8 @@ void request_read_all(struct daemon *d);
  * who wait. */
 void request_job_ended(struct daemon *d, const struct job *job);
 void request_accepted(struct daemon *d, const struct user *u, const struct job *job);
+/* It becomes none as it is: who waits for that hears why. */
+void request_upload_stays(struct daemon *d, const struct upload_entry *entry);
 /* A job that was to be held while it waited in a worker came back: it is, or it
  * had begun. */
 void request_held(struct daemon *d, uint64_t client, uint64_t job, bool held);

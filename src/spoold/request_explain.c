@@ -364,8 +364,8 @@ static void explain_path(struct daemon *d, const struct asker *a, const char *ou
 		answer_no(d, a, ANSWER_NO, "the file cannot be looked for: %s", strerror(-r));
 	else if (r < 0)
 		answer_no(d, a, ANSWER_NO,
-		          "the file is below the spool, but in none of incoming, processing, done and "
-		          "failed of a user");
+		          "this path is below the spool, but in none of incoming, processing, done and "
+		          "failed of a user; no file there is a job or becomes one");
 	else if (u == NULL || u->number == 0 || !may(a, u->name))
 		answer_no(d, a, ANSWER_NO, "there is no such user in this spool, or it is not you");
 	else

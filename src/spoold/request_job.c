@@ -62,6 +62,21 @@ static bool is_so_already(struct daemon *d, const struct asker *a, const struct 
 	return true;
 }
 
+/* The same of a whole line: its reason stays, where no other is given. */
+static bool is_line_so_already(struct daemon *d, const struct asker *a, const struct user *u,
+                               bool hold)
+{
+	struct user_row row = {0};
+	if ((hold && json_object_get(a->body, "reason") != NULL) ||
+	    index_get_user(d->index, u->name, &row) < 0)
+		return false;
+	bool so = row.held == hold;
+	user_row_clear(&row);
+	if (so)
+		answer_message(d, a, "the line of %s is %s", u->name, hold ? "held already" : "not held");
+	return so;
+}
+
 static void hold_or_release(struct daemon *d, const struct asker *a, bool hold)
 {
 	enum job_event event = hold ? JOB_EV_HOLD : JOB_EV_RELEASE;
@@ -70,7 +85,7 @@ static void hold_or_release(struct daemon *d, const struct asker *a, bool hold)
 	if (json_object_get(a->body, "job") == NULL) {
 		if (json_object_get(a->body, "user") == NULL)
 			answer_no(d, a, ANSWER_USAGE, "expected a job or a user");
-		else if (ask_user(d, a, &u))
+		else if (ask_user(d, a, &u) && !is_line_so_already(d, a, u, hold))
 			steer(d, a, event, what, u, NULL, 0);
 		return;
 	}

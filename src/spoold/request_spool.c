@@ -33,7 +33,7 @@ void request_rescan(struct daemon *d, const struct asker *a)
 	}
 	users_discover(d);
 	scan_want_all(d);
-	unsigned n = HASH_COUNT(d->users.by_name);
+	unsigned n = HASH_COUNT(d->users.by_name) - d->users.removed;
 	answer_message(d, a, n == 1 ? "the incoming directory of %u user is being looked through"
 	                            : "the incoming directories of %u users are being looked through", n);
 }

@@ -74,6 +74,8 @@ static void wait_outside(struct daemon *d, struct upload_entry *e, enum quota_an
 		upload_set_due(d, e, d->steady_ms + INTAKE_RELOOK_MS);
 	if (news)
 		tell(d, e);
+	if (lacks == QUOTA_TOO_LARGE)
+		request_upload_stays(d, e);
 }
 
 static void join_line(struct upload_entry *e)

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 
-from harness import GATE, SystemTest, limit, root_only
+from harness import FAILED, GATE, SystemTest, limit, root_only
 
 STOPPED = {"job_processing": {"auto_start_processing": False}}
 KIB = 1024
@@ -92,6 +92,32 @@ class Limits(SystemTest):
         spool.ctl("reload")
         spool.wait_state("bigger", "pending")
         self.assertEqual(self.work_off(spool, 3), ["ok", "big", "bigger"])
+
+    def test_submit_says_that_it_is_too_large(self):
+        """At once, also where it would wait for the end of its job."""
+        spool = self.spool(limits(max_upload_mib=0.25))
+        file = os.path.join(spool.base, "large")
+        with open(file, "wb") as out:
+            out.write(bytes(300 * KIB))
+        for name, *wait in (("one",), ("two", "--wait")):
+            begun = time.monotonic()
+            said = spool.ctl("submit", file, "--user", "alice", "--name", name, *wait, check=FAILED)
+            self.assertIn(f"{name}: the file is in incoming, but no job yet: it is larger than an "
+                          "upload may be (max_upload_mib: 256.0 KiB); it stays where it is", said.err)
+            self.assertLess(time.monotonic() - begun, 15)  # it is asked for 20 s
+            spool.expect("alice", name, bytes(300 * KIB))
+
+    def test_submit_says_what_it_waits_for(self):
+        spool = self.spool(limits(max_pending_files=1))
+        file = os.path.join(spool.base, "small")
+        with open(file, "wb") as out:
+            out.write(b"small")
+        spool.ctl("submit", file, "--user", "alice", "--name", "one")
+        said = spool.ctl("submit", file, "--user", "alice", "--name", "two", check=FAILED)
+        self.assertIn("two: the file is in incoming, but no job yet: it waits for room: as many "
+                      "files as may be pending are (max_pending_files: 1)", said.err)
+        for name in ("one", "two"):
+            spool.expect("alice", name, b"small")
 
     def test_free_space_by_settings(self):
         """min_free_mib: nothing is taken below it; a reload lets it go on."""

@@ -5,7 +5,7 @@ import random
 import signal
 import time
 
-from harness import BAD_FAILS, FAILED, GATE, NO_DAEMON, OK, SystemTest, limit
+from harness import BAD_FAILS, FAILED, GATE, NO_DAEMON, OK, USAGE, SystemTest, limit
 
 BRIEF = "sleep 0.03\nexit 0\n"
 
@@ -235,6 +235,20 @@ class Steering(SystemTest):
         spool.stop()
         self.assertIn(because, spool.ctl("explain", job, check=NO_DAEMON).out)
 
+    def test_what_is_so_already_of_a_line(self):
+        spool = self.spool()
+        self.assertEqual(spool.ctl("release", "--user", "alice").out,
+                         "the line of alice is not held\n")
+        spool.ctl("hold", "--user", "alice", "--reason", "until noon")
+        self.assertEqual(spool.ctl("hold", "--user", "alice").out,
+                         "the line of alice is held already\n")
+        self.assertSays("until noon", spool.user("alice")["held_reason"])
+        spool.ctl("hold", "--user", "alice", "--reason", "until one")
+        self.assertSays("until one", spool.user("alice")["held_reason"])
+        self.assertEqual(spool.ctl("release", "--user", "alice").out,
+                         "the line of alice is released\n")
+        self.assertFalse(spool.user("alice")["held"])
+
     def test_hold_and_release_a_user(self):
         """FIELD (blocks everybody): a user's line can be held alone."""
         spool = self.spool(users=("alice", "bob"))
@@ -293,6 +307,31 @@ class Steering(SystemTest):
         self.assertEqual(spool.journal.starts("alice", "a.csv"), [])
         self.assertEqual(spool.files("alice", "incoming"), [])
         self.assertIn("a.csv", spool.files("alice", "failed"))
+
+    def test_cancel_of_many_begins_none(self):
+        """Whatever order they are named in: the last one in line goes first."""
+        spool = self.spool(users=("alice", "bob"), handler=GATE)
+        spool.drop("alice", "00")
+        spool.wait_started("00")
+        for n in range(1, 30):
+            spool.drop("alice", f"{n:02}")
+            spool.wait_state(f"{n:02}", "pending")
+        spool.drop("bob", "his")
+        spool.wait_started("his", "bob")
+        jobs = [str(spool.job(f"{n:02}")["job"]) for n in range(30)]
+        spool.ctl("cancel", *jobs[10:])
+        self.assertEqual({j["name"] for j in spool.jobs("alice", "--state", "canceled")},
+                         {f"{n:02}" for n in range(10, 30)})
+        done = spool.ctl("cancel", "--user", "alice")
+        self.assertEqual(done.out.split("\n"),
+                         [f"job {job} is canceled" for job in reversed(jobs[:10])] + [""])
+        self.assertEqual(spool.journal.order("alice"), ["00"])
+        self.assertEqual(spool.ctl("cancel", "--user", "alice").out,
+                         "no job is waiting or running\n")
+        self.assertEqual(spool.ctl("cancel", "--user", "alice", json=True).data, {"jobs": []})
+        self.assertEqual(spool.job("his", "bob")["state"], "processing")
+        spool.ctl("cancel", "--user", "nobody", check=FAILED)
+        spool.ctl("cancel", "--user", "alice", "1", check=USAGE)
 
     def test_cancel_running(self):
         """Section 4: canceled after the kill; the next one follows."""

@@ -331,8 +331,9 @@ Test(config_mistakes, commands)
 	                                                "is not a placeholder; there are {file}, "
 	                                                "{user}, {job}, {name} and {output}");
 	expect_command("[\"/bin/{user}\"]", "26: handler.command: the program cannot have a "
-	                                    "placeholder in its path, only its arguments: it is "
-	                                    "checked here and now");
+	                                    "placeholder in its path: it is checked here and now. "
+	                                    "Its arguments can; each is an element of its own, like "
+	                                    "in [\"/usr/bin/wc\", \"{file}\"]");
 	expect_good(&place, "{\"handler\": {\"command\": [\"sh\", \"{}\", \"{ file }\", "
 	                    "\"{{file}\", \"{1}\"]}}");
 }
