@@ -172,6 +172,12 @@ int tree_mark_unsafe_fd(int fd, const struct file_ident *ident, int error);
 /* The error it was marked with (negative), or 0; of an open upload. */
 int tree_is_unsafe(int fd, const struct file_ident *ident);
 
+/* One that was seen to arrive without the rename that it takes is marked, under its name, so
+ * that another process knows that as well. Best effort, too. */
+void tree_mark_unrenamed(struct tree *t, const char *user, const char *path);
+/* Was it, under this name? */
+bool tree_is_unrenamed(struct tree *t, const char *user, const char *path);
+
 /* A directory that is one job (`whole` in its identity) goes all these ways like a
  * file. Of it only its own inode and names are compared here; what is in it is
  * walked through by the worker.

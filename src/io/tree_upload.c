@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "core/name.h"
+#include "core/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -183,6 +184,37 @@ int tree_is_unsafe(int fd, const struct file_ident *ident)
 	int error = -atoi(have);
 	unsafe_text(ident, error, want, sizeof want);
 	return error < 0 && strcmp(have, want) == 0 ? error : 0;
+}
+
+#define UNRENAMED_ATTRIBUTE "user.spoold.unrenamed"
+
+/* Under another name it is one that was renamed. */
+static void unrenamed_text(const char *path, char out[24])
+{
+	snprintf(out, 24, "%016" PRIx64, record_path_hash(path));
+}
+
+void tree_mark_unrenamed(struct tree *t, const char *user, const char *path)
+{
+	char text[24];
+	int fd = tree_open_upload(t, user, path);
+	unrenamed_text(path, text);
+	if (fd >= 0)
+		(void)!fsetxattr(fd, UNRENAMED_ATTRIBUTE, text, strlen(text), 0);
+	fd_close(fd);
+}
+
+bool tree_is_unrenamed(struct tree *t, const char *user, const char *path)
+{
+	char have[24], want[24];
+	int fd = tree_open_upload(t, user, path);
+	ssize_t n = fd < 0 ? -1 : fgetxattr(fd, UNRENAMED_ATTRIBUTE, have, sizeof have - 1);
+	fd_close(fd);
+	if (n <= 0)
+		return false;
+	have[n] = '\0';
+	unrenamed_text(path, want);
+	return strcmp(have, want) == 0;
 }
 
 int tree_open_incoming(struct tree *t, const char *user, const char *path)

@@ -13,6 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The next spoold shall know it, too, and not take it since it is quiet. */
+static void note_unrenamed(struct daemon *d, struct upload_entry *e)
+{
+	if (e->unrenamed || e->look.renamed_in || e->look.found ||
+	    e->user->settings->settle.completion != COMPLETION_RENAME)
+		return;
+	tree_mark_unrenamed(d->tree, e->user->name, e->path);
+	e->unrenamed = true;
+}
+
 void arrival_track(struct daemon *d, struct user *u, const char *path,
                    const struct file_ident *ident, enum entry_kind kind, enum watch_kind hint,
                    bool by_scan)
@@ -61,6 +71,7 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
 		return;
 	if (changed) {
 		e->unsafe = 0;
+		e->unrenamed = e->unrenamed && file_ident_same_inode(&e->look.ident, ident);
 		notice_over(d, e);
 	}
 	e->look.found = by_scan && (is_new || e->look.found);
@@ -71,6 +82,7 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
 		e->look.renamed_in = false;
 	if (changed || hint == WATCH_CLOSED)
 		e->look.changed_steady_ms = d->steady_ms;
+	note_unrenamed(d, e);
 	uint64_t settle_ms = hint == WATCH_RENAMED_IN ? 0 : user_settle(d, u).settle_ms;
 	upload_set_due(d, e, d->steady_ms + settle_ms);
 }
@@ -148,7 +160,11 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 		whole_due(d, e);
 		return;
 	}
-	/* The setting is another one by now. */
+	/* The settings are others by now. */
+	if (intake_is_ignored(u, e->path)) {
+		upload_drop(d, e);
+		return;
+	}
 	if (whole_is_inner(u, e->path)) {
 		upload_drop(d, e);
 		scan_want(d, u);

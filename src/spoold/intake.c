@@ -20,7 +20,7 @@ void intake_init(struct daemon *d)
 }
 
 /* Names of our own are never jobs, whatever the patterns say. */
-static bool is_ignored(const struct user *u, const char *path)
+bool intake_is_ignored(const struct user *u, const char *path)
 {
 	return strncmp(name_base(path), ".spoold-", 8) == 0 ||
 	       name_path_matches(path, (const char *const *)u->settings->ignore);
@@ -78,7 +78,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
                  const struct file_ident *ident, enum entry_kind kind, bool no_jobs, bool *ret_new)
 {
 	*ret_new = false;
-	if (is_ignored(u, path)) {
+	if (intake_is_ignored(u, path)) {
 		if (kind == ENTRY_FILE && is_forgotten(d, u, path, ident))
 			notice_stray(u, path, false);
 		return false;
@@ -190,14 +190,19 @@ void intake_take(struct daemon *d, struct user *u, const char *path, int64_t cti
 	struct upload look = {.found = true};
 	enum entry_kind kind;
 	struct upload_entry *listed = upload_find(u, path);
-	if (listed != NULL && listed->whole == NULL) {
-		if (ctime_ns == 0 || listed->look.ident.ctime_ns == ctime_ns)
-			take_listed(d, listed);
+	bool is_file_entry = listed != NULL && listed->whole == NULL;
+	/* The settings may be others since the walk. */
+	if (intake_is_ignored(u, path))
+		return;
+	if ((!is_file_entry || ctime_ns != 0) &&
+	    tree_look(d->tree, u->name, path, &look.ident, &kind) < 0)
+		return;
+	if (ctime_ns != 0 && look.ident.ctime_ns != ctime_ns)
+		return;
+	if (is_file_entry) {
+		take_listed(d, listed);
 		return;
 	}
-	if (tree_look(d->tree, u->name, path, &look.ident, &kind) < 0 ||
-	    (ctime_ns != 0 && look.ident.ctime_ns != ctime_ns))
-		return;
 	if (kind == ENTRY_DIRECTORY && whole_is(u, path) && known_job(d, u, path, &look.ident, ENTRY_DIRECTORY) == KNOWN_NOT)
 		whole_track(d, u, path, &look.ident, false, true);
 	if (listed != NULL || kind != ENTRY_FILE)
@@ -205,6 +210,8 @@ void intake_take(struct daemon *d, struct user *u, const char *path, int64_t cti
 	/* Since the walk an event may have made it a job. */
 	if (known_job(d, u, path, &look.ident, ENTRY_FILE) != KNOWN_NOT)
 		return;
+	if (u->settings->settle.completion == COMPLETION_RENAME && !u->polled)
+		look.found = !tree_is_unrenamed(d->tree, u->name, path);
 	struct voucher voucher;
 	voucher_find(d, u, path, NULL, &look, &voucher);
 	voucher_clear(&voucher);
@@ -264,7 +271,7 @@ static void look_there(struct daemon *d, struct user *u, const char *path, enum 
 {
 	struct file_ident ident;
 	enum entry_kind kind;
-	if (is_ignored(u, path)) {
+	if (intake_is_ignored(u, path)) {
 		notice_look_stray(d, u, path);
 		return;
 	}

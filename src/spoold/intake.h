@@ -58,6 +58,8 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
  * old: what is old enough goes on its way at once, the rest arrives. Where that was a while
  * ago, `ctime_ns` says how it was then: what changed since is not taken. 0: just now. */
 void intake_take(struct daemon *d, struct user *u, const char *path, int64_t ctime_ns);
+/* Does its name keep it from being a job? */
+bool intake_is_ignored(const struct user *u, const char *path);
 /* This file is no longer there. */
 void intake_left(struct daemon *d, struct user *u, const char *path);
 

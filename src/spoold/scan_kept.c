@@ -38,7 +38,8 @@ static void put(struct scan_kept *s, struct kept *k)
 bool scan_kept_has_room(const struct daemon *d)
 {
 	const struct scan_kept *s = &d->scan.kept;
-	return s->files + d->scan.portions.ahead <= d->scan.portions.kept && s->bytes < SCAN_KEPT_BYTES_MAX;
+	return s->files + d->scan.portions.ahead <= d->scan.portions.kept &&
+	       s->bytes <= SCAN_KEPT_BYTES_MAX - SCAN_KEPT_BYTES_MAX / 8;
 }
 
 /* Not the same of all: users who were found together need not be walked through together
@@ -61,10 +62,12 @@ void scan_keep(struct daemon *d, struct user *u, const struct found *f, size_t i
 		return;
 	k->user = u;
 	copy(&k->found, f, i, f->n - i < n ? f->n : i + n, SCAN_KEPT_BYTES_MAX - s->bytes);
-	if (k->found.n > 0)
+	if (k->found.n > 0) {
 		put(s, k);
-	else
-		free(k);
+		return;
+	}
+	found_clear(&k->found);
+	free(k);
 }
 
 static void drop(struct scan_kept *s, struct kept *k)

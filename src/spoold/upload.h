@@ -41,6 +41,7 @@ struct upload_entry {
 	char *problem;          /* why its checksum says nothing, or NULL */
 	int unsafe;             /* its data did not reach the disk: why, or 0; until it changes */
 	bool unsafe_marked;     /* for the next spoold */
+	bool unrenamed;         /* lacks its rename: marked, likewise */
 	int sync_at;            /* place of its file among the descriptors of its batch, or -1 */
 	bool from_scan;         /* counts in scan.feeding */
 	enum quota_answer lacks; /* while over; QUOTA_ROOM: behind others, or to be asked again */

@@ -661,7 +661,10 @@ static void keep_what_is_left(struct ledger_entry *e)
 {
 	const struct fs *fs = &world->fs;
 	int slot = e->job == 0 ? NONE : fs_find(e->user, PLACE_PROCESSING, e->job, NAME_RESULT);
-	bool left = slot != NONE &&
+	int file = slot_of((int)(e - world->uploads));
+	/* Or it is of what the same directory was before, and the claim of this one is undone. */
+	bool claimed = file == NONE || fs->slots[file].place != PLACE_INCOMING;
+	bool left = slot != NONE && claimed &&
 	            fs->inodes[fs->slots[slot].inode].result.attempt == e->last_attempt;
 	e->success_kept = e->success_kept && left;
 	e->permanent = e->permanent && left;

@@ -356,6 +356,18 @@ int tree_mark_unsafe_fd(int fd, const struct file_ident *ident, int error)
 	return 0;
 }
 
+/* Nobody asks for renames here. */
+void tree_mark_unrenamed(struct tree *t, const char *user, const char *path)
+{
+	(void)t, (void)user, (void)path;
+}
+
+bool tree_is_unrenamed(struct tree *t, const char *user, const char *path)
+{
+	(void)t, (void)user, (void)path;
+	return false;
+}
+
 static int open_upload_directory(const char *user, enum place place, uint64_t dir,
                                  const char *name)
 {

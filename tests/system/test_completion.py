@@ -360,6 +360,39 @@ class Conventions(SystemTest):
         self.assertEqual(spool.explain_file("direct.csv")["state"], "arriving")
         self.wait_explained(spool, "direct.csv", "renam")
 
+    def test_without_its_rename_after_a_restart(self):
+        """Section 5: a broken transfer is never taken, also by the next spoold. What came while
+        none ran is judged by quiet, under another name as well."""
+        spool = self.spool({"spool": {"completion": "rename"}})
+        def incoming(name):
+            return spool.path("alice", "incoming", name)
+        for name in ("broken.csv", "again.csv", "mended.csv"):
+            spool.drop("alice", name)
+            self.wait_explained(spool, name, "did not arrive by a rename")
+        # Another file by now, which lacks its rename as well.
+        spool.withdraw("alice", "again.csv")
+        spool.drop("alice", "again.csv", b"another")
+        self.wait_explained(spool, "again.csv", "did not arrive by a rename")
+        for end, last in ((spool.kill9, "one.csv"), (spool.stop, "two.csv")):
+            end()
+            spool.drop("alice", last)
+            spool.start(init=False)
+            # By then all that was there before has been looked at.
+            spool.wait_state(last, "done")
+            for name in ("broken.csv", "again.csv"):
+                self.wait_explained(spool, name, "did not arrive by a rename")
+                self.assertIsNone(spool.job(name))
+        os.rename(incoming("broken.csv"), incoming("whole.csv"))
+        spool.wait_state("whole.csv", "done")
+        spool.stop()
+        os.rename(incoming("mended.csv"), incoming("unseen.csv"))
+        spool.start(init=False)
+        spool.wait_state("unseen.csv", "done")
+        self.assertIsNone(spool.job("again.csv"))
+        for old, new in (("broken.csv", "whole.csv"), ("mended.csv", "unseen.csv")):
+            spool.forget("alice", old)
+            spool.expect("alice", new, f"alice {old}\n".encode())
+
     def test_marker(self):
         """Section 5: complete when <name>.done arrives."""
         spool = self.spool({"spool": {"completion": "marker"}})

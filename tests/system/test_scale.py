@@ -150,25 +150,31 @@ class Scale(SystemTest):
             parts = [j["name"][0] for j in spool.jobs(user, "--state", "pending")]
             self.assertEqual(parts, sorted(parts, reverse=True))
 
-    @limit(300)
-    def test_what_changes_while_its_name_is_kept(self):
-        """Of a backlog beside a larger one the next names are kept until its user needs more.
-        What was written anew meanwhile comes after what was not, and what is gone is no job."""
+    def keep_names(self, *larger):
+        """Of the 60 files of "some" the next names are kept until it needs more: the only place
+        is taken, and `larger` is looked through beside it."""
         spool = self.spool({"scheduler_settings": {"max_concurrent_jobs": 1}}, users=("large",),
                            handler=HELD)
         spool.drop("large", "first")
         spool.wait_started("first", "large")
         staging = os.path.join(spool.base, "staging")
-        for user, number in (("some", 60), ("much", 20_000)):
+        users = {"some": 60, **{f"much{n}": files for n, files in enumerate(larger)}}
+        for user, number in users.items():
             os.makedirs(os.path.join(staging, user, "incoming"))
             for n in range(number):
                 last = os.path.join(staging, user, "incoming", f"{n:06}")
                 os.close(os.open(last, os.O_WRONLY | os.O_CREAT, 0o644))
                 spool.expect(user, f"{n:06}", b"")
         spool.wait_for(lambda: time.time() > os.stat(last).st_ctime + 0.5, 60, "all to be quiet")
-        for user in ("much", "some"):
+        for user in reversed(users):
             os.rename(os.path.join(staging, user), os.path.join(spool.root, user))
         spool.wait_for(lambda: self.accepted(spool, "some"), 60, "the first jobs of some")
+        return spool
+
+    @limit(300)
+    def test_what_changes_while_its_name_is_kept(self):
+        """What was written anew meanwhile comes after what was not, and what is gone is no job."""
+        spool = self.keep_names(20_000)
         spool.drop("some", "000040", how="mv", replace=True)
         spool.withdraw("some", "000050")
         self.assertLess(self.accepted(spool, "some"), 40)
@@ -177,6 +183,40 @@ class Scale(SystemTest):
         ran = spool.journal.order("some")
         self.assertEqual(ran[-1], "000040")
         self.assertEqual(ran, sorted(ran[:-1]) + ran[-1:])
+
+    @limit(300)
+    def test_what_is_ignored_while_its_name_is_kept(self):
+        """Section 5: what the patterns cover by then is no job."""
+        spool = self.keep_names(20_000)
+        spool.configure({"spool": {"ignore": [".*", "*5"]}})
+        spool.ctl("reload")
+        jobs = {job["name"] for job in spool.jobs("some")}
+        ignored = [f"{n:06}" for n in range(5, 60, 10) if f"{n:06}" not in jobs]
+        self.assertIn("000055", ignored)
+        for name in ignored:
+            self.assertEqual(spool.explain_file(name, "some")["state"], "ignored")
+        spool.open_gate()
+        spool.wait_for(lambda: "000059" in spool.journal.order("some"), 100, "the last of some")
+        self.assertEqual([n for n in spool.journal.order("some") if n in ignored], [])
+
+    @limit(300)
+    def test_what_is_linked_while_its_name_is_kept(self):
+        """A backup by hard links changes its ctime, and no event tells: it keeps its place."""
+        spool = self.keep_names(*[3000] * 4)
+        for n in range(80):
+            if n == 40:
+                path = os.fsdecode(spool.path("some", "incoming", "f30"))
+                os.link(path, os.path.join(spool.base, "staging", "backup"))
+                os.unlink(os.path.join(spool.base, "staging", "backup"))
+            spool.next_tick()
+            spool.drop("some", f"f{n:02}")
+            spool.next_tick()
+        spool.open_gate()
+        spool.wait_for(lambda: len(spool.journal.starts("some")) == 140, 100, "all of some")
+        ran = spool.journal.order("some")
+        self.assertEqual(ran[:60], [f"{n:06}" for n in range(60)])
+        # By its event, or by its age.
+        self.assertIn(ran.index("f30") - 60, (30, 39))
 
     @limit(600)
     def test_more_events_than_the_kernel_keeps(self):

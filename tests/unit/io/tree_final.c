@@ -302,6 +302,23 @@ Test(tree_final, an_upload_is_marked_as_unsafe_as_it_is)
 	close(fd);
 }
 
+Test(tree_final, an_upload_is_marked_as_unrenamed_under_its_name)
+{
+	put(at("incoming/x.csv"), "1");
+	put(at("incoming/z.csv"), "1");
+	cr_expect(!tree_is_unrenamed(t, USER, "x.csv"));
+	tree_mark_unrenamed(t, USER, "x.csv");
+	if (!tree_is_unrenamed(t, USER, "x.csv"))
+		cr_skip_test("no extended attributes here");
+	cr_expect(!tree_is_unrenamed(t, USER, "z.csv"));
+	cr_assert_eq(rename(at("incoming/x.csv"), at("incoming/y.csv")), 0);
+	cr_expect(!tree_is_unrenamed(t, USER, "y.csv"), "renamed");
+	cr_expect(!tree_is_unrenamed(t, USER, "x.csv"), "not there");
+	/* Marked again, it is so under that name. */
+	tree_mark_unrenamed(t, USER, "y.csv");
+	cr_expect(tree_is_unrenamed(t, USER, "y.csv"));
+}
+
 Test(tree_final, an_output_whose_purge_was_cut_short_is_removed)
 {
 	put(at("done/x.csv"), "1");
