@@ -360,6 +360,17 @@ static void watch_anew(struct daemon *d, struct user *u)
 	scan_want_sorted(d, u);
 }
 
+/* Something about the directory of a user. */
+static void follow_root(struct daemon *d, const struct watch_hint *hint)
+{
+	struct user *u = hint->kind == WATCH_LEFT ? user_find(d, hint->name) : NULL;
+	if (hint->kind == WATCH_DIRECTORY || hint->kind == WATCH_DIRECTORY_IN)
+		users_meet(d, hint->name);
+	/* Moved away as a whole: of what is in it no event tells. */
+	if (u != NULL)
+		scan_want(d, u);
+}
+
 static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 {
 	char path[JOB_PATH_MAX + 1];
@@ -375,8 +386,7 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 		return;
 	}
 	if (hint->user == 0) {
-		if (hint->kind == WATCH_DIRECTORY || hint->kind == WATCH_DIRECTORY_IN)
-			users_meet(d, hint->name);
+		follow_root(d, hint);
 		return;
 	}
 	struct user *u = user_by_number(d, hint->user);

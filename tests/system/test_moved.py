@@ -49,13 +49,12 @@ class Removed(SystemTest):
         self.assertIn("is gone", asked[0]["problem"])
 
     def test_user_comes_back(self):
-        """And is one as before, with what it had."""
-        spool = self.spool(users=("alice", "bob"))
+        """And is one as before, with what it had. That it went is seen without a rescan."""
+        spool = self.spool({"scheduler_settings": {"interval_minutes": 60}}, users=("alice", "bob"))
         spool.drop("alice", "a.csv")
         spool.wait_state("a.csv", "done")
         aside = os.path.join(spool.base, "aside")
         os.rename(os.path.join(spool.root, "alice"), aside)
-        spool.ctl("rescan")
         spool.wait_for(lambda: [u["user"] for u in spool.status()["users"]] == ["bob"],
                        what="alice to be shown no more")
         os.rename(aside, os.path.join(spool.root, "alice"))
