@@ -480,7 +480,8 @@ static void check_turn(const struct sim_worker *w)
 		const struct ledger_entry *e = entry_of(o->id);
 		bool ahead = o->user == f->job.user && o->seq < f->job.seq;
 		bool waits = o->state == JOB_PENDING && !o->yields;
-		bool ended = e != NULL && e->succeeded;
+		/* Canceled in its worker, it lets the next one go on. */
+		bool ended = e != NULL && (e->succeeded || e->cancel_asked);
 		/* Released, it comes back to its place; what runs by then goes on. */
 		bool late = e == NULL || (w->was_ahead ? e->waits_ms + PASS_MS > world->now_ms
 		                                       : e->waits_ms >= own->queued_ms);
