@@ -276,10 +276,11 @@ static void compare(struct doctor *d)
 		user_row_clear(&row);
 	}
 	doctor_kind_end(d);
-	if (d->errors + d->warnings == before)
-		doctor_say(d, FINDING_OK, NULL, jobs == 1 ? "the file of the %" PRIu64 " live job is where the "
-		           "index has it" : jobs == 0 ? "there are %" PRIu64 " live jobs" : "the files of all %"
-		           PRIu64 " live jobs are where the index has them", jobs);
+	if (d->errors + d->warnings == before && jobs == 1)
+		doctor_say(d, FINDING_OK, NULL, "the file of the one live job is where the index has it");
+	else if (d->errors + d->warnings == before)
+		doctor_say(d, FINDING_OK, NULL, "the files of %" PRIu64 " live jobs are where the index has "
+		           "them", jobs);
 }
 
 void doctor_index(struct doctor *d)

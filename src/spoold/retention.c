@@ -157,7 +157,8 @@ static bool may_come_back(struct daemon *d, const struct user *u, const struct j
  * is made up for: what is synced is the directory above. */
 static bool is_left_open(struct daemon *d, const struct user *u, const struct job *job)
 {
-	return job->place == PLACE_NOWHERE && tree_has_job(d->tree, u->name, job->id) &&
+	return job->place == PLACE_NOWHERE && dispatch_unmoved(d, job->id) == 0 &&
+	       tree_has_job(d->tree, u->name, job->id) &&
 	       tree_drop_job(d->tree, u->name, job->id, "") < 0;
 }
 

@@ -139,7 +139,8 @@ static size_t ahead(const struct daemon *d, const struct scan_work *w)
 {
 	if (is_between_portions(w))
 		return SCAN_RESERVE;
-	return w->no_jobs || w->kept || scan_kept_has_room(d) ? d->scan.portions.first : d->scan.portions.ahead;
+	bool more_at_hand = w->kept || scan_kept_has_room(d);
+	return w->no_jobs || more_at_hand ? d->scan.portions.first : d->scan.portions.ahead;
 }
 
 /* Has its user enough to go on with, while jobs run that want the time? */

@@ -152,7 +152,8 @@ static void take_small_portions(void)
 {
 	uint64_t of = world->seed / 16;
 	d.scan.portions = (struct scan_portions){
-		.first = 1 + of % 2, .ahead = 2 + of / 2 % 2, .small = 2 + of / 4 % 4, .kept = 3 * (of / 16 % 4)};
+		.first = 1 + of % 2, .ahead = 2 + of / 2 % 2, .small = 2 + of / 4 % 4,
+		.kept = 3 * (of / 16 % 4)};
 }
 
 static void begin(void)

@@ -255,7 +255,8 @@ static void burst(int user)
 static void heap_up(int user)
 {
 	struct uploader *p = &world->uploaders[user];
-	for (uint64_t n = 2 + dice_roll(5); n > 0 && p->left > 0 && world->uploads_n + USERS_MAX < UPLOADS_MAX; n--) {
+	for (uint64_t n = 2 + dice_roll(5);
+	     n > 0 && p->left > 0 && world->uploads_n + USERS_MAX < UPLOADS_MAX; n--) {
 		char name[NAME_ROOM];
 		snprintf(name, sizeof name, "%d.csv", world->uploads_n);
 		uploader_drop(user, name);
