@@ -148,7 +148,8 @@ static void note_no_account(const struct ctl *ctl, const struct args *args, uid_
 		return;
 	if (!args->has_uid && !args->has_gid && uid == 0)
 		ctl_note("there is no account %s, so root owns its incoming; if that is not meant, remove "
-		         "%s/%s, make the account (useradd), and add it again", name, ctl->root, name);
+		         "%s/%s, then add the right name, or make the account and add this one again: "
+		         "useradd %s", name, ctl->root, name, name);
 	if (runs_as_user(ctl, name))
 		ctl_note("handlers run as the user (run_as \"{user}\"): the jobs of %s cannot run until "
 		         "there is such an account: useradd %s", name, name);
