@@ -35,8 +35,6 @@ enum {
 
 void intake_init(struct daemon *d);
 
-/* All hints that are there. */
-void intake_read_hints(struct daemon *d);
 /* Batches that were synced. */
 void intake_read_synced(struct daemon *d);
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/hints.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -25,7 +26,7 @@ struct loop {
 static int on_hints(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 {
 	(void)s, (void)fd, (void)revents;
-	intake_read_hints(ctx);
+	hints_read(ctx);
 	return 0;
 }
 

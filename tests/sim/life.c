@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/hints.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -233,7 +234,7 @@ static room_fn *pick_source(void)
 	room_fn *ready[5];
 	unsigned n = 0;
 	if (d.watch != NULL && hints_waiting())
-		ready[n++] = intake_read_hints;
+		ready[n++] = hints_read;
 	if (sync_ready())
 		ready[n++] = intake_read_synced;
 	if (pool_ready())
