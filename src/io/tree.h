@@ -150,6 +150,9 @@ int tree_look_closely(struct tree *t, const char *user, const char *path,
 /* Opens an upload for reading (for syncing): the descriptor. -ELOOP, -EINVAL:
  * no plain file. */
 int tree_open_upload(struct tree *t, const char *user, const char *path);
+/* The same of the file that was judged. -EAGAIN: its name is another one's now. */
+int tree_open_judged(struct tree *t, const char *user, const char *path,
+                     const struct file_ident *ident);
 /* Opens the user's incoming (`path` ""), or a directory in it: `path` itself
  * where it is one, else the one that holds it. */
 int tree_open_incoming(struct tree *t, const char *user, const char *path);

@@ -133,7 +133,8 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 	return writers_of(asked);
 }
 
-int tree_open_upload(struct tree *t, const char *user, const char *path)
+/* `ino`: of the one that it must be, or 0. */
+static int open_upload(struct tree *t, const char *user, const char *path, uint64_t ino)
 {
 	const char *base;
 	int dirfd = tree_borrow_holder(t, user, path, &base);
@@ -145,9 +146,22 @@ int tree_open_upload(struct tree *t, const char *user, const char *path)
 	tree_return_place(t, user, dirfd);
 	if (r == 0 && !S_ISREG(st.st_mode))
 		r = -EINVAL;
+	if (r == 0 && ino != 0 && st.st_ino != ino)
+		r = -EAGAIN;
 	if (r < 0)
 		fd_close(fd);
 	return r < 0 ? r : fd;
+}
+
+int tree_open_upload(struct tree *t, const char *user, const char *path)
+{
+	return open_upload(t, user, path, 0);
+}
+
+int tree_open_judged(struct tree *t, const char *user, const char *path,
+                     const struct file_ident *ident)
+{
+	return open_upload(t, user, path, ident->ino);
 }
 
 #define UNSAFE_ATTRIBUTE "user.spoold.unsafe"

@@ -252,7 +252,8 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 {
 	size_t n = 0;
 	for (struct upload_entry *e = entries; e != NULL; e = e->batch_next) {
-		int file = e->gone ? -ENOENT : tree_open_upload(d->tree, e->user->name, e->path);
+		int file = e->gone ? -ENOENT
+		                   : tree_open_judged(d->tree, e->user->name, e->path, &e->look.ident);
 		int dir = file < 0 ? file : tree_open_holder(d->tree, e->user->name, e->path);
 		int unsafe = file < 0 ? 0 : tree_is_unsafe(file, &e->look.ident);
 		accept_note_error(e, dir < 0 ? dir : 0);
@@ -270,11 +271,14 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 	return n;
 }
 
-/* Another file than the one that was judged: how that one came is past. */
+/* Another file than the one that was judged: how that one came is past, and, where it was
+ * replaced, what the disk did to it. */
 static void note_change(struct upload_entry *e, const struct file_ident *ident)
 {
 	if (!file_ident_same(ident, &e->look.ident))
 		e->look.renamed_in = false;
+	if (!file_ident_same_inode(ident, &e->look.ident))
+		e->error = e->unsafe = 0;
 	e->look.ident = *ident;
 }
 

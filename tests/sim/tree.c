@@ -281,15 +281,29 @@ int tree_look_closely(struct tree *t, const char *user, const char *path,
 	return 0;
 }
 
-int tree_open_upload(struct tree *t, const char *user, const char *path)
+static int open_upload(const char *user, const char *path, uint64_t ino)
 {
-	(void)t;
 	int slot = look("open an upload", user, path);
 	if (slot < 0)
 		return slot;
 	if (world->fs.inodes[world->fs.slots[slot].inode].directory)
 		return -EINVAL;
+	if (ino != 0 && world->fs.inodes[world->fs.slots[slot].inode].number != ino)
+		return -EAGAIN;
 	return open_fd((struct sim_fd){.kind = FD_FILE, .inode = world->fs.slots[slot].inode});
+}
+
+int tree_open_upload(struct tree *t, const char *user, const char *path)
+{
+	(void)t;
+	return open_upload(user, path, 0);
+}
+
+int tree_open_judged(struct tree *t, const char *user, const char *path,
+                     const struct file_ident *ident)
+{
+	(void)t;
+	return open_upload(user, path, ident->ino);
 }
 
 static int open_dir(int user, enum place place, uint64_t dir)

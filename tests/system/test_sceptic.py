@@ -283,6 +283,27 @@ fi
             tracer.communicate()
         self.assertEqual(len(spool.journal.starts("alice", "a.csv")), 1)
 
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_a_sync_that_fails_is_that_of_the_file_it_was_for(self):
+        """Promise 2: what the disk did to one upload is not held against the one that replaced
+        it meanwhile."""
+        spool = self.spool()
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", "-p", str(spool.daemon.pid), "-e", "trace=fsync",
+             "-e", "inject=fsync:error=EIO:delay_enter=5s:when=1"], stderr=subprocess.PIPE)
+        try:
+            tracer.stderr.readline()  # attached
+            spool.drop("alice", "a.csv", b"lost\n")
+            spool.wait_for(lambda: "made durable" in spool.explain_file("a.csv")["because"],
+                           what="the sync")
+            spool.drop("alice", "a.csv", b"whole\n", how="mv", replace=True)
+            spool.wait_log("did not reach the disk")
+            spool.wait_state("a.csv", "done")
+        finally:
+            tracer.terminate()
+            tracer.communicate()
+        self.assertEqual(len(spool.journal.starts("alice")), 1)
+
     def with_write_errors(self, spool, when):
         """Writes of the daemon fail, from the given one on."""
         tracer = subprocess.Popen(
