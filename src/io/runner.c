@@ -340,6 +340,7 @@ int runner_new(struct runner **ret)
 	if (r == NULL)
 		return -ENOMEM;
 	r->spare.output = r->spare.errors = r->spare.report_fd = r->spare.report = -1;
+	r->launcher.ready.orders = r->launcher.ready.order = -1;
 	r->timer = r->launcher.null_fd = r->input = r->pidfd = r->output = r->report_fd = r->log.fd = -1;
 	r->armed_ms = NEVER;
 	r->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -30,8 +30,10 @@ struct runner_event {
 /* Once for all attempts. -ENOMEM, -EMFILE ... */
 int runner_new(struct runner **ret);
 /* While there is nothing else to do: makes what the next attempt will need, as far as the last
- * one tells, so that it starts sooner. */
-void runner_prepare(struct runner *r);
+ * one tells, so that it starts sooner. `calm`: that has been so for a moment; its process, too,
+ * which costs more than it brings where orders follow each other. Returns whether there is
+ * something left to make then. */
+bool runner_prepare(struct runner *r, bool calm);
 /* Begins an attempt; the one before has ended. Where the handler cannot be
  * started, that is a result like any other (the next runner_step() tells it),
  * `unready` where it could not for any file; an error is returned only where

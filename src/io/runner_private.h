@@ -3,6 +3,10 @@
 
 #include "io/runner.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
 /* runner_text.c: what a handler says, made fit for people. */
 
 /* A new string of at most JOB_TEXT_MAX bytes in which bytes that would
@@ -87,17 +91,42 @@ int runner_account_prepare(const struct runner_account *account, const struct ru
 /* runner_tree.c: gives a directory that is one job, with all in it. */
 int runner_tree_give(int job_dirfd, const char *name, uid_t uid, gid_t gid);
 
+/* runner_ready.c: a process of ours that waits for what it is to become. */
+struct ready {
+	pid_t pid;         /* 0: there is none */
+	int pidfd;
+	int orders, order; /* a pipe: it reads from one, we write to the other; -1: not there */
+	pid_t parent;
+	int (*act)(void *arg); /* what it does when it has its order */
+	void *arg;
+	atomic_int obeys;  /* 1: it has its order */
+	atomic_int lives;  /* 0: it has execed, or ended */
+};
+/* Makes it, with a stack that nobody else uses until it has execed. There must be none. 0 or a
+ * negative errno. */
+int runner_ready_make(struct ready *ready, char *stack_end);
+/* Has it do `act(arg)`, which execs or ends it, and waits for that; it is a child like any
+ * other then. Its memory is ours until then, and its descriptors: `act` is to have its own
+ * (unshare()). False where there was none, or it had died: nothing was done. */
+bool runner_ready_use(struct ready *ready, int (*act)(void *arg), void *arg, pid_t *ret_pid,
+                      int *ret_pidfd);
+/* Ends it, where there is one. */
+void runner_ready_clear(struct ready *ready);
+
 /* runner_spawn.c: what every start needs, made once. */
 struct launcher {
 	int null_fd;
 	char *stack;
+	struct ready ready; /* on that stack */
 	uint64_t signals;  /* bit N-1: signal N has not its default action in this process */
 };
 int runner_launcher_init(struct launcher *launcher);
+/* Makes the next process before there is an order for it, if that is not done. */
+int runner_launcher_get_ready(struct launcher *launcher);
 void runner_launcher_clear(struct launcher *launcher);
 
 struct spawn {
-	const struct launcher *launcher;
+	struct launcher *launcher;
 	const struct run_order *order;
 	const struct runner_account *account;
 	int job_dirfd;

@@ -38,11 +38,16 @@ static int make_spare(struct runner *r)
 	return e;
 }
 
-void runner_prepare(struct runner *r)
+bool runner_prepare(struct runner *r, bool calm)
 {
+	if (r->phase != PHASE_NONE || !r->spare.wanted)
+		return false;
 	/* What there is too little of now may be there when it is needed. */
-	if (r->phase == PHASE_NONE && r->spare.wanted && r->spare.output < 0)
+	if (r->spare.output < 0)
 		(void)make_spare(r);
+	if (calm && runner_launcher_get_ready(&r->launcher) < 0)
+		r->spare.wanted = false;
+	return r->spare.wanted && r->launcher.ready.pid == 0;
 }
 
 void runner_spare_clear(struct runner *r)

@@ -1,5 +1,6 @@
 /* The handler is started by a child that borrows our memory until it execs
- * (as vfork() does), so a start costs the same whatever we hold. All that
+ * (as vfork() does), so a start costs the same whatever we hold. Where there was time, it was
+ * made before (runner_ready.c). All that
  * takes memory or locks is done before; the child makes system calls only. */
 #include "io/runner_private.h"
 
@@ -151,6 +152,9 @@ __attribute__((no_sanitize("address,undefined"))) static int child(void *arg)
 {
 	struct launch *l = arg;
 	sigset_t none;
+	l->step = "cannot have descriptors of its own";
+	if (unshare(CLONE_FILES) < 0)
+		goto fail;
 	reset_signals(l->signals);
 	umask(022);
 	l->step = "cannot start a session of its own";
@@ -236,21 +240,30 @@ int runner_launcher_init(struct launcher *launcher)
 
 void runner_launcher_clear(struct launcher *launcher)
 {
+	runner_ready_clear(&launcher->ready);
 	launcher->null_fd = fd_close(launcher->null_fd);
 	if (launcher->stack != NULL)
 		munmap(launcher->stack, STACK_SIZE);
 	launcher->stack = NULL;
 }
 
+int runner_launcher_get_ready(struct launcher *launcher)
+{
+	return launcher->ready.pid != 0 ? 0
+	                                : runner_ready_make(&launcher->ready, launcher->stack + STACK_SIZE);
+}
+
 /* Returns when the child has execed or given up. */
-static int start(struct launch *l, char *stack, pid_t *ret_pid, int *ret_pidfd)
+static int start(struct launch *l, struct launcher *launcher, pid_t *ret_pid, int *ret_pidfd)
 {
 	sigset_t all, before;
 	int pidfd = -1;
 	l->parent = getpid();
+	if (runner_ready_use(&launcher->ready, child, l, ret_pid, ret_pidfd))
+		return 0;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
-	pid_t pid = clone(child, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, l,
+	pid_t pid = clone(child, launcher->stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, l,
 	                  &pidfd);
 	int r = pid < 0 ? -errno : 0;
 	sigprocmask(SIG_SETMASK, &before, NULL);
@@ -326,7 +339,7 @@ int runner_spawn(const struct spawn *spawn, struct spawned *ret)
 		l.file = l.envp[0] + strlen("SPOOL_FILE=");
 	plan_limits(&l, &order->limits);
 	if (r == 0)
-		r = start(&l, spawn->launcher->stack, &pid, &pidfd);
+		r = start(&l, spawn->launcher, &pid, &pidfd);
 	if (r == 0 && l.error != 0) {
 		waitpid(pid, NULL, 0);
 		fd_close(pidfd);

@@ -16,7 +16,10 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum { LOOK_EVERY_MS = 1000 }; /* for NAME_CANCEL, without a daemon */
+enum {
+	LOOK_EVERY_MS = 1000, /* for NAME_CANCEL, without a daemon */
+	CALM_MS = 3,          /* in a backlog the next order comes sooner */
+};
 
 struct task *worker_next_task(const struct worker *w)
 {
@@ -261,10 +264,14 @@ static void wait_and_serve(struct worker *w)
 		{.fd = runner_fd(w->runner), .events = POLLIN},
 		{.fd = w->signals, .events = POLLIN},
 	};
-	if (w->now == NULL && !w->quit)
-		runner_prepare(w->runner);
-	if (poll(fds, sizeof fds / sizeof *fds, wait_ms(w)) < 0)
+	int limit_ms = wait_ms(w);
+	bool idle = w->now == NULL && !w->quit && limit_ms < 0;
+	bool more = idle && runner_prepare(w->runner, false);
+	int n = poll(fds, sizeof fds / sizeof *fds, more ? CALM_MS : limit_ms);
+	if (n < 0)
 		return;
+	if (n == 0 && more)
+		runner_prepare(w->runner, true);
 	if (fds[2].revents != 0)
 		take_signal(w);
 	if (fds[1].revents != 0)

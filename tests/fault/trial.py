@@ -339,7 +339,8 @@ class Trial:
         s = self.s
 
         def strangers():
-            ours = [s.daemon.pid, *s.workers()]
+            workers = s.workers()
+            ours = [s.daemon.pid, *workers, *(p for w in workers for p in procs.workers(w))]
             found = [procs.describe(pid) for pid in procs.of_directory(s.base) if pid not in ours]
             return [told for told in found if cutting.CUT not in told]
         if not s.until(lambda: not strangers(), 10):

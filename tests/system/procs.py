@@ -69,9 +69,9 @@ def children(pid):
     return [p for p in pids() if parent(p) == pid and alive(p)]
 
 
-def workers(daemon_pid):
-    """The spool-worker processes of a daemon."""
-    return [p for p in children(daemon_pid)
+def workers(parent_pid):
+    """The spool-worker processes of a daemon; or of a worker: what it has made ahead."""
+    return [p for p in children(parent_pid)
             if os.path.basename(_link(p, "exe").replace(" (deleted)", "")) == "spool-worker"
             or b"spool-worker" in _read(p, "cmdline")]
 

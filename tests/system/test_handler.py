@@ -25,6 +25,33 @@ def read(spool, name):
         return file.read()
 
 
+class MadeAhead(SystemTest):
+    """A worker that waits has made the process of its next handler."""
+
+    def made_by(self, spool, worker):
+        return spool.wait_for(lambda: procs.workers(worker), what="a process made ahead")[0]
+
+    def test_it_is_the_next_handler_and_dies_with_its_worker(self):
+        """Promises 1, 4 and 6: with all that belongs to its job and to no other; none is left."""
+        spool = self.spool(handler=OK)
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        worker = spool.workers()[0]
+        made = self.made_by(spool, worker)
+        spool.drop("alice", "b.csv")
+        spool.wait_state("b.csv", "done")
+        self.assertEqual([s.pid for s in spool.journal.starts("alice")][1:], [made])
+        for what in "killed before its worker", "with its worker":
+            with self.subTest(what):
+                made = self.made_by(spool, worker)
+                procs.kill(made if what.startswith("killed") else worker)
+                spool.wait_for(lambda made=made: not procs.alive(made), what="its end")
+                name = what.replace(" ", "-") + ".csv"
+                spool.drop("alice", name)
+                self.assertEqual(spool.wait_state(name, "done")["attempt"], 1)
+        self.assertEqual(len(spool.journal.starts("alice")), 4)
+
+
 class CannotBeStarted(SystemTest):
     """FIELD (permissions found too late): that is no fault of the file, which waits in its place
     and says why."""

@@ -16,6 +16,7 @@ static void setup(void)
 	w.order.stream = true;
 	w.order.kill_grace_ms = 5000;
 	cr_assert_eq(runner_new(&r), 0);
+	get_ready(r);
 }
 
 static void teardown(void)

@@ -7,6 +7,9 @@
 #include "base/fd.h"
 #include "core/name.h"
 #include "io/runner.h"
+#ifdef READY
+#include "io/runner_private.h"
+#endif
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -195,10 +198,23 @@ UNUSED static struct run_result run_to_end(struct runner *r)
 	return copy_result(&ev.result);
 }
 
+/* With READY defined, the processes of handlers are made before their orders. */
+UNUSED static void get_ready(struct runner *r)
+{
+#ifdef READY
+	r->spare.wanted = true;
+	cr_assert_not(runner_prepare(r, true), "there is something left to make");
+	cr_assert_gt(r->launcher.ready.pid, 0);
+#else
+	(void)r;
+#endif
+}
+
 UNUSED static struct runner *start(struct world *w)
 {
 	struct runner *r = NULL;
 	cr_assert_eq(runner_new(&r), 0);
+	get_ready(r);
 	cr_assert_eq(runner_start(r, &w->order, w->dirfd), 0);
 	return r;
 }
