@@ -10,7 +10,7 @@
 
 /* What may pass between the moment an upload is complete and its acceptance,
  * without another one that came later going first. */
-enum { ORDER_SLACK_MS = 60, ORDER_WHOLE_SLACK_MS = 1000 };
+enum { ORDER_WHOLE_SLACK_MS = 1000 };
 
 /* In which an upload that is complete must be a job, when nothing disturbs. */
 enum { PROMPT_MS = 6000, PROMPT_WHOLE_MS = 170000 };
@@ -122,6 +122,19 @@ static uint64_t slack_ms(const struct ledger_entry *a, const struct ledger_entry
 	return a->digest != 0 || b->digest != 0 ? ORDER_WHOLE_SLACK_MS : ORDER_SLACK_MS;
 }
 
+/* What lay there, complete, when the daemon started: by its age. */
+static bool are_found(const struct ledger_entry *a, const struct ledger_entry *b)
+{
+	return a->found_in != 0 && a->found_in == b->found_in && a->seq != 0 && b->seq != 0;
+}
+
+static void check_found_order(const struct ledger_entry *a, const struct ledger_entry *b)
+{
+	if (a->whole_ms + ORDER_SLACK_MS < b->whole_ms && a->seq > b->seq)
+		violation("%s is older than %s, and comes after it in the line; both lay there when the "
+		          "daemon started", a->name, b->name);
+}
+
 static bool may_be_ordered(const struct ledger_entry *e)
 {
 	/* When a directory that grows in incoming was last changed is only seen by a look. */
@@ -132,6 +145,10 @@ static void check_order(const struct ledger_entry *e)
 {
 	for (int i = 0; i < world->uploads_n; i++) {
 		const struct ledger_entry *o = &world->uploads[i];
+		if (o != e && o->user == e->user && are_found(o, e)) {
+			check_found_order(o, e);
+			check_found_order(e, o);
+		}
 		if (o == e || o->user != e->user || !may_be_ordered(o) || !may_be_ordered(e))
 			continue;
 		if (o->seq > e->seq && moment(o) + slack_ms(o, e) < moment(e))
@@ -221,6 +238,8 @@ static void check_accepted(const struct rows *is, const struct flat_job *job)
 	e->undisturbed = !e->unlooked && !world->profile.lossy_hints && !world->profile.no_watch &&
 	                 world->user_watched[e->user] &&
 	                 world->disturbed_ms + world->settings.settle_ms + 1500 < e->whole_ms;
+	bool calm = !e->unlooked && world->went_wrong_ms < e->whole_ms && e->digest == 0;
+	e->found_in = calm && e->whole_ms + world->settings.settle_ms < world->life_began_ms ? world->lives : 0;
 	check_durable(e, upload, job);
 	check_order(e);
 	say("index: upload %d is job %llu", upload, (unsigned long long)job->job.id);

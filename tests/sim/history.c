@@ -102,6 +102,7 @@ static void choose_backlog(void)
 	struct profile *p = &world->profile;
 	p->users = 2 + (int)(world->seed / 16 % (USERS_MAX - 1));
 	p->backlog = true;
+	p->spread = world->seed / 128 % 2 == 1;
 	world->settings.max_concurrent = 1 + (uint32_t)(world->seed / 64 % 3);
 }
 
@@ -245,7 +246,7 @@ static void begin_drain(void)
 	say("now all that goes wrong is over");
 	world->draining = world->mounted = true;
 	world->faulty = false;
-	world->disturbed_ms = world->now_ms;
+	went_wrong();
 	world->profile.crash_1_of = world->profile.cut_1_of = world->profile.error_1_of = 0;
 	world->profile.race_1_of = world->profile.worker_death_percent = 0;
 	for (int i = 0; i < WORKERS_MAX; i++)

@@ -90,7 +90,7 @@ static int try_commit(void)
 	int r = io_may_fail("commit", -ENOSPC, -EIO);
 	if (r < 0 || !world->profile.bad_moments || world->draining || !results_heard() || one_of(2))
 		return r;
-	world->disturbed_ms = world->now_ms;
+	went_wrong();
 	r = one_of(2) ? -ENOSPC : -EIO;
 	say("fails: commit, while results wait for it: %s", strerror(-r));
 	return r;

@@ -50,13 +50,18 @@ void io_step(const char *what)
 	}
 }
 
+void went_wrong(void)
+{
+	world->disturbed_ms = world->went_wrong_ms = world->now_ms;
+}
+
 int io_may_fail(const char *what, int error_a, int error_b)
 {
 	io_step(what);
 	if (!world->in_daemon || !world->faulty || !one_of(world->profile.error_1_of))
 		return 0;
 	int error = one_of(2) ? error_a : error_b;
-	world->disturbed_ms = world->now_ms;
+	went_wrong();
 	say("fails: %s: %s", what, strerror(-error));
 	return error;
 }
@@ -79,7 +84,7 @@ static void forget_life(void)
 	index_daemon_died();
 	memory_forget();
 	world->daemon_up = world->in_daemon = false;
-	world->disturbed_ms = world->now_ms;
+	went_wrong();
 	world->stopped = false;
 	world->daemon_due_ms = restart_ms();
 	memset(world->ready, 0, sizeof world->ready);
@@ -98,7 +103,7 @@ void power_cut(void)
 	index_power_cut();
 	fs_power_cut();
 	ledger_after_cut();
-	world->disturbed_ms = world->now_ms;
+	went_wrong();
 	world->daemon_due_ms = restart_ms();
 }
 
@@ -288,7 +293,7 @@ void daemon_ask_stop(void)
 	if (!world->daemon_up)
 		return;
 	say("the daemon is asked to stop");
-	world->disturbed_ms = world->now_ms;
+	went_wrong();
 	world->daemon_due_ms = world->now_ms;
 	live(stop);
 }

@@ -62,7 +62,7 @@ void sync_work(void)
 	b->error = fails && !broken("sync-error-ignored") ? -EIO : 0;
 	b->done = true;
 	if (fails)
-		world->disturbed_ms = world->now_ms;
+		went_wrong();
 	say("sync: batch %llu is %s", (unsigned long long)b->tag, fails ? "failed" : "durable");
 }
 

@@ -60,7 +60,7 @@ static int check_taken(int user, uint64_t id, const char *path, const struct fil
 	bool same = fs_is_same(ident, inode);
 	if (world->profile.bad_moments && !world->draining && one_of(same ? 4 : 2)) {
 		say("fails: look at what was taken");
-		world->disturbed_ms = world->now_ms;
+		went_wrong();
 		if (!same && world->fs.inodes[inode].upload != NONE)
 			world->uploads[world->fs.inodes[inode].upload].unlooked = true;
 		return same ? -EMFILE : -EIO;

@@ -252,17 +252,32 @@ static void burst(int user)
 
 /* Some at once; and some more, over some of these as well, when the daemon may have ended
  * again. */
-static void heap_up(int user)
+static void heap_on(int user)
 {
 	struct uploader *p = &world->uploaders[user];
-	for (uint64_t n = 2 + dice_roll(5);
-	     n > 0 && p->left > 0 && world->uploads_n + USERS_MAX < UPLOADS_MAX; n--) {
+	bool room = true;
+	do {
 		char name[NAME_ROOM];
+		room = p->left > 0 && world->uploads_n + USERS_MAX < UPLOADS_MAX;
+		if (!room)
+			break;
 		snprintf(name, sizeof name, "%d.csv", world->uploads_n);
 		uploader_drop(user, name);
 		p->left--;
-	}
-	upload_later(user, one_of(3) ? 20000 : 1000);
+		p->heap--;
+	} while (p->heap > 0 && !world->profile.spread);
+	if (!room)
+		p->heap = 0;
+	upload_later(user, p->heap > 0 ? 200 : one_of(3) ? 20000 : 1000);
+	/* So that it is clear who was first. */
+	if (p->heap > 0)
+		p->due_ms += ORDER_SLACK_MS;
+}
+
+static void heap_up(int user)
+{
+	world->uploaders[user].heap = 2 + dice_roll(5);
+	heap_on(user);
 }
 
 static void take_away(int user)
@@ -291,6 +306,8 @@ void uploader_act(int user)
 		folder_act(user);
 	else if (p->slot_upload != NONE)
 		write_on(user);
+	else if (p->heap > 0)
+		heap_on(user);
 	else if (one_of(14))
 		take_away(user);
 	else if (p->left > 0 && world->profile.bursts)

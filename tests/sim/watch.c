@@ -23,7 +23,7 @@ static void push(const struct hint *hint)
 {
 	if (world->hints_n == world->profile.hints_room) {
 		world->overflow = true;
-		world->disturbed_ms = world->now_ms;
+		went_wrong();
 		return;
 	}
 	int at = world->hints_n++;

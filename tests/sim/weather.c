@@ -139,7 +139,7 @@ static void lose_index(void)
 static void toggle_mount(void)
 {
 	world->mounted = !world->mounted;
-	world->disturbed_ms = world->now_ms;
+	went_wrong();
 	if (!world->mounted)
 		hints_unmount();
 	say("the spool is %s", world->mounted ? "back" : "not mounted any more");
@@ -150,7 +150,7 @@ static void step_clock(void)
 	int64_t by = (int64_t)dice_roll(4000000) - 2000000;
 	world->wall_offset_ms += by;
 	world->clock_stepped = world->clock_was_set = true;
-	world->disturbed_ms = world->now_ms;
+	went_wrong();
 	say("the wall clock steps by %.1f s", (double)by / 1000);
 }
 

@@ -147,7 +147,7 @@ static bool fails(struct sim_walk *w)
 {
 	if (!world->faulty || world->profile.error_1_of == 0 || !one_of(8))
 		return false;
-	world->disturbed_ms = world->now_ms;
+	went_wrong();
 	w->error = broken("whole-error-ignored") ? 0 : one_of(2) ? -EIO : -EMFILE;
 	end(w);
 	return true;

@@ -24,6 +24,7 @@ enum {
 	INODES_MAX = 512,
 	UNDO_MAX = 1024,
 	UPLOADS_MAX = 96,
+	ORDER_SLACK_MS = 60,      /* who was complete so much earlier is first in the line */
 	JOBS_MAX = 128,
 	ATTEMPTS_MAX = 256,
 	WORKERS_MAX = 12,
@@ -161,6 +162,7 @@ struct ledger_entry {
 	uint64_t whole_ms;      /* steady: closed or renamed in */
 	bool renamed;           /* by rename: complete at once */
 	bool undisturbed;       /* nothing went wrong meanwhile that may cost its place */
+	unsigned found_in;      /* the life that found it when it began, complete by its age; or 0 */
 	bool unlooked;          /* a claim took it instead, and could not look: it comes back later */
 	uint64_t job;           /* the last job it became, 0 = none */
 	uint64_t seq;           /* its first place in the line */
@@ -296,6 +298,7 @@ struct sim_walk {
 struct uploader {
 	bool there;             /* its directories exist */
 	uint64_t due_ms;
+	uint64_t heap;          /* uploads that are still to follow at once */
 	int slot_upload;        /* being written, or NONE */
 	uint64_t goal;          /* bytes it is going to have */
 	bool aside;             /* under an ignored name, to be renamed */
@@ -320,6 +323,7 @@ struct profile {
 	bool short_runs;                   /* no handler runs long */
 	bool bursts;                       /* many uploads at once, all short, in one place */
 	bool backlog;                      /* many uploads of all users lie there when the daemon starts */
+	bool spread;                       /* they came one after the other */
 	bool bad_moments;                  /* commits fail while results wait for them, and the daemon
 	                                      is killed soon after that */
 };
@@ -390,7 +394,8 @@ struct world {
 	int batches_n;
 	struct sim_walk walks[WALKS_MAX];
 	int walks_n;
-	uint64_t disturbed_ms;  /* the last time something went wrong that may cost places */
+	uint64_t disturbed_ms;  /* the last time something may have cost places: a scan, or what */
+	uint64_t went_wrong_ms;
 	uint64_t io_calls;
 	uint64_t life_began_ms;
 	/* The largest limits since the oldest job that is active was claimed. */
@@ -432,6 +437,8 @@ int64_t stamp_ns(void); /* the kernel's time, each one later than the last */
  * it, others may act before it, and it may fail with a negative errno. */
 void io_step(const char *what);
 int io_may_fail(const char *what, int error_a, int error_b);
+/* Something did that may cost places. */
+void went_wrong(void);
 
 /* fs.c */
 int fs_find(int user, uint8_t place, uint64_t dir, const char *name); /* slot, or NONE */
