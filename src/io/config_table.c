@@ -223,11 +223,11 @@ const struct config_setting config_settings[] = {
 		 "is false."},
 	{SECTION_SCHEDULER, "max_concurrent_jobs", WHOLE, .max = 1024,
 	 .zero = "as many as there are CPUs", CONFIG_FIELD(max_jobs), .preset = "0",
-	 .help = "How many jobs run at a time, all users together. Each takes a worker process. Where "
-		 "many users have jobs of a few milliseconds, several times the number of CPUs is "
-		 "quicker: what ends together is made durable together. With \"stream\" handlers it "
-		 "is as many as users have such jobs at a time: nobody waits then, so each is handed "
-		 "several jobs at once."},
+	 .help = "How many jobs run at a time, all users together. Each takes a worker process, and "
+		 "one that is ready for its next handler. Where many users have jobs of a few "
+		 "milliseconds, several times the number of CPUs is quicker: what ends together is "
+		 "made durable together. With \"stream\" handlers it is as many as users have such "
+		 "jobs at a time: nobody waits then, so each is handed several jobs at once."},
 	{SECTION_SCHEDULER, "max_idle_handlers", WHOLE, .max = 10000, CONFIG_FIELD(idle_handlers),
 	 .preset = "32",
 	 .help = "How many handlers of mode \"stream\" may wait for the next job of their user, besides "
