@@ -114,17 +114,28 @@ static size_t run_length(const char *s, size_t n, const char *keep)
 	return i;
 }
 
+/* Bytes of a word that is wider than a line: up to the last slash of a path, or what fits. */
+static size_t piece_bytes(const char *word, size_t fit)
+{
+	size_t columns;
+	for (size_t n = fit; n > 1; n--)
+		if (word[n - 1] == '/')
+			return n;
+	return fit > 0 ? fit : step(word, &columns);
+}
+
 /* Bytes of `text` that make the next line: up to a space, or its end. */
 static size_t line_bytes(const char *text, size_t columns)
 {
 	size_t n = strlen(text), fit = head_bytes(text, columns);
 	if (fit == n)
 		return n;
-	while (fit > 0 && text[fit] != ' ')
-		fit--;
-	while (fit > 0 && text[fit - 1] == ' ')
-		fit--;
-	return fit > 0 ? fit : strcspn(text, " ");
+	size_t end = fit;
+	while (end > 0 && text[end] != ' ')
+		end--;
+	while (end > 0 && text[end - 1] == ' ')
+		end--;
+	return end > 0 || *text == ' ' ? end : piece_bytes(text, fit);
 }
 
 char *text_wrap(const char *text, size_t columns, size_t indent)

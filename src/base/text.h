@@ -18,9 +18,10 @@ char *text_cut_middle(const char *text, size_t columns, bool utf8);
 /* The same, keeping only the beginning. */
 char *text_cut_end(const char *text, size_t columns, bool utf8);
 
-/* Breaks `text` at its spaces into lines of at most `columns` columns; what has none within
- * them stands alone. A new string (free) whose lines, after the first, begin with `indent`
- * spaces, which do not count; `columns` 0: a copy. NULL when memory is out. */
+/* Breaks `text` at its spaces into lines of at most `columns` columns; a word that is wider
+ * begins a line and is broken after a slash, or where the line ends. A new string (free) whose
+ * lines, after the first, begin with `indent` spaces, which do not count; `columns` 0: a copy.
+ * NULL when memory is out. */
 char *text_wrap(const char *text, size_t columns, size_t indent);
 
 /* Makes bytes fit for a terminal: what escape_name() would escape is escaped,

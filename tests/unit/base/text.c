@@ -77,12 +77,20 @@ Test(text, wrap_breaks_at_spaces)
 	expect_wrapped("one two", 7, "one two");
 	expect_wrapped("one two", 6, "one\n  two");
 	expect_wrapped("one two three", 7, "one two\n  three");
-	expect_wrapped("a /very/long/path b", 5, "a\n  /very/long/path\n  b");
 	expect_wrapped("\u00e9\u00e9 \u00e9\u00e9", 5, "\u00e9\u00e9 \u00e9\u00e9");
 	expect_wrapped("one   two", 4, "one\n  two");
 	expect_wrapped("one two ", 3, "one\n  two");
-	expect_wrapped(" one", 2, "\n  one");
+	expect_wrapped(" one", 3, "\n  one");
 	expect_wrapped("one two", 0, "one two");
+}
+
+Test(text, wrap_breaks_what_is_wider_than_a_line)
+{
+	expect_wrapped("a /very/long/path b", 7, "a\n  /very/\n  long/\n  path b");
+	expect_wrapped("/srv/long-name", 6, "/srv/\n  long-n\n  ame");
+	expect_wrapped("/long", 3, "/lo\n  ng");
+	expect_wrapped("\u00e9\u00e9\u00e9", 2, "\u00e9\u00e9\n  \u00e9");
+	expect_wrapped("\u6f22\u6f22", 1, "\u6f22\n  \u6f22");
 }
 
 Test(text, printable_defuses_but_leaves_backslashes)
