@@ -1,10 +1,14 @@
 #include "spoolctl/view.h"
 
 #include "base/human.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+/* Below that, lines of a word each would be no easier to read. */
+enum { FOLD_COLUMNS_MIN = 20 };
 
 const char *view_text(const json_t *object, const char *key)
 {
@@ -51,6 +55,12 @@ uint64_t view_time_ms(const json_t *object, const char *key)
 		sscanf(rest, ".%3u", &ms);
 	time_t seconds = timegm(&tm);
 	return seconds <= 0 ? 0 : (uint64_t)seconds * 1000 + ms;
+}
+
+char *view_fold(const struct look *look, unsigned indent, const char *text)
+{
+	bool wide = look->width >= indent + FOLD_COLUMNS_MIN;
+	return ctl_need(text_wrap(text, wide ? look->width - indent : 0, indent));
 }
 
 static void local_time(uint64_t wall_ms, struct tm *ret)

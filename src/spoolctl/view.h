@@ -25,6 +25,10 @@ const char *view_when_short(uint64_t wall_ms, uint64_t now_wall_ms, char *out);
 /* Duration in words, of seconds. `out` holds HUMAN_SIZE bytes. */
 const char *view_duration(double seconds, char *out);
 
+/* `text` in lines for the look's width, of which `indent` columns are taken on each: the
+ * first one by what stands before it. A new string; a copy where nothing is folded. */
+char *view_fold(const struct look *look, unsigned indent, const char *text);
+
 /* The status: a headline and a table of users. At most `max_lines` lines (0 =
  * any number): then users with something to do come first. */
 void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines, FILE *out);

@@ -121,7 +121,7 @@ void view_list(const struct ctl *ctl, const json_t *jobs, bool with_user, FILE *
 	table_free(t);
 }
 
-enum { KEY_COLUMNS = 11, SENTENCE_COLUMNS_MIN = 20 };
+enum { KEY_COLUMNS = 11 };
 
 static void print_field(const struct look *look, const char *key, const char *value, FILE *out)
 {
@@ -130,11 +130,10 @@ static void print_field(const struct look *look, const char *key, const char *va
 		fprintf(out, "%s%-*s%s%s\n", tint_on(tint), KEY_COLUMNS, key, tint_off(tint), value);
 }
 
-/* On a terminal its words stay whole, all lines beside the key. */
-static void print_sentence(const struct look *look, const char *key, const char *value, FILE *out)
+/* On a terminal all its lines are beside the key. */
+static void print_folded(const struct look *look, const char *key, const char *value, FILE *out)
 {
-	bool wide = look->width >= KEY_COLUMNS + SENTENCE_COLUMNS_MIN;
-	char *lines = ctl_need(text_wrap(value, wide ? look->width - KEY_COLUMNS : 0, KEY_COLUMNS));
+	char *lines = view_fold(look, KEY_COLUMNS, value);
 	print_field(look, key, lines, out);
 	free(lines);
 }
@@ -221,16 +220,16 @@ void view_job(const struct ctl *ctl, const json_t *job, FILE *out)
 	if (progress >= 0)
 		snprintf(percent, sizeof percent, "%d%%", progress);
 	print_count(look, "job", job, "job", out);
-	print_field(look, "user", view_text(job, "user"), out);
+	print_folded(look, "user", view_text(job, "user"), out);
 	char *name = shown_name(job);
-	print_field(look, "name", name, out);
+	print_folded(look, "name", name, out);
 	free(name);
 	print_state(look, job, out);
-	print_sentence(look, "error", view_text(job, "error"), out);
+	print_folded(look, "error", view_text(job, "error"), out);
 	print_field(look, "progress", percent, out);
-	print_sentence(look, "message", view_text(job, "message"), out);
+	print_folded(look, "message", view_text(job, "message"), out);
 	print_when(look, "not before", job, "not_before", out);
-	print_field(look, "file", view_text(job, "path"), out);
+	print_folded(look, "file", view_text(job, "path"), out);
 	print_field(look, "size", human_bytes((uint64_t)view_number(job, "size"), size), out);
 	print_when(look, "arrived", job, "arrived_at", out);
 	print_when(look, "accepted", job, "accepted_at", out);
@@ -247,11 +246,11 @@ void view_job(const struct ctl *ctl, const json_t *job, FILE *out)
 void view_explanation(const struct ctl *ctl, const json_t *answer, FILE *out)
 {
 	const struct look *look = &ctl->look;
-	print_field(look, "file", view_text(answer, "path"), out);
+	print_folded(look, "file", view_text(answer, "path"), out);
 	print_count(look, "job", answer, "job", out);
 	print_state(look, answer, out);
-	print_sentence(look, "because", view_text(answer, "because"), out);
-	print_sentence(look, "next", view_text(answer, "next"), out);
+	print_folded(look, "because", view_text(answer, "because"), out);
+	print_folded(look, "next", view_text(answer, "next"), out);
 }
 
 char *view_progress(const struct ctl *ctl, const json_t *job, const json_t *running,

@@ -1,0 +1,72 @@
+"""Section 8: output is for people on a terminal, also on a narrow one."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+
+import harness
+from harness import FAILED, GATE, SystemTest
+
+LONG = "a-report-of-the-third-quarter-with-a-long-name.csv"
+
+
+def on_terminal(spool, columns, *args):
+    """The lines that spoolctl writes to a terminal of so many columns, without colours."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    child = subprocess.Popen(
+        [os.path.join(harness.BUILD, "spoolctl"), "--config", spool.config_path, *args],
+        stdin=follower, stdout=follower, stderr=follower,
+        env={**spool.environment(), "TERM": "xterm", "LC_ALL": "C.UTF-8"})
+    os.close(follower)
+    data = b""
+    while True:
+        try:
+            data += os.read(leader, 65536)
+        except OSError:  # EIO: the other side is closed
+            break
+    os.close(leader)
+    child.wait()
+    text = data.decode().replace("\r", "")
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).splitlines()
+
+
+def unfold(lines, indent):
+    """Lines that begin in so many spaces belong to the one before."""
+    text = ""
+    for line in lines:
+        goes_on = text and line.startswith(" " * indent) and line[indent:indent + 1].strip()
+        text += ("" if text.endswith("/") else " ") + line[indent:] if goes_on else "\n" + line
+    return text
+
+
+class Narrow(SystemTest):
+    def fits(self, columns, lines):
+        self.assertTrue(lines)
+        for line in lines:
+            self.assertLessEqual(len(line), columns, "\n".join(lines))
+
+    def failed(self):
+        """A spool with a job of a long name that failed with a long reason."""
+        spool = self.spool({"scheduler_settings": {"max_retries": 0}},
+                           handler="echo the server of the importer refused it >&2; exit 3\n")
+        spool.drop("alice", LONG)
+        return spool, spool.wait_state(LONG, "failed")["job"]
+
+    def test_one_job(self):
+        """All of each value, folded beside its label; "explain" the same."""
+        spool, job = self.failed()
+        path = spool.show(job)["path"]
+        for columns in (40, 60):
+            for command in ("show", "explain"):
+                lines = on_terminal(spool, columns, command, str(job))
+                if command == "explain":
+                    self.fits(columns, lines)
+                text = unfold(lines, 11)
+                said = re.search(r"(?m)^file +(.*)$", text)[1]
+                self.assertEqual(said.replace(" ", ""), path, text)
+                self.assertRegex(text, "(error|because) .*: the server of the importer refused it")
