@@ -108,14 +108,21 @@ int table_add_line(struct table *t, const char *line)
 	return 0;
 }
 
-enum { GAP = 2 };
+/* A sentence that does not fit into a terminal narrower than NARROW goes below its row. */
+enum { GAP = 2, NARROW = 80, FOLDED_INDENT = 4, FOLDED_MIN = 12 };
 static const size_t left_out = (size_t)-1;
+static const size_t folded = (size_t)-2;
+
+static bool in_row(size_t width)
+{
+	return width != left_out && width != folded;
+}
 
 static size_t total_width(const size_t *widths, size_t n)
 {
 	size_t total = 0, shown = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (widths[i] == left_out)
+		if (!in_row(widths[i]))
 			continue;
 		total += widths[i];
 		shown++;
@@ -136,16 +143,20 @@ static void natural_widths(const struct table *t, size_t *widths)
 	}
 }
 
+/* Below NARROW no sentence is cut. */
+static bool may_cut(const struct table *t, const size_t *widths, size_t i, bool narrow)
+{
+	const struct table_column *c = &t->columns[i];
+	return c->min > 0 && !(c->sentence && narrow) && in_row(widths[i]) && widths[i] > c->min;
+}
+
 /* Takes one column from the widest cell that may be cut. */
-static bool shrink(const struct table *t, size_t *widths)
+static bool shrink(const struct table *t, size_t *widths, bool narrow)
 {
 	size_t widest = t->n;
-	for (size_t i = 0; i < t->n; i++) {
-		if (t->columns[i].min == 0 || widths[i] == left_out || widths[i] <= t->columns[i].min)
-			continue;
-		if (widest == t->n || widths[i] > widths[widest])
+	for (size_t i = 0; i < t->n; i++)
+		if (may_cut(t, widths, i, narrow) && (widest == t->n || widths[i] > widths[widest]))
 			widest = i;
-	}
 	if (widest == t->n)
 		return false;
 	widths[widest]--;
@@ -156,7 +167,7 @@ static bool drop_one(const struct table *t, size_t *widths)
 {
 	size_t first = t->n;
 	for (size_t i = 0; i < t->n; i++) {
-		if (t->columns[i].drop == 0 || widths[i] == left_out)
+		if (t->columns[i].drop == 0 || !in_row(widths[i]))
 			continue;
 		if (first == t->n || t->columns[i].drop > t->columns[first].drop)
 			first = i;
@@ -168,22 +179,32 @@ static bool drop_one(const struct table *t, size_t *widths)
 }
 
 /* How narrow it can get by cutting alone. */
-static size_t smallest_width(const struct table *t, const size_t *widths)
+static size_t smallest_width(const struct table *t, const size_t *widths, bool narrow)
 {
 	size_t total = total_width(widths, t->n);
 	for (size_t i = 0; i < t->n; i++)
-		if (t->columns[i].min > 0 && widths[i] != left_out && widths[i] > t->columns[i].min)
+		if (may_cut(t, widths, i, narrow))
 			total -= widths[i] - t->columns[i].min;
 	return total;
 }
 
+static void fold_sentences(const struct table *t, size_t *widths)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->columns[i].sentence)
+			widths[i] = folded;
+}
+
 static void fit(const struct table *t, size_t *widths, unsigned width)
 {
+	bool narrow = width < NARROW;
 	if (width == 0)
 		return;
-	while (smallest_width(t, widths) > width && drop_one(t, widths))
+	if (narrow && smallest_width(t, widths, narrow) > width)
+		fold_sentences(t, widths);
+	while (smallest_width(t, widths, narrow) > width && drop_one(t, widths))
 		;
-	while (total_width(widths, t->n) > width && shrink(t, widths))
+	while (total_width(widths, t->n) > width && shrink(t, widths, narrow))
 		;
 }
 
@@ -209,7 +230,7 @@ static int print_row(const struct table *t, const struct row *row, const size_t 
 	size_t owed = 0;
 	bool first = true;
 	for (size_t i = 0; i < t->n; i++) {
-		if (widths[i] == left_out)
+		if (!in_row(widths[i]))
 			continue;
 		char *cut = t->columns[i].sentence ? text_cut_end(row->cells[i], widths[i], look->utf8)
 		                                   : text_cut_middle(row->cells[i], widths[i], look->utf8);
@@ -226,6 +247,49 @@ static int print_row(const struct table *t, const struct row *row, const size_t 
 	return 0;
 }
 
+/* Returns 0, or -ENOMEM. */
+static int print_lines(const char *text, size_t indent, enum tint tint, unsigned width, FILE *out)
+{
+	bool fits = width >= indent + FOLDED_MIN;
+	char *lines = text_wrap(text, fits ? width - indent : 0, indent);
+	if (lines == NULL)
+		return -ENOMEM;
+	fprintf(out, "%*s%s%s%s\n", (int)indent, "", tint_on(tint), lines, tint_off(tint));
+	free(lines);
+	return 0;
+}
+
+static int print_folded(const struct table *t, const struct row *row, const size_t *widths,
+                        const struct look *look, FILE *out)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < t->n; i++)
+		if (widths[i] == folded && row->cells[i][0] != '\0')
+			r = print_lines(row->cells[i], FOLDED_INDENT,
+			                look->colored ? row->tints[i] : TINT_NONE, look->width, out);
+	return r;
+}
+
+static int print_left_out(const struct table *t, const size_t *widths, const struct look *look,
+                          FILE *out)
+{
+	char *text = NULL;
+	size_t size, n = 0;
+	int r = 0;
+	FILE *list = open_memstream(&text, &size);
+	if (list == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->n; i++)
+		if (widths[i] == left_out)
+			fprintf(list, "%s%s", n++ == 0 ? "no room for " : ", ", t->columns[i].title);
+	if (fclose(list) != 0)
+		r = -ENOMEM;
+	else if (n > 0)
+		r = print_lines(text, 0, look->colored ? TINT_DIM : TINT_NONE, look->width, out);
+	free(text);
+	return r;
+}
+
 static void print_titles(const struct table *t, const size_t *widths, const struct look *look,
                          FILE *out)
 {
@@ -233,7 +297,7 @@ static void print_titles(const struct table *t, const size_t *widths, const stru
 	bool first = true;
 	enum tint tint = look->colored ? TINT_DIM : TINT_NONE;
 	for (size_t i = 0; i < t->n; i++) {
-		if (widths[i] == left_out)
+		if (!in_row(widths[i]))
 			continue;
 		if (!first)
 			owed += GAP;
@@ -253,11 +317,16 @@ int table_print(const struct table *t, const struct look *look, FILE *out)
 	fit(t, widths, look->width);
 	print_titles(t, widths, look, out);
 	for (size_t i = 0; r == 0 && i < t->used; i++) {
-		if (t->rows[i].cells != NULL)
-			r = print_row(t, &t->rows[i], widths, look, out);
-		else
+		if (t->rows[i].cells == NULL) {
 			fprintf(out, "%s\n", t->rows[i].line);
+			continue;
+		}
+		r = print_row(t, &t->rows[i], widths, look, out);
+		if (r == 0)
+			r = print_folded(t, &t->rows[i], widths, look, out);
 	}
+	if (r == 0)
+		r = print_left_out(t, widths, look, out);
 	free(widths);
 	return r;
 }

@@ -34,9 +34,10 @@ struct table_column {
 	const char *title;
 	bool right;      /* aligned to the right */
 	unsigned min;    /* may be cut to this many columns; 0 = never cut */
-	bool sentence;   /* is cut at its end, not in the middle */
+	bool sentence;   /* is cut at its end, not in the middle; where a terminal of less than
+	                    80 columns has no room for all of it, it goes below its row */
 	unsigned drop;   /* where cutting is not enough, columns are left out, highest
-	                    number first; 0 = never */
+	                    number first, and named below the table; 0 = never */
 };
 
 struct table;

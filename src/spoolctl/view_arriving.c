@@ -44,9 +44,9 @@ static void add(struct table *t, const json_t *upload, bool with_user, uint64_t 
 void view_arriving(const struct ctl *ctl, const json_t *uploads, bool with_user, FILE *out)
 {
 	static const struct table_column columns[] = {
-		{.title = "USER", .min = 8, .drop = 3},
-		{.title = "STATE", .drop = 2},
-		{.title = "AGE", .right = true},
+		{.title = "USER", .min = 8, .drop = 2},
+		{.title = "STATE", .drop = 1},
+		{.title = "AGE", .right = true, .drop = 3},
 		{.title = "SIZE", .right = true, .drop = 4},
 		{.title = "NAME", .min = 12},
 		{.title = "BECAUSE", .min = 12, .sentence = true},

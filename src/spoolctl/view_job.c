@@ -78,20 +78,20 @@ void view_list(const struct ctl *ctl, const json_t *jobs, bool with_user, FILE *
 {
 	static const struct table_column columns[] = {
 		{.title = "JOB", .right = true},
-		{.title = "USER", .min = 8, .drop = 3},
+		{.title = "USER", .min = 8, .drop = 2},
 		{.title = "STATE"},
-		{.title = "SINCE"},
+		{.title = "SINCE", .drop = 3},
 		{.title = "SIZE", .right = true, .drop = 4},
 		{.title = "NAME", .min = 12},
-		{.title = "NOTE", .min = 12, .sentence = true, .drop = 2},
+		{.title = "NOTE", .min = 12, .sentence = true, .drop = 1},
 	};
 	static const struct table_column of_one_user[] = {
 		{.title = "JOB", .right = true},
 		{.title = "STATE"},
-		{.title = "SINCE"},
+		{.title = "SINCE", .drop = 3},
 		{.title = "SIZE", .right = true, .drop = 4},
 		{.title = "NAME", .min = 12},
-		{.title = "NOTE", .min = 12, .sentence = true, .drop = 2},
+		{.title = "NOTE", .min = 12, .sentence = true, .drop = 1},
 	};
 	struct table *t = ctl_need(with_user ? table_new(columns, 7) : table_new(of_one_user, 6));
 	uint64_t now_ms = clock_wall_ms();
@@ -184,11 +184,11 @@ static void print_attempts(const struct look *look, const json_t *attempts, FILE
 {
 	static const struct table_column columns[] = {
 		{.title = "ATTEMPT", .right = true},
-		{.title = "STARTED"},
-		{.title = "RAN", .right = true, .drop = 1},
+		{.title = "STARTED", .drop = 1},
+		{.title = "RAN", .right = true, .drop = 2},
 		{.title = "OUTCOME"},
-		{.title = "EXIT", .right = true},
-		{.title = "RECORDS", .right = true, .drop = 2},
+		{.title = "EXIT", .right = true, .drop = 3},
+		{.title = "RECORDS", .right = true, .drop = 4},
 		{.title = "NOTE", .min = 12, .sentence = true},
 	};
 	struct table *t = ctl_need(table_new(columns, 7));

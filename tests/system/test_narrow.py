@@ -70,3 +70,29 @@ class Narrow(SystemTest):
                 said = re.search(r"(?m)^file +(.*)$", text)[1]
                 self.assertEqual(said.replace(" ", ""), path, text)
                 self.assertRegex(text, "(error|because) .*: the server of the importer refused it")
+
+    def test_lists(self):
+        """What has no room in its row is below it, and columns that have none are named."""
+        spool, job = self.failed()
+        os.symlink("/etc/passwd", spool.path("alice", "incoming", "link"))
+        spool.wait_for(lambda: spool.user()["refused"], what="the link to be noticed")
+        because = spool.explain_file("link")["because"]
+        for columns in (40, 60):
+            lines = on_terminal(spool, columns, "list")
+            self.fits(columns, lines)
+            self.assertRegex(lines[1], rf"^ *{job} .*failed .*\.csv$")
+            self.assertIn("exit code 3: the server of the importer refused it",
+                          unfold(lines, 4).replace("\n   ", ""))
+            lines = on_terminal(spool, columns, "list", "--state", "arriving")
+            self.fits(columns, lines)
+            self.assertRegex(lines[1], r"^alice +refused .*link$")
+            self.assertIn(because, unfold(lines, 4))
+            lines = on_terminal(spool, columns, "show", str(job))
+            self.fits(columns, lines)
+            self.assertIn("refused it", unfold(lines, 4))
+            shown = re.search(r"(?m)^ATTEMPT.*$", "\n".join(lines))[0].split()
+            left_out = re.findall(r"[A-Z]{2,}", unfold(lines, 0).split("no room for")[-1])
+            self.assertEqual({"ATTEMPT", "STARTED", "RAN", "OUTCOME", "EXIT", "RECORDS"},
+                             set(shown) | set(left_out))
+        self.assertNotIn("no room", "\n".join(on_terminal(spool, 120, "list")))
+        self.assertNotIn("no room", spool.ctl("list").out)

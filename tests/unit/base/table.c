@@ -71,7 +71,8 @@ Test(table, too_narrow_for_cutting_drops_columns)
 	      "USER   PENDING  NOTE\n"
 	      "a...t       12\n"
 	      "  a line of its own\n"
-	      "böb          3  held\n");
+	      "böb          3  held\n"
+	      "no room for WATCH\n");
 }
 
 Test(table, narrower_than_possible_is_still_printed)
@@ -80,7 +81,8 @@ Test(table, narrower_than_possible_is_still_printed)
 	      "USER  PENDING  NOTE\n"
 	      "al…t       12\n"
 	      "  a line of its own\n"
-	      "böb         3  held\n");
+	      "böb         3  held\n"
+	      "no room for WATCH\n");
 }
 
 Test(table, colours_do_not_disturb_the_columns)
@@ -93,22 +95,50 @@ Test(table, colours_do_not_disturb_the_columns)
 	      "böb              poll           3  \033[33mheld\033[0m\n");
 }
 
-Test(table, sentences_are_cut_at_their_end)
+static const struct table_column with_sentence[] = {
+	{.title = "A", .min = 5, .drop = 1},
+	{.title = "B"},
+	{.title = "C", .min = 5, .sentence = true},
+};
+
+static void check_sentence(const char *sentence, unsigned width, const char *expected)
 {
-	static const struct table_column two[] = {{.title = "A", .min = 5},
-	                                          {.title = "B", .min = 5, .sentence = true}};
-	const char *cells[] = {"abcdefghij", "it is late"};
-	const struct look look = {.width = 14, .utf8 = true};
+	const char *cells[] = {"abcdefghij", "b", sentence}, *without[] = {"a", "b", NULL};
+	const struct look look = {.width = width, .utf8 = true};
 	char *text = NULL;
 	size_t n;
-	struct table *t = table_new(two, 2);
+	struct table *t = table_new(with_sentence, 3);
 	cr_assert_eq(table_add(t, cells, NULL), 0);
+	cr_assert_eq(table_add(t, without, NULL), 0);
 	FILE *out = open_memstream(&text, &n);
 	cr_assert_eq(table_print(t, &look, out), 0);
 	fclose(out);
-	cr_assert_str_eq(text, "A       B\nabc…ij  it is…\n");
+	cr_expect_str_eq(text, expected);
 	free(text);
 	table_free(t);
+}
+
+Test(table, sentences_are_cut_at_their_end)
+{
+	check_sentence("the quick brown fox jumps over the lazy dog and over the fence, once a day", 80,
+	               "A           B  C\n"
+	               "abcdefghij  b  the quick brown fox jumps over the lazy dog and over the fence, …\n"
+	               "a           b\n");
+}
+
+Test(table, narrow_terminal_has_sentences_below_their_rows)
+{
+	check_sentence("it is late", 25, "A           B  C\n"
+	                                 "abcdefghij  b  it is late\n"
+	                                 "a           b\n");
+	check_sentence("it is late", 22, "A        B  C\n"
+	                                 "abc…hij  b  it is late\n"
+	                                 "a        b\n");
+	check_sentence("it is late, too late", 22, "A           B\n"
+	                                           "abcdefghij  b\n"
+	                                           "    it is late, too\n"
+	                                           "    late\n"
+	                                           "a           b\n");
 }
 
 static void check_bar(double progress, unsigned width, bool utf8, const char *expected)
