@@ -108,8 +108,7 @@ int table_add_line(struct table *t, const char *line)
 	return 0;
 }
 
-/* A sentence that does not fit into a terminal narrower than NARROW goes below its row. */
-enum { GAP = 2, NARROW = 80, FOLDED_INDENT = 4, FOLDED_MIN = 12 };
+enum { GAP = 2, FOLDED_INDENT = 4, FOLDED_MIN = 12 };
 static const size_t left_out = (size_t)-1;
 static const size_t folded = (size_t)-2;
 
@@ -143,7 +142,7 @@ static void natural_widths(const struct table *t, size_t *widths)
 	}
 }
 
-/* Below NARROW no sentence is cut. */
+/* On a narrow terminal no sentence is cut. */
 static bool may_cut(const struct table *t, const size_t *widths, size_t i, bool narrow)
 {
 	const struct table_column *c = &t->columns[i];
@@ -197,7 +196,7 @@ static void fold_sentences(const struct table *t, size_t *widths)
 
 static void fit(const struct table *t, size_t *widths, unsigned width)
 {
-	bool narrow = width < NARROW;
+	bool narrow = width < NARROW_COLUMNS;
 	if (width == 0)
 		return;
 	if (narrow && smallest_width(t, widths, narrow) > width)

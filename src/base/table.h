@@ -30,12 +30,15 @@ struct look {
 	bool utf8;       /* block characters and "…" may be used */
 };
 
+/* A terminal of fewer columns is narrow: what does not fit is not cut but folded. */
+enum { NARROW_COLUMNS = 80 };
+
 struct table_column {
 	const char *title;
 	bool right;      /* aligned to the right */
 	unsigned min;    /* may be cut to this many columns; 0 = never cut */
-	bool sentence;   /* is cut at its end, not in the middle; where a terminal of less than
-	                    80 columns has no room for all of it, it goes below its row */
+	bool sentence;   /* is cut at its end, not in the middle; where a narrow terminal
+	                    has no room for all of it, it goes below its row */
 	unsigned drop;   /* where cutting is not enough, columns are left out, highest
 	                    number first, and named below the table; 0 = never */
 };

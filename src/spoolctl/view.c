@@ -8,7 +8,7 @@
 #include <time.h>
 
 /* Below that, lines of a word each would be no easier to read. */
-enum { FOLD_COLUMNS_MIN = 20 };
+enum { FOLD_COLUMNS_MIN = 20, HANGING = 2 };
 
 const char *view_text(const json_t *object, const char *key)
 {
@@ -61,6 +61,19 @@ char *view_fold(const struct look *look, unsigned indent, const char *text)
 {
 	bool wide = look->width >= indent + FOLD_COLUMNS_MIN;
 	return ctl_need(text_wrap(text, wide ? look->width - indent : 0, indent));
+}
+
+char *view_fold_hanging(const struct look *look, unsigned indent, const char *text)
+{
+	bool fits = indent + text_width(text) <= look->width;
+	return view_fold(look, fits ? indent : indent + HANGING, text);
+}
+
+void view_print(const struct look *look, unsigned indent, const char *text, FILE *out)
+{
+	char *lines = view_fold_hanging(look, indent, text);
+	fprintf(out, "%*s%s\n", (int)indent, "", lines);
+	free(lines);
 }
 
 static void local_time(uint64_t wall_ms, struct tm *ret)

@@ -28,6 +28,10 @@ const char *view_duration(double seconds, char *out);
 /* `text` in lines for the look's width, of which `indent` columns are taken on each: the
  * first one by what stands before it. A new string; a copy where nothing is folded. */
 char *view_fold(const struct look *look, unsigned indent, const char *text);
+/* The same, but lines after the first begin two columns further in. */
+char *view_fold_hanging(const struct look *look, unsigned indent, const char *text);
+/* Prints that, as lines of their own. */
+void view_print(const struct look *look, unsigned indent, const char *text, FILE *out);
 
 /* The status: a headline and a table of users. At most `max_lines` lines (0 =
  * any number): then users with something to do come first. */

@@ -10,56 +10,95 @@
 /* One user: its row, and the lines below it. */
 struct entry {
 	const json_t *user;
-	char *lines[16];
+	char *lines[32]; /* each may be several */
 	size_t n;
+	unsigned height; /* of all of them */
 	bool idle;
 };
+
+enum { INDENT = 2, MESSAGE_INDENT = 4 };
+
+static unsigned count_lines(const char *text)
+{
+	unsigned n = 1;
+	for (; *text != '\0'; text++)
+		n += *text == '\n';
+	return n;
+}
+
+/* Takes `text` over, which may be several lines. */
+static void append(struct entry *e, char *text)
+{
+	if (e->n == sizeof e->lines / sizeof *e->lines) {
+		free(text);
+		return;
+	}
+	e->lines[e->n++] = text;
+	e->height += count_lines(text);
+}
+
+static void add_text(const struct look *look, struct entry *e, enum tint tint, unsigned indent,
+                     const char *text)
+{
+	char *line = NULL, *folded = view_fold_hanging(look, indent, text);
+	if (!look->colored)
+		tint = TINT_NONE;
+	if (asprintf(&line, "%*s%s%s%s", (int)indent, "", tint_on(tint), folded, tint_off(tint)) < 0)
+		line = NULL;
+	append(e, ctl_need(line));
+	free(folded);
+}
 
 static void add_line(const struct look *look, struct entry *e, enum tint tint, const char *format,
                      ...) __attribute__((format(printf, 4, 5)));
 static void add_line(const struct look *look, struct entry *e, enum tint tint, const char *format,
                      ...)
 {
-	char *text = NULL, *line = NULL;
+	char *text = NULL;
 	va_list args;
-	if (e->n == sizeof e->lines / sizeof *e->lines)
-		return;
 	va_start(args, format);
 	if (vasprintf(&text, format, args) < 0)
 		text = NULL;
 	va_end(args);
-	ctl_need(text);
-	if (look->width > 2) {
-		char *cut = ctl_need(text_cut_end(text, look->width - 2, look->utf8));
-		free(text);
-		text = cut;
-	}
-	if (!look->colored)
-		tint = TINT_NONE;
-	if (asprintf(&line, "  %s%s%s", tint_on(tint), text, tint_off(tint)) < 0)
-		line = NULL;
-	e->lines[e->n++] = ctl_need(line);
+	add_text(look, e, tint, INDENT, ctl_need(text));
 	free(text);
+}
+
+static char *running_line(const struct ctl *ctl, const json_t *running)
+{
+	unsigned width = ctl->look.width > INDENT ? ctl->look.width - INDENT : ctl->look.width;
+	char *indented, *line = view_running(&ctl->look, ctl->terminal, running, width);
+	if (asprintf(&indented, "%*s%s", INDENT, "", line) < 0)
+		indented = NULL;
+	free(line);
+	return ctl_need(indented);
+}
+
+static void add_job(const struct ctl *ctl, struct entry *e, json_t *running)
+{
+	const char *message = view_text(running, "message");
+	char *line = running_line(ctl, running);
+	bool narrow = ctl->look.width > 0 && ctl->look.width < NARROW_COLUMNS;
+	if (!narrow || strstr(line, message) != NULL) {
+		append(e, line);
+		return;
+	}
+	json_t *bare = ctl_need(json_copy(running));
+	json_object_del(bare, "message");
+	free(line);
+	append(e, running_line(ctl, bare));
+	add_text(&ctl->look, e, TINT_NONE, MESSAGE_INDENT, message);
+	json_decref(bare);
 }
 
 static void add_running(const struct ctl *ctl, struct entry *e)
 {
-	const json_t *running, *list = json_object_get(e->user, "running");
-	size_t i, shown = sizeof e->lines / sizeof *e->lines / 2;
-	json_array_foreach(list, i, running) {
-		char *line, *indented;
-		if (i == shown)
-			break;
-		unsigned width = ctl->look.width > 2 ? ctl->look.width - 2 : ctl->look.width;
-		line = view_running(&ctl->look, ctl->terminal, running, width);
-		if (asprintf(&indented, "  %s", line) < 0)
-			indented = NULL;
-		e->lines[e->n++] = ctl_need(indented);
-		free(line);
-	}
-	if (json_array_size(list) > shown)
-		add_line(&ctl->look, e, TINT_NONE, "and %zu more running or queued",
-		         json_array_size(list) - shown);
+	const json_t *list = json_object_get(e->user, "running");
+	size_t n = json_array_size(list), shown = sizeof e->lines / sizeof *e->lines / 4;
+	for (size_t i = 0; i < n && i < shown; i++)
+		add_job(ctl, e, json_array_get(list, i));
+	if (n > shown)
+		add_line(&ctl->look, e, TINT_NONE, "and %zu more running or queued", n - shown);
 }
 
 /* "; the first: report.csv", or nothing. A new string. */
@@ -183,25 +222,26 @@ struct totals {
 	json_int_t running, pending, arriving;
 };
 
-/* A line of its own, cut to the terminal; its first `strong` bytes stand out. */
-static void print_line(const struct look *look, enum tint tint, size_t strong, const char *text,
-                       FILE *out)
+/* A line of its own, folded where it does not fit; its first `strong` bytes stand out.
+ * Returns the number of lines. */
+static unsigned print_line(const struct look *look, enum tint tint, size_t strong,
+                           const char *text, FILE *out)
 {
-	char *cut = ctl_need(look->width == 0 ? strdup(text)
-	                                      : text_cut_end(text, look->width, look->utf8));
-	size_t n = strlen(cut) < strong ? strlen(cut) : strong;
+	char *lines = view_fold_hanging(look, 0, text);
+	size_t first = strcspn(lines, "\n"), n = first < strong ? first : strong;
+	unsigned height = count_lines(lines);
 	if (!look->colored)
 		tint = TINT_NONE;
-	fprintf(out, "%s%.*s%s%s\n", tint_on(tint), (int)n, cut, tint_off(tint), cut + n);
-	free(cut);
+	fprintf(out, "%s%.*s%s%s\n", tint_on(tint), (int)n, lines, tint_off(tint), lines + n);
+	free(lines);
+	return height;
 }
 
-static void print_warning(const struct look *look, enum tint tint, const char *text, FILE *out)
+static unsigned print_warning(const struct look *look, enum tint tint, const char *text, FILE *out)
 {
-	print_line(look, tint, strlen(text), text, out);
+	return print_line(look, tint, strlen(text), text, out);
 }
 
-/* What is cut off where it is narrow stands last. */
 static char *headline(const json_t *daemon, const struct totals *totals, size_t *ret_strong)
 {
 	char *text = NULL, up[HUMAN_SIZE];
@@ -242,22 +282,17 @@ static unsigned print_head(const struct look *look, const json_t *daemon,
 		{"stopped", "No job starts: \"spoolctl start\" lets them."},
 		{"stopping", "It is stopping: running jobs are given time to end."},
 	};
-	unsigned lines = 2;
 	size_t strong;
 	char *text = headline(daemon, totals, &strong);
-	print_line(look, TINT_BOLD, strong, text, out);
+	unsigned lines = 1 + print_line(look, TINT_BOLD, strong, text, out);
 	free(text);
-	if (view_has(daemon, "problem")) {
-		print_warning(look, TINT_RED, view_text(daemon, "problem"), out);
-		lines++;
-	}
+	if (view_has(daemon, "problem"))
+		lines += print_warning(look, TINT_RED, view_text(daemon, "problem"), out);
 	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
 		/* While it stops none starts, and nothing lets them. */
 		bool moot = view_true(daemon, "stopping") && strcmp(states[i].field, "stopped") == 0;
-		if (view_true(daemon, states[i].field) && !moot) {
-			print_warning(look, TINT_YELLOW, states[i].text, out);
-			lines++;
-		}
+		if (view_true(daemon, states[i].field) && !moot)
+			lines += print_warning(look, TINT_YELLOW, states[i].text, out);
 	}
 	fputc('\n', out);
 	return lines;
@@ -268,7 +303,7 @@ static size_t fill_table(struct table *t, struct entry *entries, size_t n, unsig
 {
 	size_t lines = 0, left_out = 0;
 	for (size_t i = 0; i < n; i++)
-		lines += 1 + entries[i].n;
+		lines += 1 + entries[i].height;
 	bool all = room == 0 || lines <= room;
 	for (int idle = 0; idle < (all ? 1 : 2); idle++) {
 		for (size_t i = 0; i < n; i++) {
@@ -276,11 +311,11 @@ static size_t fill_table(struct table *t, struct entry *entries, size_t n, unsig
 			if (!all && e->idle != (idle == 1))
 				continue;
 			/* The last line tells how many are left out. */
-			if (!all && 1 + e->n + 1 > room) {
+			if (!all && 1 + e->height + 1 > room) {
 				left_out++;
 				continue;
 			}
-			room -= all ? 0 : (unsigned)(1 + e->n);
+			room -= all ? 0 : 1 + e->height;
 			add_row(t, e->user);
 			for (size_t l = 0; l < e->n; l++)
 				ctl_need(table_add_line(t, e->lines[l]) < 0 ? NULL : t);
@@ -313,17 +348,21 @@ static struct totals add_up(const json_t *answer)
 }
 
 /* Who is not in the table, and how it stands with all. */
-static void print_others(const json_t *sums, size_t left_out, FILE *out)
+static void print_others(const struct look *look, const json_t *sums, size_t left_out, FILE *out)
 {
+	char *text = NULL;
 	json_int_t idle = view_number(sums, "idle");
 	left_out += (size_t)view_number(sums, "busy_left_out");
 	if (left_out > 0)
 		fprintf(out, "and %zu more user%s\n", left_out, left_out == 1 ? "" : "s");
-	if (sums != NULL)
-		fprintf(out, "%s%lld idle user%s (--all shows them); of all: %lld done, %lld failed\n",
-		        idle == view_number(sums, "users") ? "" : "and ", (long long)idle,
-		        idle == 1 ? "" : "s", (long long)view_number(sums, "done"),
-		        (long long)view_number(sums, "failed"));
+	if (sums == NULL)
+		return;
+	int n = asprintf(&text, "%s%lld idle user%s (--all shows them); of all: %lld done, %lld failed",
+	                 idle == view_number(sums, "users") ? "" : "and ", (long long)idle,
+	                 idle == 1 ? "" : "s", (long long)view_number(sums, "done"),
+	                 (long long)view_number(sums, "failed"));
+	print_line(look, TINT_NONE, 0, ctl_need(n < 0 ? NULL : text), out);
+	free(text);
 }
 
 void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines, FILE *out)
@@ -348,14 +387,17 @@ void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines
 	for (size_t i = 0; i < n; i++)
 		entry_fill(ctl, json_array_get(users, i), spool_away, &entries[i]);
 	unsigned head = print_head(&ctl->look, daemon, &totals, out) + 1;
-	head += sums == NULL ? 0 : 1;
+	/* Each may take two lines then, and columns that have no room are named. */
+	bool narrow = ctl->look.width > 0 && ctl->look.width < NARROW_COLUMNS;
+	head += (sums == NULL ? 0U : narrow ? 2U : 1U) + (narrow ? 2U : 0U);
 	unsigned room = max_lines == 0 ? 0 : max_lines > head + 2 ? max_lines - head : 2;
 	size_t left_out = fill_table(t, entries, n, room);
 	if (n > 0)
 		ctl_need(table_print(t, &ctl->look, out) < 0 ? NULL : t);
 	else if (sums == NULL)
-		fputs("No users to show; \"spoolctl user add NAME\" makes the directories of one.\n", out);
-	print_others(sums, left_out, out);
+		print_line(&ctl->look, TINT_NONE, 0,
+		           "No users to show; \"spoolctl user add NAME\" makes the directories of one.", out);
+	print_others(&ctl->look, sums, left_out, out);
 	for (size_t i = 0; i < n; i++)
 		for (size_t l = 0; l < entries[i].n; l++)
 			free(entries[i].lines[l]);

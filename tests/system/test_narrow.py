@@ -14,8 +14,9 @@ from harness import FAILED, GATE, SystemTest
 LONG = "a-report-of-the-third-quarter-with-a-long-name.csv"
 
 
-def on_terminal(spool, columns, *args):
-    """The lines that spoolctl writes to a terminal of so many columns, without colours."""
+def on_terminal(spool, columns, *args, until=None):
+    """The lines that spoolctl writes to a terminal of so many columns, without colours: to its
+    end, or up to the line that has `until`."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     child = subprocess.Popen(
@@ -24,11 +25,13 @@ def on_terminal(spool, columns, *args):
         env={**spool.environment(), "TERM": "xterm", "LC_ALL": "C.UTF-8"})
     os.close(follower)
     data = b""
-    while True:
+    while until is None or until.encode() not in data:
         try:
             data += os.read(leader, 65536)
         except OSError:  # EIO: the other side is closed
             break
+    if until is not None:
+        child.terminate()
     os.close(leader)
     child.wait()
     text = data.decode().replace("\r", "")
@@ -96,3 +99,37 @@ class Narrow(SystemTest):
                              set(shown) | set(left_out))
         self.assertNotIn("no room", "\n".join(on_terminal(spool, 120, "list")))
         self.assertNotIn("no room", spool.ctl("list").out)
+
+    def test_status(self):
+        """What it says of users and jobs is there to its end."""
+        spool = self.spool({"users": {"bob": {"max_upload_mib": 0.001}}}, users=("alice", "bob"),
+                           handler="report message='record one hundred and twenty of two hundred'\n"
+                                   + GATE)
+        spool.drop("alice", LONG)
+        spool.wait_for(lambda: [r for r in (spool.user() or {}).get("running", [])
+                                if r["message"]], what="the message")
+        spool.drop("bob", "large.csv", b"x" * 4096)
+        spool.wait_for(lambda: spool.user("bob")["over_limit"], what="it to be over its limit")
+        because = spool.user("bob")["over_limit_because"]
+        for columns in (40, 60):
+            lines = on_terminal(spool, columns, "status")
+            self.fits(columns, lines)
+            text = " ".join("\n".join(lines).split())
+            self.assertIn("record one hundred and twenty of two hundred", text)
+            self.assertIn(because, text)
+            self.assertIn(spool.root, text.replace("/ ", "/"))
+            self.assertRegex(text, r"USER .*WATCH")
+        self.assertNotIn("no room", "\n".join(on_terminal(spool, 120, "status")))
+
+    def test_watch_fits_into_its_rows(self):
+        """Lines that were folded count as what they take."""
+        users = [f"user-{n}" for n in range(20)]
+        spool = self.spool(users=users)
+        for user in users:
+            os.symlink("/etc/passwd", spool.path(user, "incoming", "a-link-of-a-long-name"))
+        spool.wait_for(lambda: all(u["refused"] for u in spool.status()["users"]),
+                       what="the links to be noticed")
+        lines = on_terminal(spool, 40, "status", "--watch", until="more users")
+        self.fits(40, lines)
+        self.assertLess(len(lines), 24, "\n".join(lines))
+        self.assertIn("no room for", "\n".join(lines))
