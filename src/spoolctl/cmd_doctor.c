@@ -1,11 +1,12 @@
 #include "spoolctl/client.h"
 #include "spoolctl/doctor.h"
+#include "spoolctl/view.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ANSWER_TIMEOUT_MS = 30 * 1000 };
+enum { ANSWER_TIMEOUT_MS = 30 * 1000, LABEL_COLUMNS = 9 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -33,9 +34,14 @@ static void show(const struct doctor *d, enum finding_level level, const char *w
 	json_array_append_new(d->findings, ctl_need(o));
 	if (d->ctl->json)
 		return;
-	printf("%s%-8s%s %s\n", tint_on(tint), words[level], tint_off(tint), what);
-	if (mend != NULL)
-		printf("         %s\n", mend);
+	char *text = view_fold(&d->ctl->look, LABEL_COLUMNS, what);
+	printf("%s%-*s%s%s\n", tint_on(tint), LABEL_COLUMNS, words[level], tint_off(tint), text);
+	free(text);
+	if (mend != NULL) {
+		text = view_fold(&d->ctl->look, LABEL_COLUMNS, mend);
+		printf("%*s%s\n", LABEL_COLUMNS, "", text);
+		free(text);
+	}
 	fflush(stdout);
 }
 

@@ -166,7 +166,8 @@ static void print(const struct ctl *ctl, const struct args *args, const json_t *
 	if (more > 0)
 		printf("and %lld more; --limit 0 shows all\n", (long long)more);
 	if (view_true(answer, "unseen"))
-		puts("more may be in incoming: it has not been looked through to its end yet");
+		view_print(&ctl->look, 0,
+		           "more may be in incoming: it has not been looked through to its end yet", stdout);
 }
 
 static int run(struct ctl *ctl, int argc, char **argv)

@@ -1,5 +1,5 @@
 #include "spoolctl/may.h"
-#include "spoolctl/spoolctl.h"
+#include "spoolctl/view.h"
 
 #include "base/shell.h"
 #include "core/name.h"
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 enum { KEY_UID = 256, KEY_GID };
+enum { MEND_INDENT = 4 };
 
 struct args {
 	const char *verb, *name;
@@ -262,9 +263,13 @@ static void found(void *ctx, bool fatal, const char *what, const char *mend)
 	json_array_append_new(c->findings, ctl_need(o));
 	if (c->ctl->json)
 		return;
-	printf("%s: %s: %s\n", c->user, fatal ? "error" : "warning", what);
+	char *line = NULL;
+	ctl_need(asprintf(&line, "%s: %s: %s", c->user, fatal ? "error" : "warning", what) < 0 ? NULL
+	                                                                                  : line);
+	view_print(&c->ctl->look, 0, line, stdout);
 	if (mend != NULL)
-		printf("    %s\n", mend);
+		view_print(&c->ctl->look, MEND_INDENT, mend, stdout);
+	free(line);
 }
 
 /* Can root alone upload? By its mode, which is all that counts nearly everywhere. */

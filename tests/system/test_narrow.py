@@ -133,3 +133,18 @@ class Narrow(SystemTest):
         self.fits(40, lines)
         self.assertLess(len(lines), 24, "\n".join(lines))
         self.assertIn("no room for", "\n".join(lines))
+
+    def test_findings(self):
+        """What is wrong and what to do, each beside its label or below it."""
+        spool = self.spool({"handler": {"command": ["sh", "-c", "true"]}})
+        told = spool.ctl("doctor", json=True, check=None).data["findings"]
+        os.symlink("/nowhere", spool.path("alice", "elsewhere"))
+        for columns in (40, 60):
+            lines = on_terminal(spool, columns, "doctor")
+            self.fits(columns, lines)
+            text = unfold(lines, 9).replace(" ", "")
+            for finding in told:
+                if "free for" not in finding["what"]:
+                    self.assertIn(finding["level"] + finding["what"].replace(" ", ""), text)
+        lines = on_terminal(spool, 120, "doctor")
+        self.assertIn(f"ok       the spool {spool.root} is there, with its marker", lines)
