@@ -1,7 +1,7 @@
 /* Requests to the daemon, and what there is to say where they fail. */
 #include "spoolctl/client.h"
 #include "spoolctl/progress.h"
-#include "spoolctl/spoolctl.h"
+#include "spoolctl/view.h"
 
 #include "base/clock.h"
 
@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { ANSWER_TIMEOUT_MS = 30 * 1000, COMES_BACK_MS = 120 * 1000, COMES_BACK_LOOK_MS = 250 };
+enum { ERRORS_INDENT = 2 };
 
 static int say_unreachable(struct ctl *ctl, int error)
 {
@@ -143,9 +144,9 @@ static void say_refused(struct ctl *ctl, json_t *answer)
 		ctl_print_json(ctl, json_incref(answer));
 		return;
 	}
-	fprintf(stderr, "spoolctl: %s\n", error);
+	ctl_note("%s", error);
 	json_array_foreach(json_object_get(answer, "errors"), i, line)
-		fprintf(stderr, "  %s\n", json_is_string(line) ? json_string_value(line) : "?");
+		ctl_say(ERRORS_INDENT, json_is_string(line) ? json_string_value(line) : "?");
 }
 
 int ctl_ask(struct ctl *ctl, json_t *request, enum patience patience, json_t **ret)
@@ -178,7 +179,7 @@ int ctl_ask_message(struct ctl *ctl, json_t *request)
 	json_array_foreach(json_object_get(answer, "warnings"), i, warning)
 		fprintf(stderr, "warning: %s\n",
 		        json_is_string(warning) ? json_string_value(warning) : "?");
-	puts(message == NULL ? "done" : message);
+	view_print(&ctl->look, 0, message == NULL ? "done" : message, stdout);
 	json_decref(answer);
 	return code;
 }
@@ -205,7 +206,7 @@ static void refused_one(struct tally *t, uint64_t job, const json_t *answer)
 	json_t *o = json_pack("{s:I,s:s}", "job", (json_int_t)job, "error", error);
 	json_array_append_new(t->errors, ctl_need(o));
 	if (!t->ctl->json)
-		fprintf(stderr, "spoolctl: %s\n", error);
+		ctl_note("%s", error);
 }
 
 /* False: nothing more can be had, and it has been said. */

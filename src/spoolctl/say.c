@@ -1,10 +1,13 @@
 /* What spoolctl says: errors, remarks, JSON. */
 #include "spoolctl/progress.h"
+#include "spoolctl/view.h"
 
 #include "base/escape.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 void *ctl_need(void *p)
 {
@@ -37,6 +40,21 @@ static char *format_text(const char *format, va_list args)
 	return vasprintf(&text, format, args) < 0 ? NULL : text;
 }
 
+void ctl_say(unsigned indent, const char *text)
+{
+	struct winsize size = {0};
+	bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0;
+	view_print(&(struct look){.width = known ? size.ws_col : 0}, indent, text, stderr);
+}
+
+static void say_named(const char *text)
+{
+	char *named = NULL;
+	ctl_need(asprintf(&named, "spoolctl: %s", text) < 0 ? NULL : named);
+	ctl_say(0, named);
+	free(named);
+}
+
 void ctl_error(struct ctl *ctl, const char *format, ...)
 {
 	va_list args;
@@ -48,7 +66,7 @@ void ctl_error(struct ctl *ctl, const char *format, ...)
 	} else {
 		/* A line of its own, not the end of what was drawn. */
 		progress_end(ctl);
-		fprintf(stderr, "spoolctl: %s\n", text);
+		say_named(text);
 	}
 	free(text);
 }
@@ -57,10 +75,10 @@ void ctl_note(const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
-	fputs("spoolctl: ", stderr);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
+	char *text = ctl_need(format_text(format, args));
 	va_end(args);
+	say_named(text);
+	free(text);
 }
 
 json_t *ctl_request(const char *command)

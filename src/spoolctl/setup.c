@@ -23,7 +23,7 @@ void ctl_print_report(struct ctl *ctl, const char *path, int error,
 		ctl_error(ctl, "%s", report->errors[0]);
 	} else {
 		for (size_t i = 0; i < report->errors_n; i++)
-			fprintf(stderr, "spoolctl: %s\n", report->errors[i]);
+			ctl_note("%s", report->errors[i]);
 	}
 	free(escaped);
 }

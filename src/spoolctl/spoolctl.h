@@ -70,6 +70,8 @@ void ctl_measure(struct ctl *ctl);
 
 /* Says what went wrong: on stderr, or as {"error": S} on stdout. */
 void ctl_error(struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Lines of their own on stderr, folded where that is a terminal. */
+void ctl_say(unsigned indent, const char *text);
 /* A remark on stderr, whatever the options. */
 void ctl_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints one JSON object and drops the reference. */

@@ -148,3 +148,13 @@ class Narrow(SystemTest):
                     self.assertIn(finding["level"] + finding["what"].replace(" ", ""), text)
         lines = on_terminal(spool, 120, "doctor")
         self.assertIn(f"ok       the spool {spool.root} is there, with its marker", lines)
+
+    def test_errors(self):
+        """What it says on stderr, too."""
+        spool = self.spool()
+        for args in (("list", "stranger"), ("show", "999"), ("explain", "/etc/passwd")):
+            lines = on_terminal(spool, 40, *args)
+            self.fits(40, lines)
+            self.assertTrue(lines[0].startswith("spoolctl: "))
+            said = spool.ctl(*args, check=FAILED).err.strip()
+            self.assertEqual(" ".join(" ".join(lines).split()).replace("/ ", "/"), said)
