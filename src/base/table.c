@@ -108,7 +108,7 @@ int table_add_line(struct table *t, const char *line)
 	return 0;
 }
 
-enum { GAP = 2, FOLDED_INDENT = 4, FOLDED_MIN = 12 };
+enum { GAP = 2, PIPE_MAX = 40, FOLDED_INDENT = 4, FOLDED_MIN = 12 };
 static const size_t left_out = (size_t)-1;
 static const size_t folded = (size_t)-2;
 
@@ -194,11 +194,21 @@ static void fold_sentences(const struct table *t, size_t *widths)
 			widths[i] = folded;
 }
 
+/* What is longer than that goes beyond its column, in its own row alone. */
+static void limit(const struct table *t, size_t *widths)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (widths[i] > PIPE_MAX)
+			widths[i] = PIPE_MAX;
+}
+
 static void fit(const struct table *t, size_t *widths, unsigned width)
 {
 	bool narrow = width < NARROW_COLUMNS;
-	if (width == 0)
+	if (width == 0) {
+		limit(t, widths);
 		return;
+	}
 	if (narrow && smallest_width(t, widths, narrow) > width)
 		fold_sentences(t, widths);
 	while (smallest_width(t, widths, narrow) > width && drop_one(t, widths))
@@ -223,6 +233,15 @@ static void print_cell(const struct table_column *column, const char *text, size
 		*owed += pad;
 }
 
+static char *shown_text(const struct table_column *column, const char *text, size_t width,
+                        const struct look *look)
+{
+	if (look->width == 0)
+		return strdup(text);
+	return column->sentence ? text_cut_end(text, width, look->utf8)
+	                        : text_cut_middle(text, width, look->utf8);
+}
+
 static int print_row(const struct table *t, const struct row *row, const size_t *widths,
                      const struct look *look, FILE *out)
 {
@@ -231,8 +250,7 @@ static int print_row(const struct table *t, const struct row *row, const size_t 
 	for (size_t i = 0; i < t->n; i++) {
 		if (!in_row(widths[i]))
 			continue;
-		char *cut = t->columns[i].sentence ? text_cut_end(row->cells[i], widths[i], look->utf8)
-		                                   : text_cut_middle(row->cells[i], widths[i], look->utf8);
+		char *cut = shown_text(&t->columns[i], row->cells[i], widths[i], look);
 		if (cut == NULL)
 			return -ENOMEM;
 		if (!first)

@@ -25,7 +25,8 @@ const char *tint_off(enum tint tint);
 
 /* What to draw for. */
 struct look {
-	unsigned width;  /* columns; 0 = as wide as needed, nothing is cut (a pipe) */
+	unsigned width;  /* columns; 0 = as wide as needed, nothing is cut (a pipe): columns are
+	                    at least two spaces apart, but a long cell may be beyond its own */
 	bool colored;
 	bool utf8;       /* block characters and "…" may be used */
 };

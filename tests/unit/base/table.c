@@ -95,6 +95,28 @@ Test(table, colours_do_not_disturb_the_columns)
 	      "böb              poll           3  \033[33mheld\033[0m\n");
 }
 
+Test(table, one_long_cell_does_not_pad_the_others_of_a_pipe)
+{
+	static const struct table_column two[] = {{.title = "A"}, {.title = "B", .right = true},
+	                                          {.title = "C"}};
+	const char *many = "a-name-of-more-than-forty-characters-that-is-long";
+	const char *cells[] = {many, "1", "c"}, *others[] = {"short", "2", "c"};
+	const struct look look = {.utf8 = true};
+	char *text = NULL;
+	size_t n;
+	struct table *t = table_new(two, 3);
+	cr_assert_eq(table_add(t, cells, NULL), 0);
+	cr_assert_eq(table_add(t, others, NULL), 0);
+	FILE *out = open_memstream(&text, &n);
+	cr_assert_eq(table_print(t, &look, out), 0);
+	fclose(out);
+	cr_assert_str_eq(text, "A                                         B  C\n"
+	                       "a-name-of-more-than-forty-characters-that-is-long  1  c\n"
+	                       "short                                     2  c\n");
+	free(text);
+	table_free(t);
+}
+
 static const struct table_column with_sentence[] = {
 	{.title = "A", .min = 5, .drop = 1},
 	{.title = "B"},
