@@ -48,8 +48,9 @@ int ctl_connect(struct ctl *ctl)
 int ctl_say_down(struct ctl *ctl)
 {
 	char *socket = ctl_escape(ctl->socket), *why = ctl_why_down(ctl), *mend = ctl_mend_down(ctl);
-	ctl_error(ctl, "%s (no answer on %s)%s%s", why, socket, mend == NULL ? "" : "; ",
-	          mend == NULL ? "" : mend);
+	bool named = strstr(why, socket) != NULL;
+	ctl_error(ctl, "%s%s%s%s%s%s", why, named ? "" : " (no answer on ", named ? "" : socket,
+	          named ? "" : ")", mend == NULL ? "" : "; ", mend == NULL ? "" : mend);
 	free(socket);
 	free(why);
 	free(mend);

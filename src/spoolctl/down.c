@@ -38,11 +38,20 @@ static void name_process(const struct tree_daemon *daemon, char *out, size_t siz
 		snprintf(out, size, "a process");
 }
 
-char *ctl_why_down(struct ctl *ctl)
+/* Was another path than the configured one asked, as far as that is known? */
+static bool asked_elsewhere(struct ctl *ctl)
 {
-	struct tree_daemon daemon = {0};
+	if (ctl->socket_option == NULL)
+		return false;
+	ctl_try_load(ctl);
+	return ctl->config == NULL || strcmp(ctl->config->socket, ctl->socket_option) != 0;
+}
+
+static char *why_at_root(struct ctl *ctl, int r, const struct tree_daemon *found)
+{
+	struct tree_daemon daemon = *found;
 	char *text = NULL, process[32];
-	int n, r = find(ctl, &daemon);
+	int n;
 	char *root = ctl_escape(ctl->root == NULL ? "" : ctl->root);
 	name_process(&daemon, process, sizeof process);
 	if (r == 1 && daemon.once)
@@ -62,10 +71,45 @@ char *ctl_why_down(struct ctl *ctl)
 	return ctl_need(n < 0 ? NULL : text);
 }
 
+static char *why_elsewhere(struct ctl *ctl, bool runs, const char *rest)
+{
+	char *text = NULL, *asked = ctl_escape(ctl->socket_option), *socket = NULL, *config = NULL;
+	int n;
+	if (ctl->config == NULL) {
+		n = asprintf(&text, "nothing listens at %s (--socket)", asked);
+	} else {
+		socket = ctl_escape(ctl->config->socket);
+		config = ctl_escape(ctl->config_path);
+		n = asprintf(&text, "nothing listens at %s (--socket), and %s says %s%s%s", asked, config, socket,
+		             runs ? ": leave out --socket to ask there" : "; ", runs ? "" : rest);
+	}
+	free(asked);
+	free(socket);
+	free(config);
+	return ctl_need(n < 0 ? NULL : text);
+}
+
+char *ctl_why_down(struct ctl *ctl)
+{
+	struct tree_daemon daemon = {0};
+	bool elsewhere = asked_elsewhere(ctl);
+	int r = find(ctl, &daemon);
+	char *rest = why_at_root(ctl, r, &daemon);
+	if (!elsewhere)
+		return rest;
+	char *text = why_elsewhere(ctl, r == 1 && !daemon.once, rest);
+	free(rest);
+	return text;
+}
+
 char *ctl_mend_down(struct ctl *ctl)
 {
 	struct tree_daemon daemon = {0};
 	char *text = NULL, pid[16];
+	bool elsewhere = asked_elsewhere(ctl);
+	if (elsewhere && ctl->config == NULL)
+		return ctl_need(strdup("name the socket that spool.socket says, or leave --socket out and "
+		                       "name the configuration with --config FILE"));
 	if (ctl->root == NULL)
 		return NULL;
 	if (ctl_has_no_marker(ctl))
@@ -76,7 +120,7 @@ char *ctl_mend_down(struct ctl *ctl)
 		free(command);
 		return ctl_need(n < 0 ? NULL : text);
 	}
-	if (daemon.once)
+	if (daemon.once || elsewhere)
 		return NULL;
 	if (daemon.pid == 0)
 		return ctl_need(strdup("end that process, and start spoold again"));

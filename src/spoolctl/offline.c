@@ -73,7 +73,7 @@ int offline_open(struct ctl *ctl, struct index **ret)
 	else if (r < 0)
 		return offline_unreadable(ctl, r);
 	char *why = ctl_why_down(ctl);
-	ctl_note(r == 0                    ? "%s; this is read from its index"
+	ctl_note(r == 0                    ? "%s; this is read from the index"
 	         : ctl_has_no_marker(ctl) ? "%s"
 	                                  : "%s, and has never run: there is no index yet", why);
 	free(why);

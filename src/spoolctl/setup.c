@@ -118,6 +118,21 @@ static int load_once(struct ctl *ctl, bool needs_all)
 	return load(ctl, needs_all);
 }
 
+void ctl_try_load(struct ctl *ctl)
+{
+	char *path = NULL;
+	if (ctl->config != NULL)
+		return;
+	if (config_find(ctl->config_option, &path) < 0 || config_load_client(path, &ctl->config, NULL) < 0) {
+		free(path);
+		return;
+	}
+	free(ctl->config_path);
+	free(ctl->root);
+	ctl->config_path = path;
+	ctl->root = ctl_need(strdup(ctl->config->root));
+}
+
 int ctl_load(struct ctl *ctl)
 {
 	return load_once(ctl, false);

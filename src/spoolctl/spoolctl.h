@@ -87,6 +87,9 @@ char *ctl_escape(const char *name);
 int ctl_load(struct ctl *ctl);
 /* The same where the command needs the settings themselves. */
 int ctl_load_all(struct ctl *ctl);
+/* The same where it is only of use: says nothing, and config is NULL as before where
+ * there is none. */
+void ctl_try_load(struct ctl *ctl);
 /* What tells whether network mounts answer: for whoever looks at files that may lie
  * on one. May be NULL. */
 struct mounts *ctl_mounts(struct ctl *ctl);

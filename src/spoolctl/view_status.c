@@ -242,7 +242,7 @@ static unsigned print_warning(const struct look *look, enum tint tint, const cha
 	return print_line(look, tint, strlen(text), text, out);
 }
 
-static char *headline(const json_t *daemon, const struct totals *totals, size_t *ret_strong)
+static char *headline(const json_t *daemon, bool elsewhere, const struct totals *totals, size_t *ret_strong)
 {
 	char *text = NULL, up[HUMAN_SIZE];
 	size_t n;
@@ -256,7 +256,8 @@ static char *headline(const json_t *daemon, const struct totals *totals, size_t 
 	else if (view_true(daemon, "once"))
 		*ret_strong = (size_t)fprintf(out, "spoold --mode once is at work");
 	else if (view_true(daemon, "running"))
-		*ret_strong = (size_t)fprintf(out, "spoold is running, but its socket is gone");
+		*ret_strong = (size_t)fprintf(out, "spoold is running, but %s",
+		                              elsewhere ? "was not asked" : "its socket is gone");
 	else
 		*ret_strong = (size_t)fprintf(out, "spoold is not running");
 	fprintf(out, ": %lld running, %lld waiting", (long long)totals->running,
@@ -272,9 +273,10 @@ static char *headline(const json_t *daemon, const struct totals *totals, size_t 
 }
 
 /* Returns the number of lines. */
-static unsigned print_head(const struct look *look, const json_t *daemon,
+static unsigned print_head(const struct ctl *ctl, const json_t *daemon,
                            const struct totals *totals, FILE *out)
 {
+	const struct look *look = &ctl->look;
 	static const struct {
 		const char *field, *text;
 	} states[] = {
@@ -283,7 +285,7 @@ static unsigned print_head(const struct look *look, const json_t *daemon,
 		{"stopping", "It is stopping: running jobs are given time to end."},
 	};
 	size_t strong;
-	char *text = headline(daemon, totals, &strong);
+	char *text = headline(daemon, ctl->socket_option != NULL, totals, &strong);
 	unsigned lines = 1 + print_line(look, TINT_BOLD, strong, text, out);
 	free(text);
 	if (view_has(daemon, "problem"))
@@ -386,7 +388,7 @@ void view_status(const struct ctl *ctl, const json_t *answer, unsigned max_lines
 	bool spool_away = view_has(daemon, "mounted") && !view_true(daemon, "mounted");
 	for (size_t i = 0; i < n; i++)
 		entry_fill(ctl, json_array_get(users, i), spool_away, &entries[i]);
-	unsigned head = print_head(&ctl->look, daemon, &totals, out) + 1;
+	unsigned head = print_head(ctl, daemon, &totals, out) + 1;
 	/* Each may take two lines then, and columns that have no room are named. */
 	bool narrow = ctl->look.width > 0 && ctl->look.width < NARROW_COLUMNS;
 	head += (sums == NULL ? 0U : narrow ? 2U : 1U) + (narrow ? 2U : 0U);

@@ -136,6 +136,30 @@ class Sockets(SystemTest):
             result = spool.ctl("--socket", path, "start", check=NO_DAEMON)
             self.assertIn("not running", result.err)
 
+    def test_another_socket_than_the_configured_one(self):
+        """The daemon is not blamed for a path that was typed wrong."""
+        spool = self.spool()
+        wrong = os.path.join(spool.base, "wrong.sock")
+        for args in (("status",), ("hold", "1"), ("list",)):
+            result = spool.ctl("--socket", wrong, *args, check=NO_DAEMON)
+            self.assertSays(f"nothing listens at {wrong} .*{spool.config_path} says "
+                            f"{spool.socket_path()}: leave out --socket", result.err)
+            self.assertNotIn("not running", result.err + result.out)
+            self.assertNotIn("is gone", result.err + result.out)
+        found = spool.ctl("--socket", wrong, "doctor", json=True, check=FAILED).data["findings"]
+        self.assertEqual([f["what"].split(",")[0] for f in found if f["level"] == "error"],
+                         [f"nothing listens at {wrong} (--socket)"])
+        result = spool.run("spoolctl", "--config", os.path.join(spool.base, "none.json"), "--socket",
+                           wrong, "hold", "1")
+        self.assertEqual(result.code, NO_DAEMON)
+        self.assertSays(f"nothing listens at {wrong} .*--config FILE", result.err)
+        spool.stop()
+        said = spool.ctl("--socket", wrong, "hold", "1", check=NO_DAEMON).err
+        self.assertSays("nothing listens at .*not running", said)
+        self.assertSays("start spoold", said)
+        said = spool.ctl("--socket", spool.socket_path(), "hold", "1", check=NO_DAEMON).err
+        self.assertNotIn("nothing listens", said)
+
     def test_a_path_that_is_too_long(self):
         spool = self.spool(start=False)
         result = spool.ctl("--socket", "/" + "x" * 200, "status", check=FAILED)
