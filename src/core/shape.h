@@ -56,3 +56,5 @@ json_t *shape_running(const struct job *job, uint64_t now_wall_ms,
  * each state ("pending" ... "canceled") and "held_jobs",
  * "oldest_pending_seconds": null, "running": []}. */
 json_t *shape_user(const char *user, const struct user_row *row);
+/* The problem of one whose directory was removed ("removed": true). */
+#define SHAPE_REMOVED "its directory is gone: there is no such user any more"

@@ -104,6 +104,19 @@ static int add_user(struct ctl *ctl, struct index *ix, const char *user,
 	return json_array_append_new(users, o) < 0 ? -ENOMEM : 0;
 }
 
+/* Who has no directory any more is only known by what is in the index. */
+static void note_removed(struct ctl *ctl, const char *user, json_t *o)
+{
+	struct tree *tree = NULL;
+	if (ctl_open_root(ctl, &tree) < 0)
+		return;
+	bool removed = tree_answers(tree, user, true) == 0 && !tree_has_user(tree, user);
+	tree_close(tree);
+	ctl_put(o, "removed", json_boolean(removed));
+	if (removed)
+		ctl_put(o, "problem", json_string(SHAPE_REMOVED));
+}
+
 static int add_users(struct ctl *ctl, struct index *ix, json_t *users)
 {
 	char *after = NULL;
@@ -213,6 +226,8 @@ int offline_status(struct ctl *ctl, const char *user, int64_t idle_max, json_t *
 	} else if ((r = index_get_user(ix, user, &row)) == 0) {
 		r = add_user(ctl, ix, user, &row, users);
 		user_row_clear(&row);
+		if (r == 0)
+			note_removed(ctl, user, json_array_get(users, 0));
 	}
 	index_close(ix);
 	if (r == 0) {

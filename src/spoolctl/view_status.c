@@ -157,7 +157,10 @@ static void add_remarks(const struct look *look, struct entry *e, bool spool_awa
 	if (held > 0)
 		add_line(look, e, TINT_YELLOW, "%lld job%s held (spoolctl list %s --state held)",
 		         (long long)held, held == 1 ? "" : "s", view_text(u, "user"));
-	if (view_has(u, "problem"))
+	if (view_true(u, "removed"))
+		add_line(look, e, TINT_YELLOW, "%s; its jobs are still known: spoolctl list %s",
+		         view_text(u, "problem"), view_text(u, "user"));
+	else if (view_has(u, "problem"))
 		add_line(look, e, TINT_RED, "%s (spoolctl user check %s)", view_text(u, "problem"),
 		         view_text(u, "user"));
 	add_uploads(look, e);
@@ -181,6 +184,10 @@ static const char *state_word(const json_t *user, enum tint *ret_tint)
 		return "held";
 	if (runs)
 		return "running";
+	if (view_true(user, "removed")) {
+		*ret_tint = TINT_YELLOW;
+		return "removed";
+	}
 	if (view_number(user, "pending") > 0)
 		return "waiting";
 	if (view_number(user, "arriving") > 0)

@@ -130,7 +130,10 @@ void add_waiting(struct daemon *d, const struct user *u, const struct user_row *
 	put(object, "refused_first", u->uploads_refused == 0 ? NULL : example(u, is_refused));
 	add_over(u, object);
 	put(object, "waits_for", row->count[JOB_PENDING] > 0 ? waits_for(d, u) : NULL);
-	if (u->unreadable == ENOENT)
+	put(object, "removed", json_boolean(u->removed));
+	if (u->removed)
+		put(object, "problem", json_string(SHAPE_REMOVED));
+	else if (u->unreadable == ENOENT)
 		put(object, "problem", json_string("its directory, or incoming in it, is gone"));
 	else
 		put(object, "problem",

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import time
 
-from harness import GATE, SystemTest, root_only
+from harness import GATE, NO_DAEMON, SystemTest, root_only
 
 
 def natural(name):
@@ -47,6 +47,28 @@ class Removed(SystemTest):
                        what="carol to be shown no more")
         asked = spool.ctl("status", "carol", json=True).data["users"]
         self.assertIn("is gone", asked[0]["problem"])
+
+    def test_what_is_known_of_a_removed_one(self):
+        """That it is none any more, and what it had; with and without a daemon."""
+        spool = self.spool(users=("alice", "bob"))
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        os.rename(os.path.join(spool.root, "alice"), os.path.join(spool.base, "aside"))
+        spool.wait_for(lambda: [u["user"] for u in spool.status()["users"]] == ["bob"],
+                       what="alice to be shown no more")
+        for code in (0, NO_DAEMON):
+            row = spool.ctl("status", "alice", json=True, check=code).data["users"][0]
+            self.assertEqual((row["removed"], row["done"]), (True, 1))
+            said = spool.ctl("status", "alice", check=code).out
+            self.assertRegex(said, r"(?m)^alice +removed .* 1 +0 ")
+            self.assertIn("there is no such user any more", said)
+            self.assertIn("spoolctl list alice", said)
+            self.assertIn("a.csv", spool.ctl("list", "alice", check=code).out)
+            row = spool.ctl("status", "bob", json=True, check=code).data["users"][0]
+            self.assertEqual((row["removed"], row.get("problem")), (False, None))
+            if code == 0:
+                spool.stop()
+        os.rename(os.path.join(spool.base, "aside"), os.path.join(spool.root, "alice"))
 
     def test_user_comes_back(self):
         """And is one as before, with what it had. That it went is seen without a rescan."""
