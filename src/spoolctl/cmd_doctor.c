@@ -90,6 +90,26 @@ bool doctor_is_first(struct doctor *d, const char *account, const char *what)
 	return first;
 }
 
+static void say_report(struct doctor *d, const struct config_report *report)
+{
+	for (size_t i = 0; i < report->errors_n; i++)
+		doctor_say(d, FINDING_ERROR, NULL, "%s", report->errors[i]);
+	for (size_t i = 0; i < report->warnings_n; i++)
+		doctor_say(d, FINDING_WARNING, NULL, "%s", report->warnings[i]);
+}
+
+/* As spoold --check-config says them: where there are any, handlers and accounts are not
+ * examined later. `known` is for a file that was mended meanwhile. */
+static void say_mistakes(struct doctor *d, const struct config_report *known)
+{
+	struct config_report report = {0};
+	struct config *config = NULL;
+	config_load(d->ctl->config_path, &config, &report);
+	say_report(d, report.errors_n > 0 ? &report : known);
+	config_report_clear(&report);
+	config_free(config);
+}
+
 static bool examine_config(struct doctor *d)
 {
 	struct ctl *ctl = d->ctl;
@@ -102,12 +122,10 @@ static bool examine_config(struct doctor *d)
 	}
 	r = config_load_client(ctl->config_path, &ctl->config, &report);
 	char *path = ctl_escape(ctl->config_path);
-	doctor_kind(d);
-	for (size_t i = 0; i < report.errors_n; i++)
-		doctor_say(d, FINDING_ERROR, NULL, "%s", report.errors[i]);
-	for (size_t i = 0; i < report.warnings_n; i++)
-		doctor_say(d, FINDING_WARNING, NULL, "%s", report.warnings[i]);
-	doctor_kind_end(d);
+	if (report.errors_n > 0)
+		say_mistakes(d, &report);
+	else
+		say_report(d, &report);
 	if (r == 0)
 		doctor_say(d, FINDING_OK, NULL, "the configuration %s has no mistakes", path);
 	else if (report.errors_n == 0)

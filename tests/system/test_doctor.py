@@ -11,7 +11,7 @@ import stat
 import subprocess
 
 import harness
-from harness import SystemTest, root_only
+from harness import FAILED, SystemTest, root_only
 
 USER = "nobody"  # an account that is there
 
@@ -152,6 +152,18 @@ class Mended(SystemTest):
         self.addCleanup(subprocess.run, ["umount", "--lazy", handlers], check=True)
         shutil.copytree(kept, handlers, dirs_exist_ok=True)
         self.expect_mended(spool, "mounted noexec", "doctor")
+
+    def test_all_mistakes_of_the_configuration(self):
+        """What spoold --check-config says, to its end."""
+        spool = self.spool({"spool": {"watch": "maybe", **{f"nonsense{n}": n for n in range(25)}},
+                            "handler": {"command": ["./none", "{fil}"], "run_as": "nosuchaccount"},
+                            "users": {"bob": {"handler": {"command": ["./none-of-bob"]}}}},
+                           start=False)
+        checked = spool.spoold("--check-config")
+        said = checked.err.splitlines()
+        self.assertGreater(len(said), 28)
+        found = spool.ctl("doctor", json=True, check=FAILED).data["findings"]
+        self.assertEqual([f["what"] for f in found if f["level"] == "error"], said)
 
     def test_handler_that_is_not_executable(self):
         spool = self.spool()
