@@ -137,6 +137,17 @@ static int add_users(struct ctl *ctl, struct index *ix, json_t *users)
 	}
 }
 
+/* Without an index there may be no spool either: then that is said, and true. */
+static bool is_no_spool(struct ctl *ctl, const struct index *ix)
+{
+	struct tree *tree = NULL;
+	if (ix != NULL)
+		return false;
+	bool none = ctl_open_tree(ctl, &tree) != CTL_OK;
+	tree_close(tree);
+	return none;
+}
+
 static int say_no_user(struct ctl *ctl, const char *user)
 {
 	char *escaped = ctl_escape(user);
@@ -209,6 +220,8 @@ int offline_status(struct ctl *ctl, const char *user, int64_t idle_max, json_t *
 	int code = offline_open(ctl, &ix);
 	if (code != CTL_OK)
 		return code;
+	if (user != NULL && is_no_spool(ctl, ix))
+		return CTL_NO_DAEMON;
 	json_t *users = ctl_need(json_array());
 	struct user_row row;
 	int r;
@@ -274,14 +287,6 @@ static int add_pages(struct index *ix, const struct index_json_filter *filter, j
 	}
 }
 
-static int say_no_spool(struct ctl *ctl)
-{
-	struct tree *tree = NULL;
-	int code = ctl_open_tree(ctl, &tree);
-	tree_close(tree);
-	return code == CTL_OK ? CTL_NO_DAEMON : code;
-}
-
 int offline_list(struct ctl *ctl, const struct index_json_filter *filter, json_t **ret)
 {
 	struct index *ix = NULL;
@@ -289,8 +294,8 @@ int offline_list(struct ctl *ctl, const struct index_json_filter *filter, json_t
 	int code = offline_open(ctl, &ix);
 	if (code != CTL_OK)
 		return code;
-	if (ix == NULL && ctl_has_no_marker(ctl))
-		return say_no_spool(ctl);
+	if (is_no_spool(ctl, ix))
+		return CTL_NO_DAEMON;
 	int r = ix == NULL ? 0 : index_json_list(ix, filter, &answer);
 	if (ix == NULL)
 		answer = ctl_need(json_pack("{s:[],s:i,s:n}", "jobs", "more", 0, "next"));
@@ -317,6 +322,8 @@ static int job_answer(struct ctl *ctl, uint64_t id,
 	int code = offline_open(ctl, &ix);
 	if (code != CTL_OK)
 		return code;
+	if (is_no_spool(ctl, ix))
+		return CTL_NO_DAEMON;
 	int r = ix == NULL ? -ENOENT : ask(ix, id, clock_wall_ms(), &answer);
 	if (r == -ENOENT) {
 		index_close(ix);

@@ -18,6 +18,16 @@ class Silent(SystemTest):
         self.assertIn("there is no spool at", spool.ctl("status", check=NO_DAEMON).err)
         answer = spool.ctl("status", json=True, check=NO_DAEMON)
         self.assertIn("there is no spool at", answer.data["error"])
+        for args in (("list",), ("list", "alice"), ("status", "alice"), ("show", "1"),
+                     ("explain", "1")):
+            said = spool.ctl(*args, check=NO_DAEMON)
+            self.assertIn("there is no spool at", said.err, args)
+            self.assertEqual(said.out, "", args)
+            self.assertIn("there is no spool at",
+                          spool.ctl(*args, json=True, check=NO_DAEMON).data["error"], args)
+        os.mkdir(spool.root)
+        self.assertIn("has no marker", spool.ctl("list", check=NO_DAEMON).err)
+        os.rmdir(spool.root)
         os.rename(spool.root + ".away", spool.root)
 
     def test_a_socket_that_was_removed(self):
