@@ -92,6 +92,14 @@ static json_t *daemon_object(struct ctl *ctl)
 	return ctl_need(o);
 }
 
+/* What is arriving is in no index. */
+static int append_user(json_t *users, json_t *user)
+{
+	if (user != NULL)
+		ctl_put(user, "arriving", json_null());
+	return json_array_append_new(users, user) < 0 ? -ENOMEM : 0;
+}
+
 static int add_user(struct ctl *ctl, struct index *ix, const char *user,
                     const struct user_row *row, json_t *users)
 {
@@ -101,7 +109,7 @@ static int add_user(struct ctl *ctl, struct index *ix, const char *user,
 		return r;
 	if (ctl->config->watch == WATCH_POLL)
 		ctl_put(o, "watch", json_string("poll"));
-	return json_array_append_new(users, o) < 0 ? -ENOMEM : 0;
+	return append_user(users, o);
 }
 
 /* Who has no directory any more is only known by what is in the index. */
@@ -162,7 +170,7 @@ static int add_directory(void *ctx, const char *user, const char *problem)
 	json_t *users = ctx;
 	if (problem != NULL)
 		return 0;
-	return json_array_append_new(users, shape_user(user, &row)) < 0 ? -ENOMEM : 0;
+	return append_user(users, shape_user(user, &row));
 }
 
 /* The users of a spool without index are its directories. 0 or an exit code. */
@@ -209,8 +217,8 @@ static void sum_up(json_t *answer, json_t *users)
 	json_int_t idle = n - (json_int_t)json_array_size(busy);
 	ctl_put(answer, "users", busy);
 	ctl_put(answer, "totals",
-	        json_pack("{s:I,s:I,s:i,s:I,s:I,s:i,s:I,s:I}", "users", n, "idle", idle,
-	                  "busy_left_out", 0, "running", running, "pending", pending, "arriving", 0,
+	        json_pack("{s:I,s:I,s:i,s:I,s:I,s:n,s:I,s:I}", "users", n, "idle", idle,
+	                  "busy_left_out", 0, "running", running, "pending", pending, "arriving",
 	                  "done", done, "failed", failed));
 }
 

@@ -111,6 +111,9 @@ class Status(SystemTest):
         row = spool.ctl("status", json=True, check=NO_DAEMON).data["users"][0]
         self.assertIn("watch", row)
         self.assertIsNone(row["watch"])
+        self.assertIsNone(row["arriving"], "nor what is arriving")
+        told = spool.ctl("status", "--busy", json=True, check=NO_DAEMON).data
+        self.assertIsNone(told["totals"]["arriving"])
         self.assertRegex(spool.ctl("status", check=NO_DAEMON).out, r"(?m)^alice .* -$")
         spool.configure({"spool": {"watch": "poll"}})
         self.assertEqual(spool.ctl("status", json=True, check=NO_DAEMON).data["users"][0]["watch"],
