@@ -44,6 +44,11 @@ bool view_has(const json_t *object, const char *key)
 	return value != NULL && !json_is_null(value);
 }
 
+const char *view_state(const char *state)
+{
+	return strcmp(state, "over_limit") == 0 ? "over limit" : state;
+}
+
 uint64_t view_time_ms(const json_t *object, const char *key)
 {
 	struct tm tm = {0};

@@ -15,6 +15,9 @@ int view_percent(const json_t *object, const char *key);
 bool view_true(const json_t *object, const char *key);
 bool view_has(const json_t *object, const char *key); /* there and not null */
 
+/* The words for a state. */
+const char *view_state(const char *state);
+
 /* An RFC 3339 time as wall clock milliseconds; 0 where there is none. */
 uint64_t view_time_ms(const json_t *object, const char *key);
 enum { VIEW_WHEN_SIZE = 32 };

@@ -32,7 +32,7 @@ static void add(struct table *t, const json_t *upload, bool with_user, uint64_t 
 	if (view_has(upload, "size"))
 		human_bytes((uint64_t)view_number(upload, "size"), size);
 	const char *cells[] = {
-		view_text(upload, "user"), strcmp(state, "over_limit") == 0 ? "over limit" : state,
+		view_text(upload, "user"), view_state(state),
 		age(upload, now_ms, since), size, name, view_text(upload, "because"),
 	};
 	const enum tint tints[] = {TINT_NONE, state_tint(state), TINT_NONE, TINT_NONE, TINT_NONE, TINT_NONE};

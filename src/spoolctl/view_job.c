@@ -138,6 +138,17 @@ static void print_folded(const struct look *look, const char *key, const char *v
 	free(lines);
 }
 
+/* What the index knows by its place in the spool is shown as what is to be found. */
+static void print_path(const struct ctl *ctl, const char *path, FILE *out)
+{
+	bool whole = *path == '/' || *path == '\0' || ctl->root == NULL;
+	char *root = whole ? NULL : ctl_escape(ctl->root), *text = NULL;
+	ctl_need(asprintf(&text, "%s%s%s", whole ? "" : root, whole ? "" : "/", path) < 0 ? NULL : text);
+	print_folded(&ctl->look, "file", text, out);
+	free(text);
+	free(root);
+}
+
 static void print_when(const struct look *look, const char *key, const json_t *o, const char *field,
                        FILE *out)
 {
@@ -206,7 +217,7 @@ static void print_state(const struct look *look, const json_t *job, FILE *out)
 	const char *state = view_text(job, "state");
 	enum tint tint = look->colored ? state_tint(state) : TINT_NONE;
 	char *tinted = NULL;
-	if (asprintf(&tinted, "%s%s%s", tint_on(tint), state, tint_off(tint)) < 0)
+	if (asprintf(&tinted, "%s%s%s", tint_on(tint), view_state(state), tint_off(tint)) < 0)
 		tinted = NULL;
 	print_field(look, "state", ctl_need(tinted), out);
 	free(tinted);
@@ -229,7 +240,7 @@ void view_job(const struct ctl *ctl, const json_t *job, FILE *out)
 	print_field(look, "progress", percent, out);
 	print_folded(look, "message", view_text(job, "message"), out);
 	print_when(look, "not before", job, "not_before", out);
-	print_folded(look, "file", view_text(job, "path"), out);
+	print_path(ctl, view_text(job, "path"), out);
 	print_field(look, "size", human_bytes((uint64_t)view_number(job, "size"), size), out);
 	print_when(look, "arrived", job, "arrived_at", out);
 	print_when(look, "accepted", job, "accepted_at", out);
@@ -246,7 +257,7 @@ void view_job(const struct ctl *ctl, const json_t *job, FILE *out)
 void view_explanation(const struct ctl *ctl, const json_t *answer, FILE *out)
 {
 	const struct look *look = &ctl->look;
-	print_folded(look, "file", view_text(answer, "path"), out);
+	print_path(ctl, view_text(answer, "path"), out);
 	print_count(look, "job", answer, "job", out);
 	print_state(look, answer, out);
 	print_folded(look, "because", view_text(answer, "because"), out);

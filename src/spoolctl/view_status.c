@@ -193,7 +193,7 @@ static const char *state_word(const json_t *user, enum tint *ret_tint)
 	if (view_number(user, "arriving") > 0)
 		return "arriving";
 	if (view_number(user, "over_limit") > 0)
-		return "over limit";
+		return view_state("over_limit");
 	if (view_has(user, "problem")) {
 		*ret_tint = TINT_RED;
 		return "unreadable";

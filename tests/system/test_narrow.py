@@ -63,7 +63,7 @@ class Narrow(SystemTest):
     def test_one_job(self):
         """All of each value, folded beside its label; "explain" the same."""
         spool, job = self.failed()
-        path = spool.show(job)["path"]
+        path = os.path.join(spool.root, spool.show(job)["path"])
         for columns in (40, 60):
             for command in ("show", "explain"):
                 lines = on_terminal(spool, columns, command, str(job))

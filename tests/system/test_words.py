@@ -48,6 +48,26 @@ class Explain(SystemTest):
         self.assertEqual(spool.explain(inside)["job"], job)
         spool.check_contents = False
 
+    def test_a_file_is_named_the_same_way(self):
+        """Whole, whether it was asked for or its job; states in words. JSON stays as it is."""
+        spool = self.spool({"spool": {"max_upload_mib": 0.001}})
+        spool.drop("alice", "a.csv")
+        job = str(spool.wait_state("a.csv", "done")["job"])
+        path = spool.path("alice", "done", "a.csv").decode()
+        spool.wait_for(lambda: spool.show(job)["path"] == "alice/done/a.csv", what="its last move")
+        spool.drop("alice", "large.csv", b"x" * 4096)
+        spool.wait_for(lambda: spool.user()["over_limit"], what="it to be over its limit")
+        large = spool.path("alice", "incoming", "large.csv").decode()
+        for code in (0, NO_DAEMON):
+            for args in (("explain", job), ("explain", path), ("show", job)):
+                said = spool.ctl(*args, check=code).out
+                self.assertIn(f"\nfile       {path}\n", "\n" + said, args)
+            self.assertEqual(spool.explain(job, code)["path"], "alice/done/a.csv")
+            if code == 0:
+                self.assertIn("state      over limit\n", spool.ctl("explain", large).out)
+                self.assertEqual(spool.explain(large)["state"], "over_limit")
+                spool.stop()
+
     def test_words_that_are_no_file(self):
         spool = self.spool()
         said = spool.ctl("explain", "alice", check=FAILED).err
