@@ -28,9 +28,9 @@ class Explain(SystemTest):
         why = spool.explain(spool.job("a.csv")["job"])
         self.assertEqual(why["because"], "attempt 1 ended: exit code 7")
         self.assertRegex(why["next"], r"^it is tried again in .* \(attempt 2\)$")
-        waits = spool.user()["waits_for"]
-        self.assertRegex(waits, r"^job \d+ \(a\.csv\), tried again in .*: exit code 7$")
-        self.assertIn(waits, spool.ctl("status").out)
+        waits = r"job \d+ \(a\.csv\), tried again in .*: exit code 7"
+        self.assertRegex(spool.user()["waits_for"], f"^{waits}$")
+        self.assertRegex(spool.ctl("status").out, waits)
 
     def test_a_file_in_a_directory_that_was_taken(self):
         """It is told with the job that the directory is, and later was."""
