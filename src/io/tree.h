@@ -167,7 +167,7 @@ int tree_open_holder(struct tree *t, const char *user, const char *path);
 /* An upload whose data did not reach the disk is marked as unsafe, as it is
  * now, so that another process does not take it either: what the kernel could
  * not write it forgets, and the next fsync() succeeds. Best effort: some file
- * systems cannot keep the mark. */
+ * systems cannot keep the mark. -EAGAIN: its name is another one's now. */
 int tree_mark_unsafe(struct tree *t, const char *user, const char *path,
                      const struct file_ident *ident, int error);
 /* The same for an open one. */

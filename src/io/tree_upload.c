@@ -133,8 +133,16 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 	return writers_of(asked);
 }
 
-/* `ino`: of the one that it must be, or 0. */
-static int open_upload(struct tree *t, const char *user, const char *path, uint64_t ino)
+static bool is_it(int fd, const struct file_ident *ident)
+{
+	struct file_ident now;
+	enum entry_kind kind;
+	return tree_ident_fd(fd, &now, &kind) == 0 && file_ident_same_inode(&now, ident);
+}
+
+/* `ident`: of the one that it must be, or NULL. */
+static int open_upload(struct tree *t, const char *user, const char *path,
+                       const struct file_ident *ident)
 {
 	const char *base;
 	int dirfd = tree_borrow_holder(t, user, path, &base);
@@ -146,7 +154,7 @@ static int open_upload(struct tree *t, const char *user, const char *path, uint6
 	tree_return_place(t, user, dirfd);
 	if (r == 0 && !S_ISREG(st.st_mode))
 		r = -EINVAL;
-	if (r == 0 && ino != 0 && st.st_ino != ino)
+	if (r == 0 && ident != NULL && !is_it(fd, ident))
 		r = -EAGAIN;
 	if (r < 0)
 		fd_close(fd);
@@ -155,13 +163,13 @@ static int open_upload(struct tree *t, const char *user, const char *path, uint6
 
 int tree_open_upload(struct tree *t, const char *user, const char *path)
 {
-	return open_upload(t, user, path, 0);
+	return open_upload(t, user, path, NULL);
 }
 
 int tree_open_judged(struct tree *t, const char *user, const char *path,
                      const struct file_ident *ident)
 {
-	return open_upload(t, user, path, ident->ino);
+	return open_upload(t, user, path, ident);
 }
 
 #define UNSAFE_ATTRIBUTE "user.spoold.unsafe"
@@ -182,7 +190,7 @@ int tree_mark_unsafe_fd(int fd, const struct file_ident *ident, int error)
 int tree_mark_unsafe(struct tree *t, const char *user, const char *path,
                      const struct file_ident *ident, int error)
 {
-	int fd = tree_open_upload(t, user, path);
+	int fd = tree_open_judged(t, user, path, ident);
 	int r = fd < 0 ? fd : tree_mark_unsafe_fd(fd, ident, error);
 	fd_close(fd);
 	return r;
