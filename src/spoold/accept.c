@@ -8,6 +8,7 @@
 #include "spoold/known.h"
 #include "spoold/notice.h"
 #include "spoold/result.h"
+#include "spoold/unsafe.h"
 #include "spoold/voucher.h"
 
 #include <errno.h>
@@ -222,30 +223,6 @@ static bool is_passing(int error)
 	       error == -EINVAL;
 }
 
-/* The kernel tells once that it could not write: a second fsync() would succeed
- * without the data. So this upload is not taken as it is, not even by another
- * spoold. */
-void accept_note_unsafe(struct daemon *d, struct upload_entry *e, int error)
-{
-	char *shown = escape_str(e->path);
-	log_error("user %s: incoming/%s did not reach the disk: %s; what it holds may be lost, so it "
-	          "is not taken until it is uploaded again (or touched, by somebody who made sure "
-	          "that it is whole)",
-	          e->user->name, shown == NULL ? "?" : shown, strerror(-error));
-	free(shown);
-	e->error = e->unsafe = error;
-	notice_waits(d, e);
-	d->failed_count++;
-}
-
-/* The disk that failed may not take the mark just now. */
-void accept_mark_unsafe(struct daemon *d, struct upload_entry *e)
-{
-	if (!e->unsafe_marked)
-		e->unsafe_marked = tree_mark_unsafe(d->tree, e->user->name, e->path, &e->look.ident,
-		                                    e->unsafe) == 0;
-}
-
 /* Opens what has to be durable: each file, and the directories of their names.
  * A file that cannot be opened is not accepted. */
 static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fds)
@@ -260,7 +237,7 @@ static size_t open_batch(struct daemon *d, struct upload_entry *entries, int *fd
 		if (dir < 0 && !e->gone)
 			notice_waits(d, e);
 		if (unsafe < 0)
-			accept_note_unsafe(d, e, unsafe);
+			unsafe_note(d, e, unsafe);
 		e->unsafe_marked = unsafe < 0;
 		e->sync_at = file < 0 ? -1 : (int)n;
 		if (file >= 0)
@@ -312,7 +289,7 @@ static void take_one(struct daemon *d, struct upload_entry *e, bool synced)
 	int r = look_again(d, e, synced, &ident, &kind);
 	bool plain = r == 0 && kind == ENTRY_FILE;
 	bool same = plain && file_ident_same(&ident, &e->look.ident);
-	if (same && e->error == 0) {
+	if (same && e->error == 0 && !(synced && unsafe_recall(d, e))) {
 		e->look.ident = ident;
 		if (upload_retries(e))
 			upload_wait_behind(d, e);
@@ -389,8 +366,7 @@ static void note_sync_errors(struct daemon *d, struct sync_batch *batch)
 			continue;
 		int file = batch->errors[e->sync_at], dir = batch->errors[e->sync_at + 1];
 		if (file < 0 && !is_passing(file)) {
-			accept_note_unsafe(d, e, file);
-			accept_mark_unsafe(d, e);
+			unsafe_found(d, e, file);
 		} else if (file < 0 || dir < 0) {
 			accept_note_error(e, file < 0 ? file : dir);
 		}

@@ -9,13 +9,9 @@ struct daemon;
 void accept_ready(struct daemon *d, struct upload_entry *e);
 /* One that needs no batch: it was made durable, or need not be. */
 void accept_now(struct daemon *d, struct upload_entry *e);
-/* Its data did not reach the disk: it is not taken until it changes. */
-void accept_note_unsafe(struct daemon *d, struct upload_entry *e, int error);
 void accept_send_batch(struct daemon *d);
 bool accept_idle(const struct daemon *d);
 void accept_clear(struct daemon *d);
-/* Marks an upload that did not reach the disk, where it is not marked yet. */
-void accept_mark_unsafe(struct daemon *d, struct upload_entry *e);
 
 /* A pending or held job whose file is gone or replaced: adds the change. */
 void accept_gone(struct daemon *d, struct user *u, const struct job *job, const char *why);

@@ -116,7 +116,7 @@ bool intake_seen(struct daemon *d, struct user *u, const char *path,
 		return false;
 	struct upload_entry *e = upload_find(u, path);
 	if (e != NULL && e->unsafe != 0 && file_ident_same(&e->look.ident, ident)) {
-		accept_mark_unsafe(d, e);
+		unsafe_mark(d, e);
 		return false;
 	}
 	if (e != NULL) {

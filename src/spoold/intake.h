@@ -9,6 +9,7 @@
 #include "base/heap.h"
 #include "io/tree.h"
 #include "io/watch.h"
+#include "spoold/unsafe.h"
 #include "spoold/upload.h"
 
 struct daemon;
@@ -24,6 +25,7 @@ struct intake {
 	size_t ready_n;
 	struct sync_batch *batches;    /* at the syncer */
 	uint64_t last_tag;
+	struct unsafe_kept unsafe;
 	unsigned overflows;            /* of the kernel's queue of events, since the start */
 	bool mount_unseen;             /* the last tick did not look for the marker */
 };

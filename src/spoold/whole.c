@@ -300,7 +300,7 @@ static void note_change(struct daemon *d, struct upload_entry *e)
 static void note_unsafe(struct daemon *d, struct upload_entry *e, int error)
 {
 	int fd = tree_open_whole(d->tree, e->user->name, e->path);
-	accept_note_unsafe(d, e, error);
+	unsafe_note(d, e, error);
 	if (fd >= 0)
 		tree_mark_unsafe_fd(fd, &e->whole->found.ident, error);
 	fd_close(fd);
@@ -313,7 +313,7 @@ static bool was_unsafe(struct daemon *d, struct upload_entry *e)
 	int unsafe = fd < 0 ? 0 : tree_is_unsafe(fd, &e->whole->found.ident);
 	fd_close(fd);
 	if (unsafe < 0)
-		accept_note_unsafe(d, e, unsafe);
+		unsafe_note(d, e, unsafe);
 	return unsafe < 0;
 }
 

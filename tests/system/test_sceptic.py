@@ -283,11 +283,8 @@ fi
             tracer.communicate()
         self.assertEqual(len(spool.journal.starts("alice", "a.csv")), 1)
 
-    @unittest.skipUnless(shutil.which("strace"), "needs strace")
-    def test_a_sync_that_fails_is_that_of_the_file_it_was_for(self):
-        """Promise 2: what the disk did to one upload is not held against the one that replaced
-        it meanwhile."""
-        spool = self.spool()
+    def with_failing_sync(self, spool, meanwhile):
+        """The sync of a.csv fails, and meanwhile something else happens to it."""
         tracer = subprocess.Popen(
             ["strace", "-f", "-o", "/dev/null", "-p", str(spool.daemon.pid), "-e", "trace=fsync",
              "-e", "inject=fsync:error=EIO:delay_enter=5s:when=1"], stderr=subprocess.PIPE)
@@ -296,13 +293,44 @@ fi
             spool.drop("alice", "a.csv", b"lost\n")
             spool.wait_for(lambda: "made durable" in spool.explain_file("a.csv")["because"],
                            what="the sync")
-            spool.drop("alice", "a.csv", b"whole\n", how="mv", replace=True)
-            spool.wait_log("did not reach the disk")
-            spool.wait_state("a.csv", "done")
+            meanwhile()
+            spool.wait_log("a.csv did not reach the disk")
         finally:
             tracer.terminate()
             tracer.communicate()
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_a_sync_that_fails_is_that_of_the_file_it_was_for(self):
+        """Promise 2: what the disk did to one upload is not held against the one that replaced
+        it meanwhile."""
+        spool = self.spool()
+        self.with_failing_sync(
+            spool, lambda: spool.drop("alice", "a.csv", b"whole\n", how="mv", replace=True))
+        spool.wait_state("a.csv", "done")
         self.assertEqual(len(spool.journal.starts("alice")), 1)
+        done = spool.path("alice", "done", "a.csv")
+        self.assertNotIn("user.spoold.unsafe", os.listxattr(done))
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_a_sync_that_fails_is_remembered_under_another_name(self):
+        """Promise 2: by this spoold and by the next; who made sure that it is whole says so."""
+        spool = self.spool()
+
+        def rename():
+            os.rename(spool.path("alice", "incoming", "a.csv"),
+                      spool.path("alice", "incoming", "b.csv"))
+            spool.forget("alice", "a.csv")
+            spool.expect("alice", "b.csv", b"lost\n")
+        self.with_failing_sync(spool, rename)
+        spool.wait_log("b.csv did not reach the disk")
+        spool.stop()
+        offset = spool.log_size()
+        spool.restart()
+        spool.wait_log("b.csv did not reach the disk", offset)
+        self.assertSays("did not reach the disk", spool.explain_file("b.csv")["because"])
+        self.assertEqual(spool.journal.starts("alice"), [])
+        os.utime(spool.path("alice", "incoming", "b.csv"))
+        spool.wait_state("b.csv", "done")
 
     def with_write_errors(self, spool, when):
         """Writes of the daemon fail, from the given one on."""
