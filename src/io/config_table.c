@@ -359,8 +359,8 @@ const struct config_setting config_settings[] = {
 	 .help = "Open files at a time. Programs hardly start with less than 16."},
 	{SECTION_LIMITS, "processes", WHOLE, .max = 4194304, .zero = "no limit",
 	 HANDLER_FIELD(limits.processes), .preset = "0", .per_user = true,
-	 .help = "Processes and threads of its account, all jobs together. The system does not "
-		 "apply it to root."},
+	 .help = "Processes and threads of its account, all jobs together; where that is spoold's "
+		 "own, two of each worker count, too. The system does not apply it to root."},
 };
 
 const size_t config_settings_n = sizeof config_settings / sizeof *config_settings;

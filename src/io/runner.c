@@ -251,6 +251,8 @@ static bool take_events(struct runner *r)
 			look = true;
 		if (fd == r->timer)
 			take_timer(r);
+		else if (r->launcher.ready.pid != 0 && fd == r->launcher.ready.pidfd)
+			runner_lose_ready(r);
 		else if (fd == r->output && r->stream.handler != NULL && !runner_attempt_runs(r))
 			runner_stream_mute(r, true);
 		else if (fd == r->output)

@@ -107,7 +107,7 @@ struct ready {
 int runner_ready_make(struct ready *ready, char *stack_end);
 /* Has it do `act(arg)`, which execs or ends it, and waits for that; it is a child like any
  * other then. Its memory is ours until then, and its descriptors: `act` is to have its own
- * (unshare()). False where there was none, or it had died: nothing was done. */
+ * (CLOSE_RANGE_UNSHARE). False where there was none, or it had died: nothing was done. */
 bool runner_ready_use(struct ready *ready, int (*act)(void *arg), void *arg, pid_t *ret_pid,
                       int *ret_pidfd);
 /* Ends it, where there is one. */
@@ -121,7 +121,7 @@ struct launcher {
 	uint64_t signals;  /* bit N-1: signal N has not its default action in this process */
 };
 int runner_launcher_init(struct launcher *launcher);
-/* Makes the next process before there is an order for it, if that is not done. */
+/* Makes the next process before there is an order for it; there must be none. */
 int runner_launcher_get_ready(struct launcher *launcher);
 void runner_launcher_clear(struct launcher *launcher);
 
@@ -138,6 +138,7 @@ struct spawn {
 struct spawned {
 	pid_t pid;
 	int pidfd;         /* ready when the process has exited */
+	bool watched;      /* by the runner, since before it was a handler */
 	bool unready;      /* on failure: any file would have had it */
 	char *error;       /* on failure: why, in words; NULL where there are no better ones
 	                      than those of the errno */
@@ -254,6 +255,8 @@ int runner_launch(struct runner *r, const struct runner_account *account, bool *
 void runner_process_clear(struct runner *r);
 /* What runner_prepare() made. */
 void runner_spare_clear(struct runner *r);
+/* The process that runner_prepare() made has ended before it was a handler. */
+void runner_lose_ready(struct runner *r);
 
 /* runner_stream.c */
 bool runner_stream_fits(struct runner *r, const struct run_order *order);

@@ -38,6 +38,24 @@ static int make_spare(struct runner *r)
 	return e;
 }
 
+static int get_ready(struct runner *r)
+{
+	struct ready *ready = &r->launcher.ready;
+	int e = runner_launcher_get_ready(&r->launcher);
+	if (e == 0)
+		e = runner_watch(r, ready->pidfd, EPOLLIN);
+	if (e < 0)
+		runner_ready_clear(ready);
+	return e;
+}
+
+/* Whatever ended it may end the next one, too: that is made with the order. */
+void runner_lose_ready(struct runner *r)
+{
+	runner_ready_clear(&r->launcher.ready);
+	r->spare.wanted = false;
+}
+
 bool runner_prepare(struct runner *r, bool calm)
 {
 	if (r->phase != PHASE_NONE || !r->spare.wanted)
@@ -45,7 +63,7 @@ bool runner_prepare(struct runner *r, bool calm)
 	/* What there is too little of now may be there when it is needed. */
 	if (r->spare.output < 0)
 		(void)make_spare(r);
-	if (calm && runner_launcher_get_ready(&r->launcher) < 0)
+	if (calm && r->launcher.ready.pid == 0 && get_ready(r) < 0)
 		r->spare.wanted = false;
 	return r->spare.wanted && r->launcher.ready.pid == 0;
 }
@@ -112,7 +130,7 @@ int runner_launch(struct runner *r, const struct runner_account *account, bool *
 		r->pid = spawned.pid;
 		r->pidfd = spawned.pidfd;
 		runner_enter(r, PHASE_RUNNING);
-		e = runner_watch(r, r->pidfd, EPOLLIN);
+		e = spawned.watched ? 0 : runner_watch(r, r->pidfd, EPOLLIN);
 	}
 	/* It was there: an attempt, whatever it is short of. */
 	if (e < 0 && r->phase != PHASE_NONE) {

@@ -2,7 +2,7 @@
  * a child of vfork() does, and our descriptors, so that it holds nothing that we close; but we
  * go on meanwhile. So it has the errno of the thread that made it: before it has its order it
  * makes no call that fails (all signals are blocked, so nothing interrupts it), and from then on
- * we only wait.
+ * we only wait. (Where that takes long, the reason why it cannot exec may be a wrong one.)
  *
  * The order is a byte in a pipe and not a futex: it wakes who reads it on the processor of who
  * wrote it, where all that is needed is in the caches. */
@@ -18,7 +18,10 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { PATIENCE_NS = 500 * 1000 * 1000 };
 
 /* What somebody sent to it while it waited is not meant for a handler. */
 static void forget_signals(void)
@@ -36,6 +39,7 @@ __attribute__((no_sanitize("address,undefined"))) static int wait_for_order(void
 {
 	struct ready *ready = arg;
 	char byte;
+	prctl(PR_SET_NAME, "spool-ready");
 	/* The parent may have died before we asked to die with it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != ready->parent)
 		_exit(127);
@@ -79,9 +83,13 @@ bool runner_ready_use(struct ready *ready, int (*act)(void *arg), void *arg, pid
 		return false;
 	ready->act = act;
 	ready->arg = arg;
+	const struct timespec patience = {.tv_nsec = PATIENCE_NS};
 	bool told = write(ready->order, "", 1) == 1;
+	/* One that somebody stopped would keep us for ever. */
 	while (told && atomic_load(&ready->lives) != 0)
-		syscall(SYS_futex, &ready->lives, FUTEX_WAIT, 1, NULL, NULL, 0);
+		if (syscall(SYS_futex, &ready->lives, FUTEX_WAIT, 1, &patience, NULL, 0) < 0 &&
+		    errno == ETIMEDOUT)
+			kill(ready->pid, SIGCONT);
 	if (atomic_load(&ready->obeys) == 0) {
 		runner_ready_clear(ready);
 		return false;

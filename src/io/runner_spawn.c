@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -153,7 +154,8 @@ __attribute__((no_sanitize("address,undefined"))) static int child(void *arg)
 	struct launch *l = arg;
 	sigset_t none;
 	l->step = "cannot have descriptors of its own";
-	if (unshare(CLONE_FILES) < 0)
+	/* Closes none. unshare() is refused in most containers. */
+	if (syscall(SYS_close_range, ~0U, ~0U, CLOSE_RANGE_UNSHARE) < 0)
 		goto fail;
 	reset_signals(l->signals);
 	umask(022);
@@ -249,18 +251,20 @@ void runner_launcher_clear(struct launcher *launcher)
 
 int runner_launcher_get_ready(struct launcher *launcher)
 {
-	return launcher->ready.pid != 0 ? 0
-	                                : runner_ready_make(&launcher->ready, launcher->stack + STACK_SIZE);
+	return runner_ready_make(&launcher->ready, launcher->stack + STACK_SIZE);
 }
 
 /* Returns when the child has execed or given up. */
-static int start(struct launch *l, struct launcher *launcher, pid_t *ret_pid, int *ret_pidfd)
+static int start(struct launch *l, struct launcher *launcher, pid_t *ret_pid, int *ret_pidfd,
+                 bool *ret_watched)
 {
 	sigset_t all, before;
 	int pidfd = -1;
 	l->parent = getpid();
-	if (runner_ready_use(&launcher->ready, child, l, ret_pid, ret_pidfd))
+	if (runner_ready_use(&launcher->ready, child, l, ret_pid, ret_pidfd)) {
+		*ret_watched = true;
 		return 0;
+	}
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	pid_t pid = clone(child, launcher->stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, l,
@@ -339,7 +343,7 @@ int runner_spawn(const struct spawn *spawn, struct spawned *ret)
 		l.file = l.envp[0] + strlen("SPOOL_FILE=");
 	plan_limits(&l, &order->limits);
 	if (r == 0)
-		r = start(&l, spawn->launcher, &pid, &pidfd);
+		r = start(&l, spawn->launcher, &pid, &pidfd, &ret->watched);
 	if (r == 0 && l.error != 0) {
 		waitpid(pid, NULL, 0);
 		fd_close(pidfd);

@@ -3,11 +3,13 @@
 import os
 import pwd
 import re
+import signal
 import time
 from datetime import datetime
 
 import harness
 import procs
+import seccomp
 from harness import BAD_FAILS, GATE, OK, SystemTest, root_only
 
 # Copies what the kernel started the shell with, before the shell changes it.
@@ -45,11 +47,33 @@ class MadeAhead(SystemTest):
             with self.subTest(what):
                 made = self.made_by(spool, worker)
                 procs.kill(made if what.startswith("killed") else worker)
-                spool.wait_for(lambda made=made: not procs.alive(made), what="its end")
+                spool.wait_for(lambda made=made: made not in procs.pids(), what="its end")
                 name = what.replace(" ", "-") + ".csv"
                 spool.drop("alice", name)
                 self.assertEqual(spool.wait_state(name, "done")["attempt"], 1)
         self.assertEqual(len(spool.journal.starts("alice")), 4)
+
+
+    def test_one_that_was_stopped_goes_on(self):
+        """Promise 7: neither its worker nor the end of spoold waits for it."""
+        spool = self.spool(handler=OK)
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        procs.kill(self.made_by(spool, spool.workers()[0]), signal.SIGSTOP)
+        spool.drop("alice", "b.csv")
+        self.assertEqual(spool.wait_state("b.csv", "done")["attempt"], 1)
+        procs.kill(self.made_by(spool, spool.workers()[0]), signal.SIGSTOP)
+        self.assertEqual(spool.stop(), 0)
+
+    def test_where_unshare_is_refused(self):
+        """As in most containers."""
+        spool = self.spool(handler=OK, start=False)
+        spool.start(preexec_fn=seccomp.refuse("unshare"))
+        spool.drop("alice", "a.csv")
+        spool.wait_state("a.csv", "done")
+        self.made_by(spool, spool.workers()[0])
+        spool.drop("alice", "b.csv")
+        spool.wait_state("b.csv", "done")
 
 
 class CannotBeStarted(SystemTest):
