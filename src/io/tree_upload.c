@@ -133,13 +133,6 @@ enum writers tree_probe_writer(struct tree *t, const char *user, const char *pat
 	return writers_of(asked);
 }
 
-static bool is_it(int fd, const struct file_ident *ident)
-{
-	struct file_ident now;
-	enum entry_kind kind;
-	return tree_ident_fd(fd, &now, &kind) == 0 && file_ident_same_inode(&now, ident);
-}
-
 /* `ident`: of the one that it must be, or NULL. */
 static int open_upload(struct tree *t, const char *user, const char *path,
                        const struct file_ident *ident)
@@ -148,13 +141,14 @@ static int open_upload(struct tree *t, const char *user, const char *path,
 	int dirfd = tree_borrow_holder(t, user, path, &base);
 	if (dirfd < 0)
 		return dirfd;
-	struct stat st = {0};
+	struct file_ident now;
+	enum entry_kind kind;
 	int fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	int r = fd < 0 ? -errno : fstat(fd, &st) < 0 ? -errno : 0;
+	int r = fd < 0 ? -errno : tree_ident_fd(fd, &now, &kind);
 	tree_return_place(t, user, dirfd);
-	if (r == 0 && !S_ISREG(st.st_mode))
+	if (r == 0 && kind != ENTRY_FILE && kind != ENTRY_HARDLINKED)
 		r = -EINVAL;
-	if (r == 0 && ident != NULL && !is_it(fd, ident))
+	if (r == 0 && ident != NULL && !file_ident_same_inode(&now, ident))
 		r = -EAGAIN;
 	if (r < 0)
 		fd_close(fd);

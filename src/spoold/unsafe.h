@@ -10,6 +10,7 @@
 struct daemon;
 struct upload_entry;
 
+/* Renamed within the moment of its sync: of that there are few. */
 enum { UNSAFE_KEPT_MAX = 32 };
 
 /* The last ones, however they are called by now. */

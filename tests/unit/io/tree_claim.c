@@ -166,6 +166,21 @@ Test(tree_claim, uploads_are_opened)
 	cr_assert_lt(tree_open_upload(t, "alice", ".."), 0);
 }
 
+Test(tree_claim, the_upload_that_was_judged_is_opened_and_no_other_of_its_name)
+{
+	struct file_ident ident;
+	enum entry_kind kind;
+	put("incoming/x", "first");
+	cr_assert_eq(tree_look(t, "alice", "x", &ident, &kind), 0);
+	int fd = tree_open_judged(t, "alice", "x", &ident);
+	cr_assert(fd >= 0);
+	put("incoming/y", "second");
+	cr_assert_eq(rename(at("incoming/y"), at("incoming/x")), 0);
+	cr_assert_eq(tree_open_judged(t, "alice", "x", &ident), -EAGAIN);
+	cr_assert_eq(tree_mark_unsafe(t, "alice", "x", &ident, -EIO), -EAGAIN);
+	fd_close(fd);
+}
+
 static ino_t inode_of_fd(int fd)
 {
 	struct stat st = {.st_ino = 0};
