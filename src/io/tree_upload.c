@@ -141,8 +141,8 @@ static int open_upload(struct tree *t, const char *user, const char *path,
 	int dirfd = tree_borrow_holder(t, user, path, &base);
 	if (dirfd < 0)
 		return dirfd;
-	struct file_ident now;
-	enum entry_kind kind;
+	struct file_ident now = {0};
+	enum entry_kind kind = ENTRY_SPECIAL;
 	int fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	int r = fd < 0 ? -errno : tree_ident_fd(fd, &now, &kind);
 	tree_return_place(t, user, dirfd);
