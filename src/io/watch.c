@@ -2,12 +2,12 @@
 
 #include "base/fd.h"
 #include "core/job.h"
+#include "io/watch_events.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
 /* Out of memory must not end the program: a failed add leaves hh.tbl NULL. */
@@ -16,7 +16,6 @@
 #include <utlist.h>
 
 enum {
-	READ_SIZE = 64 * 1024,
 	/* The end of a directory needs no bit: IN_IGNORED always comes. */
 	INCOMING_MASK = IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
 	                IN_ATTRIB | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK,
@@ -44,10 +43,9 @@ struct watch {
 	int fd;
 	struct place_watched *by_wd;
 	struct watcher *by_user;
-	size_t pos, used;                  /* of the buffer */
-	const struct inotify_event *last;  /* in the buffer: the one the last hint came from */
+	struct watch_events events;
+	const struct inotify_event *last;  /* of these: the one the last hint came from */
 	char dir[JOB_PATH_MAX + 1];        /* the hint's own copy: its watch may be gone */
-	char buffer[READ_SIZE] __attribute__((aligned(__alignof__(struct inotify_event))));
 };
 
 int watch_new(struct watch **ret)
@@ -56,8 +54,9 @@ int watch_new(struct watch **ret)
 	if (w == NULL)
 		return -ENOMEM;
 	w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (w->fd < 0) {
-		int r = -errno;
+	int r = w->fd < 0 ? -errno : watch_events_init(&w->events, w->fd);
+	if (r < 0) {
+		fd_close(w->fd);
 		free(w);
 		return r;
 	}
@@ -145,6 +144,7 @@ void watch_free(struct watch *w)
 	struct place_watched *p, *next;
 	HASH_ITER(hh, w->by_wd, p, next)
 		drop(w, p);
+	watch_events_clear(&w->events);
 	fd_close(w->fd);
 	free(w);
 }
@@ -263,29 +263,11 @@ static void prune(struct watch *w)
 			drop(w, p);
 }
 
-/* 1: there is something to take, 0: nothing now. */
-static int fill(struct watch *w)
+int watch_gather(struct watch *w)
 {
-	if (w->pos < w->used)
-		return 1;
-	ssize_t n;
-	do
-		n = read(w->fd, w->buffer, sizeof w->buffer);
-	while (n < 0 && errno == EINTR);
+	/* What it was compared with was told, and looked at, before what is read now. */
 	w->last = NULL;
-	w->pos = 0;
-	w->used = n < 0 ? 0 : (size_t)n;
-	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	return n > 0;
-}
-
-static const struct inotify_event *take(struct watch *w)
-{
-	const void *at = w->buffer + w->pos;
-	const struct inotify_event *e = at;
-	w->pos += sizeof *e + e->len;
-	return e;
+	return watch_events_gather(&w->events);
 }
 
 static const char *event_name(const struct inotify_event *e)
@@ -345,16 +327,14 @@ static bool to_hint(struct watch *w, const struct inotify_event *e, struct watch
 	return true;
 }
 
-int watch_next(struct watch *w, struct watch_hint *ret)
+bool watch_next(struct watch *w, struct watch_hint *ret)
 {
-	for (;;) {
-		int r = fill(w);
-		if (r <= 0)
-			return r;
-		const struct inotify_event *e = take(w);
+	while (watch_events_any(&w->events)) {
+		const struct inotify_event *e = watch_events_take(&w->events);
 		if (is_repeated(w, e) || !to_hint(w, e, ret))
 			continue;
 		w->last = e;
-		return 1;
+		return true;
 	}
+	return false;
 }

@@ -55,6 +55,9 @@ int watch_add(struct watch *w, int dirfd, uint32_t user, const char *dir);
 void watch_forget(struct watch *w, uint32_t user);
 size_t watch_count(const struct watch *w);
 
-/* The next hint that is there. 1: *ret is filled, valid until the next call;
- * 0: no more now; a negative errno where inotify cannot be read. */
-int watch_next(struct watch *w, struct watch_hint *ret);
+/* Takes over what the kernel has to tell, so that it has room for more: some 130,000 hints wait
+ * here. Hints that were told are no longer valid. 0, or a negative errno where inotify cannot be
+ * read. */
+int watch_gather(struct watch *w);
+/* The next hint of what was gathered: *ret is filled, valid until the next call. False: no more. */
+bool watch_next(struct watch *w, struct watch_hint *ret);

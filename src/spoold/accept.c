@@ -172,6 +172,8 @@ static void accept_finish(struct daemon *d, struct change *c, int error)
 	bool touched = a->entry->touched;
 	struct file_ident renamed = a->entry->renamed;
 	struct user *u = a->entry->user;
+	if (a->entry->overtaken)
+		scan_want_sorted(d, u);
 	upload_release(d, a->entry);
 	if (error == 0 && a->accepted && touched)
 		intake_look_again(d, u, a->job.path, &renamed);
@@ -334,6 +336,7 @@ void accept_send_batch(struct daemon *d)
 		batch->entries = entries;
 		batch->next = d->intake.batches;
 		d->intake.batches = batch;
+		d->intake.batches_n++;
 		return;
 	}
 	log_error("memory is out: uploads wait");
@@ -353,8 +356,10 @@ static struct sync_batch *take_tag(struct daemon *d, uint64_t tag)
 	while (*p != NULL && (*p)->tag != tag)
 		p = &(*p)->next;
 	struct sync_batch *batch = *p;
-	if (batch != NULL)
+	if (batch != NULL) {
 		*p = batch->next;
+		d->intake.batches_n--;
+	}
 	return batch;
 }
 
@@ -388,6 +393,11 @@ void intake_read_synced(struct daemon *d)
 		take_batch(d, batch->entries, true);
 		free(batch);
 	}
+}
+
+bool accept_is_full(const struct daemon *d)
+{
+	return d->intake.batches_n >= INTAKE_BATCHES_MAX;
 }
 
 bool accept_idle(const struct daemon *d)

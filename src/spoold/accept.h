@@ -10,6 +10,8 @@ void accept_ready(struct daemon *d, struct upload_entry *e);
 /* One that needs no batch: it was made durable, or need not be. */
 void accept_now(struct daemon *d, struct upload_entry *e);
 void accept_send_batch(struct daemon *d);
+/* Do so many batches wait for the syncer that what is complete had better wait, too? */
+bool accept_is_full(const struct daemon *d);
 bool accept_idle(const struct daemon *d);
 void accept_clear(struct daemon *d);
 

@@ -49,7 +49,11 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
 	if (e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
 		/* Looked at once more before it is accepted, or after. */
 		e->touched = true;
-		e->renamed = hint == WATCH_RENAMED_IN ? *ident : (struct file_ident){0};
+		if (hint == WATCH_RENAMED_IN)
+			e->renamed = *ident;
+		else if (!file_ident_same(&e->renamed, ident))
+			e->renamed = (struct file_ident){0};
+		e->overtaken = by_scan && e->renamed.ino == 0;
 		return;
 	}
 	if (kind != ENTRY_FILE) {
@@ -66,9 +70,20 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
 	bool changed = is_new || !file_ident_same(&e->look.ident, ident);
 	if (e->state == UPLOAD_OVER && !changed)
 		return;
+	/* What a scan looked at later than this happened: its place is not that of the news. */
+	if (!changed && (e->in_place || e->from_scan)) {
+		e->look.renamed_in = e->look.renamed_in || hint == WATCH_RENAMED_IN;
+		return;
+	}
 	room_leave(d, e);
 	if (!changed && e->unsafe != 0)
 		return;
+	/* Who wrote to it wrote to another one, or is through. */
+	if (hint == WATCH_RENAMED_IN || hint == WATCH_CLOSED || !file_ident_same_inode(&e->look.ident, ident))
+		e->waits_for = SETTLE_WAIT;
+	/* Another one than the scan found: it came later. */
+	if (changed && !by_scan)
+		upload_leave_scan(d, e);
 	if (changed) {
 		e->unsafe = 0;
 		e->unrenamed = e->unrenamed && file_ident_same_inode(&e->look.ident, ident);
@@ -156,6 +171,7 @@ void arrival_judge(struct daemon *d, struct upload_entry *e)
 	struct user *u = e->user;
 	struct file_ident ident;
 	enum entry_kind kind;
+	e->in_place = false;
 	if (e->whole != NULL) {
 		whole_due(d, e);
 		return;

@@ -5,6 +5,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+
+/* A flood of hints must not keep jobs from starting, nor workers waiting for their next one. At
+ * some 10 us each that is what a few short jobs take; 128 made more turns, of less each. */
+enum { HINTS_TURN = 512 };
 
 /* Reads "dir/name" of a hint; false where it is too long to exist. */
 static bool hint_path(const struct watch_hint *hint, char *out, size_t size)
@@ -78,14 +83,22 @@ static void follow_hint(struct daemon *d, const struct watch_hint *hint)
 	}
 }
 
+void hints_gather(struct daemon *d)
+{
+	int r = d->watch == NULL ? 0 : watch_gather(d->watch);
+	if (r < 0)
+		log_error("events of directories cannot be read: %s; rescans find what they were about",
+		          strerror(-r));
+	/* What was taken over makes no descriptor readable any more. */
+	d->intake.more_hints = d->watch != NULL;
+}
+
 void hints_read(struct daemon *d)
 {
 	struct watch_hint hint;
-	/* Bounded, so that a flood of hints does not keep jobs from starting. What
-	 * is left was read already: no event comes for it. */
-	d->intake.more_hints = true;
-	for (int n = 0; n < 4096 && d->intake.more_hints; n++) {
-		d->intake.more_hints = watch_next(d->watch, &hint) > 0;
+	hints_gather(d);
+	for (int n = 0; n < HINTS_TURN && d->intake.more_hints; n++) {
+		d->intake.more_hints = watch_next(d->watch, &hint);
 		if (d->intake.more_hints)
 			follow_hint(d, &hint);
 	}

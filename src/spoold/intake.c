@@ -155,13 +155,15 @@ static void let_it_settle(struct daemon *d, struct upload_entry *e, uint64_t due
 	e->look.changed_steady_ms = due > settle_ms ? due - settle_ms : 1;
 	u->backlog_ms = due;
 	upload_set_due(d, e, due);
+	e->in_place = true;
 }
 
 /* One that is listed already goes on its way in its place among what was found: by
- * the measure of its neighbours, which nobody saw change, its age. */
+ * the measure of its neighbours, which nobody saw change, its age. Once: of an earlier
+ * scan's, some may not be fed this time. */
 static void take_listed(struct daemon *d, struct upload_entry *e)
 {
-	if (e->state != UPLOAD_ARRIVING || e->from_scan)
+	if (e->state != UPLOAD_ARRIVING || e->from_scan || e->in_place)
 		return;
 	uint64_t due = d->steady_ms;
 	struct upload look = e->look;
@@ -346,7 +348,8 @@ void intake_tick(struct daemon *d)
 	if (d->intake.mount_unseen || !daemon_mounted(d))
 		return;
 	struct upload_entry *e;
-	while (d->intake.ready_n < INTAKE_BATCH_MAX && (e = upload_take_due(d)) != NULL) {
+	while (d->intake.ready_n < INTAKE_BATCH_MAX && !accept_is_full(d) &&
+	       (e = upload_take_due(d)) != NULL) {
 		if (upload_behind_backlog(e))
 			upload_put_behind_backlog(d, e);
 		else
@@ -368,5 +371,6 @@ uint64_t intake_next(const struct daemon *d)
 	if (turn_stalled(d))
 		return UINT64_MAX;
 	uint64_t look = d->intake.mount_unseen ? d->mount_seen_ms + INTAKE_MOUNT_MS : UINT64_MAX;
-	return due_min(look, upload_next_due(d));
+	/* The end of a batch makes a tick. */
+	return accept_is_full(d) ? look : due_min(look, upload_next_due(d));
 }

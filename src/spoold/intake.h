@@ -23,7 +23,8 @@ struct intake {
 	bool more_hints;               /* the last look at them did not take all */
 	struct upload_entry *ready, **ready_end; /* complete, for the next batch */
 	size_t ready_n;
-	struct sync_batch *batches;    /* at the syncer */
+	struct sync_batch *batches;    /* at the syncer, so many: */
+	unsigned batches_n;
 	uint64_t last_tag;
 	struct unsafe_kept unsafe;
 	unsigned overflows;            /* of the kernel's queue of events, since the start */
@@ -31,7 +32,9 @@ struct intake {
 };
 
 enum {
-	INTAKE_BATCH_MAX = 512,         /* descriptors open for one sync */
+	INTAKE_BATCH_MAX = 512,         /* uploads that are synced together, two descriptors each */
+	INTAKE_BATCHES_MAX = 4,         /* one is synced, others wait for that: so the syncer never
+	                                   waits, and descriptors do not run out however slow it is */
 	INTAKE_MOUNT_MS = 100,          /* a tick without uploads looks for the marker this often */
 };
 

@@ -259,9 +259,11 @@ static void after_feed(struct daemon *d, struct scan_work *w)
 
 static void feed_slice(struct daemon *d, struct scan_work *w, size_t max)
 {
+	/* Of what changed since the walk an event tells, or another walk, where it is from an earlier one. */
+	bool told = w->kept || !w->user->polled;
 	for (; w->fed < w->found.n && w->feeding < max; w->fed++)
 		intake_take(d, w->user, found_path(&w->found, w->fed),
-		            w->kept ? w->found.files[w->fed].ctime_ns : 0);
+		            told ? w->found.files[w->fed].ctime_ns : 0);
 	if (w->fed == w->found.n && w->feeding == 0)
 		after_feed(d, w);
 }

@@ -3,6 +3,7 @@
 #include "base/human.h"
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/hints.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,6 +11,8 @@
 
 /* Each doubles the map. */
 enum { MAP_TRIES = 3 };
+/* Moves of so many files are 1 ms as a rule, and a second where a disk is slow. */
+enum { FINISH_GATHER = 32 };
 
 void turn_add(struct daemon *d, struct change *c)
 {
@@ -91,8 +94,10 @@ static void tell(struct daemon *d, const struct change *turn)
 static void finish_all(struct daemon *d, struct change *turn, int error)
 {
 	struct change *kept = NULL;
-	while (turn != NULL) {
+	for (unsigned n = 1; turn != NULL; n++) {
 		struct change *c = turn;
+		if (n % FINISH_GATHER == 0)
+			hints_gather(d);
 		DL_DELETE(turn, c);
 		if (error != 0 && c->keep)
 			DL_APPEND(kept, c);

@@ -33,6 +33,7 @@ static void put_due(struct daemon *d, struct upload_entry *e, uint64_t ms, uint6
 
 void upload_set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms)
 {
+	e->in_place = false;
 	put_due(d, e, due_ms, d->intake.order++);
 }
 
@@ -168,13 +169,17 @@ bool upload_may_list_refused(struct user *u)
 }
 
 /* What was renamed in meanwhile is judged as that, if nobody wrote to it since. */
-static void recall_hints(struct upload_entry *e)
+static void recall_hints(struct daemon *d, struct upload_entry *e)
 {
 	if (e->renamed.ino != 0) {
 		e->look.ident = e->renamed;
 		e->look.renamed_in = true;
+		e->look.found = false;
 	}
-	e->touched = false;
+	/* Its place is among what another walk finds. */
+	if (e->overtaken)
+		scan_want_sorted(d, e->user);
+	e->touched = e->overtaken = false;
 	e->renamed = (struct file_ident){0};
 }
 
@@ -189,7 +194,7 @@ void upload_again(struct daemon *d, struct upload_entry *e)
 	room_arrived(d, e);
 	e->look.changed_steady_ms = d->steady_ms;
 	uint64_t settle_ms = e->renamed.ino != 0 ? 0 : user_settle(d, e->user).settle_ms;
-	recall_hints(e);
+	recall_hints(d, e);
 	if (e->unsafe == 0)
 		upload_set_due(d, e, d->steady_ms + settle_ms);
 }
@@ -247,7 +252,7 @@ void upload_wait_behind(struct daemon *d, struct upload_entry *e)
 	}
 	e->state = UPLOAD_ARRIVING;
 	room_arrived(d, e);
-	recall_hints(e);
+	recall_hints(d, e);
 	put_at_retry(d, e);
 }
 

@@ -31,6 +31,7 @@ struct upload_entry {
 	bool touched;           /* a hint came while syncing or accepting */
 	struct file_ident renamed; /* the last such hint told of a rename, and this was there then;
 	                              ino 0: it did not */
+	bool overtaken;         /* likewise a scan, and no event, told of another file of its name */
 	int error;              /* why it could not be read or made durable, or 0 */
 	bool held_line;         /* others waited for it once, for such an error */
 	struct whole_look *whole; /* of a directory that is to be one job, see whole.h; or NULL */
@@ -44,6 +45,7 @@ struct upload_entry {
 	bool unrenamed;         /* lacks its rename: marked, likewise */
 	int sync_at;            /* place of its file among the descriptors of its batch, or -1 */
 	bool from_scan;         /* counts in scan.feeding */
+	bool in_place;          /* due among what a scan found, each by its age */
 	enum quota_answer lacks; /* while over; QUOTA_ROOM: behind others, or to be asked again */
 	bool in_line;           /* for room; else while over: too large */
 	bool let_in;            /* counts in room.on_the_way, with these bytes */

@@ -135,6 +135,13 @@ static void check_found_order(const struct ledger_entry *a, const struct ledger_
 		          "daemon started", a->name, b->name);
 }
 
+/* Whoever finds one of them, its event or a scan: the kernel stamped it when it came. */
+static void check_moved_order(const struct ledger_entry *a, const struct ledger_entry *b)
+{
+	if (a->whole_ms + ORDER_SLACK_MS < b->whole_ms && a->seq > b->seq)
+		violation("%s was moved in before %s, and comes after it in the line", a->name, b->name);
+}
+
 static bool may_be_ordered(const struct ledger_entry *e)
 {
 	/* When a directory that grows in incoming was last changed is only seen by a look. */
@@ -148,6 +155,10 @@ static void check_order(const struct ledger_entry *e)
 		if (o != e && o->user == e->user && are_found(o, e)) {
 			check_found_order(o, e);
 			check_found_order(e, o);
+		}
+		if (o != e && o->user == e->user && o->moved_in && e->moved_in) {
+			check_moved_order(o, e);
+			check_moved_order(e, o);
 		}
 		if (o == e || o->user != e->user || !may_be_ordered(o) || !may_be_ordered(e))
 			continue;
@@ -214,6 +225,25 @@ static void begin_entry(struct ledger_entry *e, const struct job *job)
 	e->last_attempt = e->forgiven = 0;
 }
 
+/* A late event of one that had this name before would be taken for its own. */
+static bool may_be_mistaken(int upload)
+{
+	const struct ledger_entry *e = &world->uploads[upload];
+	for (int i = 0; world->profile.late_hints && i < upload; i++)
+		if (world->uploads[i].user == e->user && strcmp(world->uploads[i].name, e->name) == 0)
+			return true;
+	return false;
+}
+
+static bool was_moved_in(int upload)
+{
+	const struct ledger_entry *e = &world->uploads[upload];
+	const struct profile *p = &world->profile;
+	return e->renamed && e->digest == 0 && !e->unlooked && !p->lossy_hints && !p->no_watch &&
+	       world->user_watched[e->user] && !world->clock_was_set && !may_be_mistaken(upload) &&
+	       world->went_wrong_ms + world->settings.settle_ms + 1500 < e->whole_ms;
+}
+
 static void check_accepted(const struct rows *is, const struct flat_job *job)
 {
 	int upload = ledger_of(&job->job.ident);
@@ -236,8 +266,9 @@ static void check_accepted(const struct rows *is, const struct flat_job *job)
 	/* What a scan finds unsettled goes first, whatever comes meanwhile; and a turn
 	 * that failed is tried again after a second. */
 	e->undisturbed = !e->unlooked && !world->profile.lossy_hints && !world->profile.no_watch &&
-	                 world->user_watched[e->user] &&
+	                 !world->profile.late_hints && world->user_watched[e->user] &&
 	                 world->disturbed_ms + world->settings.settle_ms + 1500 < e->whole_ms;
+	e->moved_in = was_moved_in(upload);
 	bool calm = !e->unlooked && world->went_wrong_ms < e->whole_ms && e->digest == 0;
 	e->found_in = calm && e->whole_ms + world->settings.settle_ms < world->life_began_ms ? world->lives : 0;
 	check_durable(e, upload, job);
@@ -636,7 +667,7 @@ static void find_earlier(int inode)
 		i->upload = u;
 		if (e->fate == FATE_REPLACED)
 			e->fate = FATE_WHOLE;
-		e->undisturbed = false;
+		e->undisturbed = e->moved_in = false;
 		return;
 	}
 }
@@ -667,7 +698,7 @@ static void after_cut(int upload, struct ledger_entry *e)
 		if (other && inode->directory)
 			e->success_kept = e->permanent = false;
 		take_as_it_is(e, world->fs.slots[slot].inode);
-		e->undisturbed = false;
+		e->undisturbed = e->moved_in = false;
 	}
 	if (world->fs.slots[slot].name[0] == '.')
 		e->fate = FATE_UNSYNCED;

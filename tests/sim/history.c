@@ -106,6 +106,16 @@ static void choose_backlog(void)
 	world->settings.max_concurrent = 1 + (uint32_t)(world->seed / 64 % 3);
 }
 
+/* Events are lost, others are told when a scan has seen long ago what they are about. */
+static void choose_late(void)
+{
+	struct profile *p = &world->profile;
+	p->late_hints = true;
+	p->lossy_hints = p->no_watch = p->clock_steps = false;
+	p->hints_room = 2 + (int)(world->seed / 32 % 6);
+	p->users = 1 + (int)(world->seed / 256 % 2);
+}
+
 static void begin_world(uint64_t seed, bool verbose)
 {
 	memory_forget();
@@ -148,6 +158,8 @@ static void begin(uint64_t seed, bool verbose)
 		choose_crowd();
 	if (seed % 16 == 1)
 		choose_backlog();
+	if (seed % 32 == 5)
+		choose_late();
 	world->settings.wholes = seed % WHOLES_1_OF == 2;
 	if (seed % 16 == 13 || seed % 32 == 30)
 		choose_bad_moments();

@@ -238,7 +238,7 @@ static room_fn *pick_source(void)
 {
 	room_fn *ready[5];
 	unsigned n = 0;
-	if (d.watch != NULL && hints_waiting())
+	if (d.watch != NULL && hints_due() <= world->now_ms)
 		ready[n++] = hints_read;
 	if (sync_ready())
 		ready[n++] = intake_read_synced;
@@ -266,9 +266,10 @@ uint64_t daemon_due(void)
 {
 	if (!world->daemon_up)
 		return world->daemon_due_ms;
-	bool readable = (d.watch != NULL && hints_waiting()) || sync_ready() || pool_ready() ||
-	                control_waiting() || walk_ready();
-	return readable ? world->now_ms : world->daemon_due_ms;
+	if (sync_ready() || pool_ready() || control_waiting() || walk_ready())
+		return world->now_ms;
+	uint64_t hint_ms = d.watch != NULL ? hints_due() : FAR;
+	return hint_ms < world->daemon_due_ms ? hint_ms : world->daemon_due_ms;
 }
 
 void daemon_act(void)

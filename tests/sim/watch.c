@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { LATE_MS = 400 };
+
 void hints_forget(void)
 {
 	world->hints_n = 0;
@@ -14,18 +16,37 @@ void hints_forget(void)
 	memset(world->user_watched, 0, sizeof world->user_watched);
 }
 
-bool hints_waiting(void)
+uint64_t hints_due(void)
 {
-	return world->hints_n > 0 || world->overflow;
+	return world->hints_n > 0 ? world->hints[0].due_ms : FAR;
+}
+
+/* Not before the one ahead of it. */
+static uint64_t due(void)
+{
+	uint64_t due_ms = world->now_ms + (world->profile.late_hints ? dice_roll(LATE_MS) : 0);
+	int n = world->hints_n;
+	return n > 0 && world->hints[n - 1].due_ms > due_ms ? world->hints[n - 1].due_ms : due_ms;
+}
+
+/* As in the kernel: behind what it has told, and once; what happens when there is room again is
+ * told behind that. */
+static void overflow(void)
+{
+	struct hint hint = {.kind = WATCH_OVERFLOW, .user = NONE, .due_ms = due()};
+	if (!world->overflow)
+		world->hints[world->hints_n++] = hint;
+	world->overflow = true;
+	world->disturbed_ms = world->now_ms;
 }
 
 static void push(const struct hint *hint)
 {
-	if (world->hints_n == world->profile.hints_room) {
-		world->overflow = true;
-		went_wrong();
+	if (world->hints_n >= world->profile.hints_room) {
+		overflow();
 		return;
 	}
+	uint64_t due_ms = due();
 	int at = world->hints_n++;
 	/* Not before an earlier one of the same name: a stale look is later anyway. */
 	if (world->profile.lossy_hints && at > 0 && one_of(4)) {
@@ -33,6 +54,7 @@ static void push(const struct hint *hint)
 		at--;
 	}
 	world->hints[at] = *hint;
+	world->hints[at].due_ms = due_ms;
 }
 
 void hint_add(int user, unsigned kind, const char *name)
@@ -48,7 +70,7 @@ void hint_add(int user, unsigned kind, const char *name)
 	if (world->profile.lossy_hints && one_of(10))
 		push(&hint);
 	if (world->profile.lossy_hints && one_of(60))
-		world->overflow = true;
+		overflow();
 }
 
 void hints_unmount(void)
@@ -115,20 +137,27 @@ static uint32_t number_of(int user)
 	return 0;
 }
 
-int watch_next(struct watch *w, struct watch_hint *ret)
+int watch_gather(struct watch *w)
 {
-	static char name[NAME_ROOM];
 	(void)w;
-	if (world->hints_n == 0) {
-		bool overflow = world->overflow && !broken("overflow-untold");
-		world->overflow = false;
-		*ret = (struct watch_hint){.kind = WATCH_OVERFLOW, .dir = "", .name = ""};
-		return overflow;
-	}
-	struct hint hint = world->hints[0];
-	memmove(world->hints, world->hints + 1, (size_t)--world->hints_n * sizeof hint);
+	return 0;
+}
+
+bool watch_next(struct watch *w, struct watch_hint *ret)
+{
+	(void)w;
+	static char name[NAME_ROOM];
+	struct hint hint;
+	do {
+		if (hints_due() > world->now_ms)
+			return false;
+		hint = world->hints[0];
+		memmove(world->hints, world->hints + 1, (size_t)--world->hints_n * sizeof hint);
+		if (hint.kind == WATCH_OVERFLOW)
+			world->overflow = false;
+	} while (hint.kind == WATCH_OVERFLOW && broken("overflow-untold"));
 	strcpy(name, hint.name);
 	*ret = (struct watch_hint){
 		.kind = (enum watch_kind)hint.kind, .user = number_of(hint.user), .dir = "", .name = name};
-	return 1;
+	return true;
 }

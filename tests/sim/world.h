@@ -162,6 +162,7 @@ struct ledger_entry {
 	uint64_t whole_ms;      /* steady: closed or renamed in */
 	bool renamed;           /* by rename: complete at once */
 	bool undisturbed;       /* nothing went wrong meanwhile that may cost its place */
+	bool moved_in;          /* at once, and nothing worse happened since than that events were lost or late */
 	unsigned found_in;      /* the life that found it when it began, complete by its age; or 0 */
 	bool unlooked;          /* a claim took it instead, and could not look: it comes back later */
 	uint64_t job;           /* the last job it became, 0 = none */
@@ -271,6 +272,7 @@ struct sim_fd {
 struct hint {
 	uint8_t kind;           /* enum watch_kind */
 	int user;               /* NONE = the root */
+	uint64_t due_ms;        /* when the daemon comes to it */
 	char name[NAME_ROOM];
 };
 
@@ -314,6 +316,7 @@ struct profile {
 	unsigned steps;
 	bool lossy_hints, no_watch, relaxed, errors;
 	int hints_room;                    /* more at once overflow */
+	bool late_hints;                   /* the daemon is long behind with them */
 	unsigned crash_1_of, cut_1_of;     /* per io call; 0 = never */
 	unsigned error_1_of;               /* per io call, while faulty */
 	unsigned race_1_of;                /* users act between two io calls */
@@ -387,7 +390,7 @@ struct world {
 	uint64_t daemon_due_ms;
 	jmp_buf *out;
 	struct sim_fd fds[FDS_MAX];
-	struct hint hints[HINTS_MAX];
+	struct hint hints[HINTS_MAX + 1]; /* and that they overflowed */
 	int hints_n;
 	bool overflow, root_watched, user_watched[USERS_MAX];
 	struct sim_batch batches[BATCHES_MAX];
@@ -474,7 +477,7 @@ void lock_unref(int lock);
 void hint_add(int user, unsigned kind, const char *name);
 void hints_forget(void);
 void hints_unmount(void); /* the watches go with the file system, and say so */
-bool hints_waiting(void);
+uint64_t hints_due(void);          /* of the first; FAR: there is none */
 
 /* sync.c */
 uint64_t sync_due(void);

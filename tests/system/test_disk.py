@@ -4,6 +4,7 @@ is said with its path and its remedy, and work goes on by itself."""
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import unittest
 
@@ -187,6 +188,30 @@ class Full(DiskTest):
         self.assertEqual(spool.user()["canceled"], 0, "each is a job once")
         self.assertIsNone(self.problem(spool))
         self.assertGreater(os.path.getsize(os.path.join(spool.index_path(), "data.mdb")), MAP_FIRST)
+
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_slow_disk_does_not_use_up_descriptors(self):
+        """What is complete waits for the syncer, and not with its file open, however much."""
+        spool = self.spool({"spool": {"settle_seconds": 0}, **HELD})
+        spool.check_contents = False
+        pid, files = spool.daemon.pid, 4000
+        hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (5000, hard))
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", "-p", str(pid), "-e", "trace=syncfs", "-e",
+             "inject=syncfs:delay_enter=1500000"], stderr=subprocess.PIPE)
+        try:
+            tracer.stderr.readline()  # attached
+            spool.daemon.send_signal(signal.SIGSTOP)
+            for n in range(files):
+                os.mknod(spool.path("alice", "incoming", b"%d" % n))
+            spool.daemon.send_signal(signal.SIGCONT)
+            spool.wait_for(lambda: spool.user()["pending"] == files, 100, "all to be pending")
+        finally:
+            tracer.terminate()
+            tracer.communicate()
+        self.assertNotRegex(spool.log(), "Too many open files")
 
 
 @unittest.skipIf(why_no_quota(), why_no_quota())

@@ -2,10 +2,13 @@
 is lost where the kernel cannot tell of all."""
 
 import ctypes
+import fcntl
+import itertools
 import os
 import re
 import signal
 import struct
+import termios
 import time
 import unittest
 
@@ -14,6 +17,8 @@ from matrix import ALL
 from spool import has_sanitizer
 
 CLONE_NEWUSER = 0x10000000
+SYS_PIDFD_GETFD = 438
+libc = ctypes.CDLL(None, use_errno=True)
 MIB = 1024
 # Only jobs of "large" last.
 HELD = '[ "$SPOOL_USER" = large ] && gate\nexit 0\n'
@@ -40,11 +45,35 @@ def commits(spool):
     return max(struct.unpack_from("<Q", heads, page + 144)[0] for page in (0, 4096))
 
 
+def queue_limit():
+    """Events that the kernel keeps for who does not read them."""
+    with open("/proc/sys/fs/inotify/max_queued_events") as file:
+        return int(file.read())
+
+
+def inotify_of(pid):
+    """A descriptor of ours for its instance."""
+    directory = f"/proc/{pid}/fd"
+    fd = next(int(fd) for fd in os.listdir(directory)
+              if os.readlink(os.path.join(directory, fd)) == "anon_inode:inotify")
+    pidfd = os.pidfd_open(pid)
+    try:
+        ours = libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0)
+    finally:
+        os.close(pidfd)
+    if ours < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    return ours
+
+
+def unread(events):
+    """Bytes that wait in the kernel."""
+    return struct.unpack("i", fcntl.ioctl(events, termios.FIONREAD, b"\0" * 4))[0]
+
+
 def few_watches(number):
     """For a child before its exec: in a user namespace of its own, where so many
     directories can be watched."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
     def enter():
         if libc.unshare(CLONE_NEWUSER) != 0:
             os._exit(99)
@@ -218,22 +247,28 @@ class Scale(SystemTest):
         # By its event, or by its age.
         self.assertIn(ran.index("f30") - 60, (30, 39))
 
+    def rename_in(self, spool, user):
+        """One file for each step."""
+        aside = os.path.join(spool.base, "staging")
+        os.makedirs(aside, exist_ok=True)
+        for n in itertools.count():
+            made = os.path.join(aside, "made")
+            os.close(os.open(made, os.O_WRONLY | os.O_CREAT, 0o644))
+            os.rename(made.encode(), spool.path(user, "incoming", f"{n:06}"))
+            yield 1
+
     @limit(600)
     def test_more_events_than_the_kernel_keeps(self):
         """Not by the safety rescan, which would come too late; a new user as well."""
         users = ("alice", "bob", "carol")
         spool = self.spool({**STOPPED, "scheduler_settings": {"interval_minutes": 60}}, users=users)
-        aside = os.path.join(spool.base, "staging")
-        os.makedirs(aside, exist_ok=True)
-        with open("/proc/sys/fs/inotify/max_queued_events") as file:
-            each = (100_000 if ALL else int(file.read()) + 3000) // len(users)
+        each = (100_000 if ALL else queue_limit() + 3000) // len(users)
+        files = [self.rename_in(spool, user) for user in users]
         spool.daemon.send_signal(signal.SIGSTOP)
         try:
-            for n in range(each):
-                for user in users:
-                    made = os.path.join(aside, "made")
-                    os.close(os.open(made, os.O_WRONLY | os.O_CREAT, 0o644))
-                    os.rename(made.encode(), spool.path(user, "incoming", f"{n:06}"))
+            for _ in range(each):
+                for of_user in files:
+                    next(of_user)
             os.makedirs(spool.path("dora"))
             spool.drop("dora", "first", how="mv")
         finally:
@@ -247,6 +282,35 @@ class Scale(SystemTest):
             names = [j["name"] for j in spool.jobs(user, "--state", "pending")]
             self.assertEqual(names, [f"{n:06}" for n in range(each)] + ["last"])
         self.assertGreater(spool.status()["daemon"]["overflows"], 0)
+
+    @root_only
+    @limit(600)
+    def test_events_are_lost_twice(self):
+        """Promise 3. spoold has taken what the kernel could tell, and is long behind with it, when
+        more is lost: the scan after the first loss finds all, and what it is told later of some
+        of these does not put them behind the others."""
+        users = [f"user{n:02}" for n in range(20)]
+        spool = self.spool({**STOPPED, "scheduler_settings": {"interval_minutes": 60}}, users=users)
+        files = [self.rename_in(spool, user) for user in users]
+        each = queue_limit() // len(users) + 50
+        events = inotify_of(spool.daemon.pid)
+        try:
+            for _ in range(2):
+                spool.daemon.send_signal(signal.SIGSTOP)
+                for _ in range(each):
+                    for of_user in files:
+                        next(of_user)
+                spool.daemon.send_signal(signal.SIGCONT)
+                spool.wait_for(lambda: unread(events) == 0, 100, "it to take all that is told")
+        finally:
+            spool.daemon.send_signal(signal.SIGCONT)
+            os.close(events)
+        for user in users:
+            spool.wait_for(lambda: self.accepted(spool, user) == 2 * each, 200, "all jobs")
+        for user in users:
+            names = [j["name"] for j in spool.jobs(user, "--state", "pending")]
+            self.assertEqual(names, [f"{n:06}" for n in range(2 * each)])
+        spool.wait_for(lambda: spool.status()["daemon"]["overflows"] == 2, 100, "both to be told")
 
     @limit(300)
     def test_a_rescan_of_the_known_commits_nothing(self):

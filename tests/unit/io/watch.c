@@ -1,4 +1,5 @@
 #include "io/watch.h"
+#include "io/watch_events.h"
 
 #include "base/clock.h"
 #include "core/job.h"
@@ -63,10 +64,10 @@ static struct watch_hint next_hint(void)
 {
 	struct watch_hint hint = {.dir = "", .name = ""};
 	struct pollfd p = {.fd = watch_fd(w), .events = POLLIN};
-	int r;
-	while ((r = watch_next(w, &hint)) == 0)
+	while (!watch_next(w, &hint)) {
 		cr_assert_eq(poll(&p, 1, LIMIT_MS), 1, "no hint came");
-	cr_assert_eq(r, 1);
+		cr_assert_eq(watch_gather(w), 0);
+	}
 	return hint;
 }
 
@@ -82,7 +83,8 @@ static void expect(enum watch_kind kind, uint32_t user, const char *dir, const c
 static void expect_none(void)
 {
 	struct watch_hint hint;
-	cr_expect_eq(watch_next(w, &hint), 0);
+	cr_expect_eq(watch_gather(w), 0);
+	cr_expect_not(watch_next(w, &hint));
 }
 
 Test(watch, an_upload_is_created_and_closed)
@@ -391,6 +393,84 @@ Test(watch, an_overflow_is_told_and_lost_ends_are_noticed)
 	cr_expect_eq(watch_count(w), 1);
 	shell("touch in/after");
 	expect(WATCH_CHANGED, ALICE, "", "after");
+}
+
+/* Names in their order, while more of them are gathered than were told. */
+Test(watch, what_is_gathered_keeps_its_order)
+{
+	enum { FILES = 6000, AT_ONCE = 500, TOLD = 300 };
+	char name[40];
+	int told = 0;
+	add("in", ALICE, "");
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof name, "in/%d", i);
+		cr_assert_eq(mknod(name, S_IFREG | 0644, 0), 0);
+		if (i % AT_ONCE != AT_ONCE - 1)
+			continue;
+		cr_assert_eq(watch_gather(w), 0);
+		for (int n = 0; n < TOLD; n++) {
+			snprintf(name, sizeof name, "%d", told++);
+			expect(WATCH_CHANGED, ALICE, "", name);
+		}
+	}
+	for (; told < FILES; told++) {
+		snprintf(name, sizeof name, "%d", told);
+		expect(WATCH_CHANGED, ALICE, "", name);
+	}
+	expect_none();
+}
+
+static long count_until_overflow(long most)
+{
+	struct watch_hint hint;
+	long n = 0;
+	for (; n < most; n++) {
+		hint = next_hint();
+		if (hint.kind == WATCH_OVERFLOW)
+			break;
+	}
+	return n;
+}
+
+Test(watch, more_is_kept_than_the_kernel_holds)
+{
+	enum { TIMES = 4 };
+	long limit = max_queued_events();
+	if (limit == 0 || limit > 20000)
+		cr_skip_test("the queue of inotify holds %ld events", limit);
+	shell("touch in/even in/odd");
+	add("in", ALICE, "");
+	for (int i = 0; i < TIMES; i++) {
+		make_events(limit);
+		cr_assert_eq(watch_gather(w), 0);
+	}
+	cr_expect_eq(count_until_overflow(TIMES * limit), TIMES * limit);
+	expect_none();
+}
+
+Test(watch, no_more_is_kept_than_there_is_room_for)
+{
+	long limit = max_queued_events();
+	if (limit == 0 || limit > 20000)
+		cr_skip_test("the queue of inotify holds %ld events", limit);
+	shell("touch in/even in/odd");
+	add("in", ALICE, "");
+	long most = WATCH_EVENTS_MOST / (long)(sizeof(struct inotify_event) + sizeof(struct inotify_event));
+	long made = 0;
+	for (; made < most + 2 * limit; made += limit) {
+		make_events(limit);
+		cr_assert_eq(watch_gather(w), 0);
+	}
+	long n = count_until_overflow(made);
+	cr_expect_lt(n, made, "nothing was lost of %ld", made);
+	cr_expect_geq(n, most, "only %ld of %ld were kept", n, most);
+	/* When all was told it goes on as before. */
+	shell("touch in/after");
+	struct watch_hint hint = next_hint();
+	while (strcmp(hint.name, "after") != 0)
+		hint = next_hint();
+	expect(WATCH_CLOSED, ALICE, "", "after");
+	expect_none();
 }
 
 Test(watch, an_unmounted_directory_is_lost)
