@@ -23,6 +23,48 @@ static void note_unrenamed(struct daemon *d, struct upload_entry *e)
 	e->unrenamed = true;
 }
 
+/* Is its mark on this file, too? One that was removed and made anew has the number of the old one,
+ * as a rule. */
+static bool is_marked(const struct daemon *d, const struct upload_entry *e,
+                      const struct file_ident *ident)
+{
+	return e->unrenamed && file_ident_same_inode(&e->look.ident, ident) &&
+	       tree_is_unrenamed(d->tree, e->user->name, e->path);
+}
+
+/* It is looked at once more before it is accepted, or after. */
+static void note_touched(struct upload_entry *e, const struct file_ident *ident,
+                         enum watch_kind hint, bool by_scan)
+{
+	e->touched = true;
+	if (hint == WATCH_RENAMED_IN)
+		e->renamed = *ident;
+	else if (!file_ident_same(&e->renamed, ident))
+		e->renamed = (struct file_ident){0};
+	e->overtaken = by_scan && e->renamed.ino == 0;
+}
+
+/* What is known of it now: that it changed, or only how it came. */
+static void note_news(struct daemon *d, struct upload_entry *e, const struct file_ident *ident,
+                      enum watch_kind hint, bool changed, bool is_new)
+{
+	/* Who wrote to it wrote to another one, or is through. */
+	if (hint == WATCH_RENAMED_IN || hint == WATCH_CLOSED || !file_ident_same_inode(&e->look.ident, ident))
+		e->waits_for = SETTLE_WAIT;
+	if (changed) {
+		e->unsafe = 0;
+		e->unrenamed = is_marked(d, e, ident);
+		notice_over(d, e);
+	}
+	e->look.ident = *ident;
+	if (hint == WATCH_RENAMED_IN)
+		e->look.renamed_in = true;
+	else if (changed && !is_new)
+		e->look.renamed_in = false;
+	if (changed || hint == WATCH_CLOSED)
+		e->look.changed_steady_ms = d->steady_ms;
+}
+
 void arrival_track(struct daemon *d, struct user *u, const char *path,
                    const struct file_ident *ident, enum entry_kind kind, enum watch_kind hint,
                    bool by_scan)
@@ -47,13 +89,7 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
 		check_abandon(d, e);
 	}
 	if (e->state == UPLOAD_SYNCING || e->state == UPLOAD_ACCEPTING) {
-		/* Looked at once more before it is accepted, or after. */
-		e->touched = true;
-		if (hint == WATCH_RENAMED_IN)
-			e->renamed = *ident;
-		else if (!file_ident_same(&e->renamed, ident))
-			e->renamed = (struct file_ident){0};
-		e->overtaken = by_scan && e->renamed.ino == 0;
+		note_touched(e, ident, hint, by_scan);
 		return;
 	}
 	if (kind != ENTRY_FILE) {
@@ -78,25 +114,11 @@ void arrival_track(struct daemon *d, struct user *u, const char *path,
 	room_leave(d, e);
 	if (!changed && e->unsafe != 0)
 		return;
-	/* Who wrote to it wrote to another one, or is through. */
-	if (hint == WATCH_RENAMED_IN || hint == WATCH_CLOSED || !file_ident_same_inode(&e->look.ident, ident))
-		e->waits_for = SETTLE_WAIT;
 	/* Another one than the scan found: it came later. */
 	if (changed && !by_scan)
 		upload_leave_scan(d, e);
-	if (changed) {
-		e->unsafe = 0;
-		e->unrenamed = e->unrenamed && file_ident_same_inode(&e->look.ident, ident);
-		notice_over(d, e);
-	}
 	e->look.found = by_scan && (is_new || e->look.found);
-	e->look.ident = *ident;
-	if (hint == WATCH_RENAMED_IN)
-		e->look.renamed_in = true;
-	else if (changed && !is_new)
-		e->look.renamed_in = false;
-	if (changed || hint == WATCH_CLOSED)
-		e->look.changed_steady_ms = d->steady_ms;
+	note_news(d, e, ident, hint, changed, is_new);
 	note_unrenamed(d, e);
 	uint64_t settle_ms = hint == WATCH_RENAMED_IN ? 0 : user_settle(d, u).settle_ms;
 	upload_set_due(d, e, d->steady_ms + settle_ms);

@@ -420,6 +420,17 @@ Test(watch, what_is_gathered_keeps_its_order)
 	expect_none();
 }
 
+/* Returns how many events the kernel keeps. */
+static long begin_events(void)
+{
+	long limit = max_queued_events();
+	if (limit == 0 || limit > 20000)
+		cr_skip_test("the queue of inotify holds %ld events", limit);
+	shell("touch in/even in/odd");
+	add("in", ALICE, "");
+	return limit;
+}
+
 static long count_until_overflow(long most)
 {
 	struct watch_hint hint;
@@ -435,11 +446,7 @@ static long count_until_overflow(long most)
 Test(watch, more_is_kept_than_the_kernel_holds)
 {
 	enum { TIMES = 4 };
-	long limit = max_queued_events();
-	if (limit == 0 || limit > 20000)
-		cr_skip_test("the queue of inotify holds %ld events", limit);
-	shell("touch in/even in/odd");
-	add("in", ALICE, "");
+	long limit = begin_events();
 	for (int i = 0; i < TIMES; i++) {
 		make_events(limit);
 		cr_assert_eq(watch_gather(w), 0);
@@ -450,11 +457,7 @@ Test(watch, more_is_kept_than_the_kernel_holds)
 
 Test(watch, no_more_is_kept_than_there_is_room_for)
 {
-	long limit = max_queued_events();
-	if (limit == 0 || limit > 20000)
-		cr_skip_test("the queue of inotify holds %ld events", limit);
-	shell("touch in/even in/odd");
-	add("in", ALICE, "");
+	long limit = begin_events();
 	long most = WATCH_EVENTS_MOST / (long)(sizeof(struct inotify_event) + sizeof(struct inotify_event));
 	long made = 0;
 	for (; made < most + 2 * limit; made += limit) {
