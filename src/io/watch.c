@@ -270,6 +270,11 @@ int watch_gather(struct watch *w)
 	return watch_events_gather(&w->events);
 }
 
+bool watch_waits(const struct watch *w)
+{
+	return watch_events_any(&w->events);
+}
+
 static const char *event_name(const struct inotify_event *e)
 {
 	return e->len > 0 ? e->name : "";

@@ -59,5 +59,7 @@ size_t watch_count(const struct watch *w);
  * here. Hints that were told are no longer valid. 0, or a negative errno where inotify cannot be
  * read. */
 int watch_gather(struct watch *w);
+/* Was something gathered that was not told? No descriptor becomes readable for that. */
+bool watch_waits(const struct watch *w);
 /* The next hint of what was gathered: *ret is filled, valid until the next call. False: no more. */
 bool watch_next(struct watch *w, struct watch_hint *ret);

@@ -89,17 +89,17 @@ void hints_gather(struct daemon *d)
 	if (r < 0)
 		log_error("events of directories cannot be read: %s; rescans find what they were about",
 		          strerror(-r));
-	/* What was taken over makes no descriptor readable any more. */
-	d->intake.more_hints = d->watch != NULL;
+}
+
+bool hints_wait(const struct daemon *d)
+{
+	return d->watch != NULL && watch_waits(d->watch);
 }
 
 void hints_read(struct daemon *d)
 {
 	struct watch_hint hint;
 	hints_gather(d);
-	for (int n = 0; n < HINTS_TURN && d->intake.more_hints; n++) {
-		d->intake.more_hints = watch_next(d->watch, &hint);
-		if (d->intake.more_hints)
-			follow_hint(d, &hint);
-	}
+	for (int n = 0; n < HINTS_TURN && watch_next(d->watch, &hint); n++)
+		follow_hint(d, &hint);
 }

@@ -4,10 +4,14 @@
  * directories of users being met or missed. */
 #pragma once
 
+#include <stdbool.h>
+
 struct daemon;
 
 /* Takes over what the kernel has to tell, for the next hints_read(): its queue is short, and what
  * does not fit there is lost. For who keeps the daemon busy for long. */
 void hints_gather(struct daemon *d);
+/* Were some taken over that nobody looked at? */
+bool hints_wait(const struct daemon *d);
 /* All that are there; where they are very many, what is left waits for the next tick. */
 void hints_read(struct daemon *d);

@@ -337,7 +337,7 @@ void intake_look_again(struct daemon *d, struct user *u, const char *path,
 
 void intake_tick(struct daemon *d)
 {
-	if (d->intake.more_hints)
+	if (hints_wait(d))
 		hints_read(d);
 	/* What is complete waits its turn where the index cannot take it. */
 	if (turn_stalled(d))
@@ -366,7 +366,7 @@ bool intake_idle(const struct daemon *d)
 
 uint64_t intake_next(const struct daemon *d)
 {
-	if (d->intake.ready_n > 0 || d->intake.more_hints)
+	if (d->intake.ready_n > 0 || hints_wait(d))
 		return 0;
 	if (turn_stalled(d))
 		return UINT64_MAX;

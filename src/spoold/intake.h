@@ -20,7 +20,6 @@ struct intake {
 	struct heap due;               /* key: steady ms and a running number, see upload.c */
 	uint64_t order;
 	uint64_t noticed;              /* uploads, since the start */
-	bool more_hints;               /* the last look at them did not take all */
 	struct upload_entry *ready, **ready_end; /* complete, for the next batch */
 	size_t ready_n;
 	struct sync_batch *batches;    /* at the syncer, so many: */

@@ -143,6 +143,12 @@ int watch_gather(struct watch *w)
 	return 0;
 }
 
+bool watch_waits(const struct watch *w)
+{
+	(void)w;
+	return false;
+}
+
 bool watch_next(struct watch *w, struct watch_hint *ret)
 {
 	(void)w;

@@ -451,8 +451,10 @@ Test(watch, more_is_kept_than_the_kernel_holds)
 		make_events(limit);
 		cr_assert_eq(watch_gather(w), 0);
 	}
+	cr_expect(watch_waits(w));
 	cr_expect_eq(count_until_overflow(TIMES * limit), TIMES * limit);
 	expect_none();
+	cr_expect_not(watch_waits(w));
 }
 
 Test(watch, no_more_is_kept_than_there_is_room_for)
