@@ -257,6 +257,10 @@ static void await_upload(struct daemon *d, const struct asker *a, struct user *u
 	} else {
 		wait_for_upload(d, a, u, path);
 		intake_look(d, u, path, WATCH_RENAMED_IN);
+		/* Its event came before this request, and it was told then, to nobody. */
+		const struct upload_entry *e = upload_find(u, path);
+		if (e != NULL && e->state == UPLOAD_OVER && e->lacks == QUOTA_TOO_LARGE)
+			request_upload_stays(d, e);
 	}
 	job_clear(&job);
 }

@@ -1,10 +1,13 @@
 """What is over a limit of its user waits in incoming, and goes on by itself."""
 
 import os
+import shutil
 import subprocess
 import time
+import unittest
 
 from harness import FAILED, GATE, SystemTest, limit, root_only
+from spool import BUILD
 
 STOPPED = {"job_processing": {"auto_start_processing": False}}
 KIB = 1024
@@ -106,6 +109,24 @@ class Limits(SystemTest):
                           "upload may be (max_upload_mib: 256.0 KiB); it stays where it is", said.err)
             self.assertLess(time.monotonic() - begun, 15)  # it is asked for 20 s
             spool.expect("alice", name, bytes(300 * KIB))
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_submit_hears_late_that_it_is_too_large(self):
+        """spoold may have seen the file before it is asked about it."""
+        spool = self.spool(limits(max_upload_mib=0.25))
+        file = os.path.join(spool.base, "large")
+        with open(file, "wb") as out:
+            out.write(bytes(300 * KIB))
+        begun = time.monotonic()
+        said = subprocess.run(
+            ["strace", "-o", "/dev/null", "-e", "trace=connect", "-e",
+             "inject=connect:delay_enter=1000000", os.path.join(BUILD, "spoolctl"), "--config",
+             spool.config_path, "submit", file, "--user", "alice", "--name", "one"],
+            env=spool.environment(), capture_output=True, text=True)
+        self.assertEqual(said.returncode, FAILED)
+        self.assertIn("it is larger than an upload may be", said.stderr)
+        self.assertLess(time.monotonic() - begun, 15)  # it is asked for 20 s
+        spool.expect("alice", "one", bytes(300 * KIB))
 
     def test_submit_says_what_it_waits_for(self):
         spool = self.spool(limits(max_pending_files=1))
