@@ -365,6 +365,11 @@ int runner_new(struct runner **ret)
 	return 0;
 }
 
+void runner_give_way(struct runner *r)
+{
+	runner_launcher_give_way(&r->launcher);
+}
+
 void runner_free(struct runner *r)
 {
 	if (r == NULL)

@@ -119,8 +119,10 @@ struct launcher {
 	char *stack;
 	struct ready ready; /* on that stack */
 	uint64_t signals;  /* bit N-1: signal N has not its default action in this process */
+	bool gives_way;    /* the process, not its handlers */
 };
 int runner_launcher_init(struct launcher *launcher);
+void runner_launcher_give_way(struct launcher *launcher);
 /* Makes the next process before there is an order for it; there must be none. */
 int runner_launcher_get_ready(struct launcher *launcher);
 void runner_launcher_clear(struct launcher *launcher);

@@ -39,6 +39,7 @@ struct launch {
 	struct limit limits[LIMITS];
 	size_t limits_n;
 	uint64_t signals;
+	bool usual_policy; /* to be put back */
 	int input, output, errors, report, job_dirfd;
 	pid_t parent;
 	const char *step; /* NULL: the exec itself */
@@ -127,6 +128,12 @@ static void reset_signals(uint64_t signals)
 			syscall(SYS_rt_sigaction, sig, &by_default, NULL, sizeof by_default.mask);
 }
 
+static int set_policy(int policy)
+{
+	const struct sched_param none = {0};
+	return sched_setscheduler(0, policy, &none);
+}
+
 /* The parent may have died before we asked to die with it. */
 static int die_with(pid_t parent)
 {
@@ -161,6 +168,9 @@ __attribute__((no_sanitize("address,undefined"))) static int child(void *arg)
 	umask(022);
 	l->step = "cannot start a session of its own";
 	if (setsid() < 0)
+		goto fail;
+	l->step = "cannot be scheduled as the worker was";
+	if (l->usual_policy && set_policy(SCHED_OTHER) < 0)
 		goto fail;
 	l->step = STEP_ENTER;
 	if (l->file == NULL ? chdir("/") < 0 : fchdir(l->job_dirfd) < 0)
@@ -238,6 +248,11 @@ int runner_launcher_init(struct launcher *launcher)
 	}
 	launcher->signals = find_signals();
 	return r;
+}
+
+void runner_launcher_give_way(struct launcher *launcher)
+{
+	launcher->gives_way = sched_getscheduler(0) == SCHED_OTHER && set_policy(SCHED_BATCH) == 0;
 }
 
 void runner_launcher_clear(struct launcher *launcher)
@@ -328,6 +343,7 @@ int runner_spawn(const struct spawn *spawn, struct spawned *ret)
 	struct launch l = {
 		.account = spawn->account,
 		.signals = spawn->launcher->signals,
+		.usual_policy = spawn->launcher->gives_way,
 		.input = spawn->input < 0 ? spawn->launcher->null_fd : spawn->input,
 		.output = spawn->output < 0 ? spawn->errors : spawn->output,
 		.errors = spawn->errors,

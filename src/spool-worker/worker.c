@@ -302,6 +302,8 @@ int worker_serve(int sock)
 		status = 1;
 		goto out;
 	}
+	/* Each message would interrupt the daemon, which has more to say to others. */
+	runner_give_way(w.runner);
 	while (!(w.quit && w.tasks == NULL)) {
 		wait_and_serve(&w);
 		if (w.sock < 0 && all_told(&w))

@@ -291,6 +291,16 @@ class Start(SystemTest):
         # posix_spawn() of glibc ignores its own two signals, 32 and 33.
         self.assertEqual(int(status["SigIgn"], 16) & ~(3 << 31), 0)
 
+    def test_policy(self):
+        """A worker gives way to the daemon; its handlers are scheduled as spoold was started."""
+        spool = self.spool({"handler": {
+            "command": ["cut", "-d ", "-f41", "/proc/self/stat"], "keep_logs": "always"}})
+        spool.drop("alice", "a.csv")
+        job = spool.wait_state("a.csv", "done")["job"]
+        self.assertEqual(os.sched_getscheduler(spool.workers()[0]), os.SCHED_BATCH)
+        self.assertIn(str(os.SCHED_OTHER), spool.ctl("log", str(job)).out.splitlines())
+        self.assertEqual(os.sched_getscheduler(spool.daemon.pid), os.SCHED_OTHER)
+
     def test_descriptors(self):
         """Section 6: stdin is /dev/null; output, report, nothing else: no
         lock, socket or index leaks into a handler."""

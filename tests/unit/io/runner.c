@@ -158,6 +158,40 @@ Test(runner, descriptors_directory_session_and_signals_are_clean)
 	run_result_clear(&result);
 }
 
+/* Returns the policy that the handler had; 41 is its field in /proc/PID/stat. */
+static int policy_of_handler(void)
+{
+	struct runner *r = NULL;
+	script(&w, "cut -d' ' -f41 /proc/$$/stat");
+	cr_assert_eq(runner_new(&r), 0);
+	runner_give_way(r);
+	get_ready(r);
+	cr_assert_eq(runner_start(r, &w.order, w.dirfd), 0);
+	struct run_result result = run_to_end(r);
+	cr_assert_eq(result.outcome, OUTCOME_SUCCEEDED, "%s", result.error);
+	char *log = get_log(&w);
+	int policy = atoi(log);
+	free(log);
+	run_result_clear(&result);
+	runner_free(r);
+	return policy;
+}
+
+Test(runner, who_gives_way_runs_handlers_as_before)
+{
+	cr_assert_eq(sched_getscheduler(0), SCHED_OTHER);
+	cr_assert_eq(policy_of_handler(), SCHED_OTHER);
+	cr_assert_eq(sched_getscheduler(0), SCHED_BATCH);
+}
+
+Test(runner, a_policy_that_somebody_chose_is_kept)
+{
+	const struct sched_param none = {0};
+	cr_assert_eq(sched_setscheduler(0, SCHED_IDLE, &none), 0);
+	cr_assert_eq(policy_of_handler(), SCHED_IDLE);
+	cr_assert_eq(sched_getscheduler(0), SCHED_IDLE);
+}
+
 Test(runner, the_callers_own_signal_mask_is_put_back)
 {
 	sigset_t before = {0}, after = {0};
