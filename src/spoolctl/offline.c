@@ -156,12 +156,23 @@ static bool is_no_spool(struct ctl *ctl, const struct index *ix)
 	return none;
 }
 
-static int say_no_user(struct ctl *ctl, const char *user)
+static int say_no_user(struct ctl *ctl, const char *user, const struct index *ix)
 {
 	char *escaped = ctl_escape(user);
-	ctl_error(ctl, "there is no user %s in the index", escaped);
+	ctl_error(ctl, "there is no user %s in %s", escaped, ix == NULL ? "this spool" : "the index");
 	free(escaped);
 	return CTL_NO_DAEMON;
+}
+
+/* Without an index a user is somebody who has a directory. */
+static bool has_directory(struct ctl *ctl, const char *user)
+{
+	struct tree *tree = NULL;
+	if (ctl_open_tree(ctl, &tree) != CTL_OK)
+		return false;
+	bool has = tree_has_user(tree, user);
+	tree_close(tree);
+	return has;
 }
 
 static int add_directory(void *ctx, const char *user, const char *problem)
@@ -241,7 +252,8 @@ int offline_status(struct ctl *ctl, const char *user, int64_t idle_max, json_t *
 		}
 		r = 0;
 	} else if (ix == NULL) {
-		r = -ENOENT;
+		const struct user_row none = {0};
+		r = has_directory(ctl, user) ? append_user(users, shape_user(user, &none)) : -ENOENT;
 	} else if (user == NULL) {
 		r = add_users(ctl, ix, users);
 	} else if ((r = index_get_user(ix, user, &row)) == 0) {
@@ -250,6 +262,8 @@ int offline_status(struct ctl *ctl, const char *user, int64_t idle_max, json_t *
 		if (r == 0)
 			note_removed(ctl, user, json_array_get(users, 0));
 	}
+	if (r == -ENOENT)
+		code = say_no_user(ctl, user, ix);
 	index_close(ix);
 	if (r == 0) {
 		*ret = ctl_need(json_pack("{s:o,s:o}", "daemon", daemon_object(ctl), "users", users));
@@ -258,7 +272,7 @@ int offline_status(struct ctl *ctl, const char *user, int64_t idle_max, json_t *
 		return CTL_NO_DAEMON;
 	}
 	json_decref(users);
-	return r == -ENOENT ? say_no_user(ctl, user) : offline_unreadable(ctl, r);
+	return r == -ENOENT ? code : offline_unreadable(ctl, r);
 }
 
 int offline_finish(struct ctl *ctl, struct index *ix, int error, json_t *answer, json_t **ret)
@@ -304,12 +318,14 @@ int offline_list(struct ctl *ctl, const struct index_json_filter *filter, json_t
 		return code;
 	if (is_no_spool(ctl, ix))
 		return CTL_NO_DAEMON;
-	int r = ix == NULL ? 0 : index_json_list(ix, filter, &answer);
-	if (ix == NULL)
+	bool unknown = ix == NULL && filter->user != NULL && !has_directory(ctl, filter->user);
+	int r = unknown ? -ENOENT : ix == NULL ? 0 : index_json_list(ix, filter, &answer);
+	if (ix == NULL && r == 0)
 		answer = ctl_need(json_pack("{s:[],s:i,s:n}", "jobs", "more", 0, "next"));
 	if (r == -ENOENT) {
+		code = say_no_user(ctl, filter->user, ix);
 		index_close(ix);
-		return say_no_user(ctl, filter->user);
+		return code;
 	}
 	if (r == 0)
 		r = add_pages(ix, filter, answer);
@@ -323,7 +339,7 @@ int offline_say_no_job(struct ctl *ctl, uint64_t id, int code)
 }
 
 static int job_answer(struct ctl *ctl, uint64_t id,
-                      int (*ask)(struct index *, uint64_t, uint64_t, json_t **), json_t **ret)
+                      int (*ask)(struct ctl *, struct index *, uint64_t, json_t **), json_t **ret)
 {
 	struct index *ix = NULL;
 	json_t *answer = NULL;
@@ -332,7 +348,7 @@ static int job_answer(struct ctl *ctl, uint64_t id,
 		return code;
 	if (is_no_spool(ctl, ix))
 		return CTL_NO_DAEMON;
-	int r = ix == NULL ? -ENOENT : ask(ix, id, clock_wall_ms(), &answer);
+	int r = ix == NULL ? -ENOENT : ask(ctl, ix, id, &answer);
 	if (r == -ENOENT) {
 		index_close(ix);
 		return offline_say_no_job(ctl, id, CTL_NO_DAEMON);
@@ -340,9 +356,9 @@ static int job_answer(struct ctl *ctl, uint64_t id,
 	return offline_finish(ctl, ix, r, answer, ret);
 }
 
-static int ask_show(struct index *ix, uint64_t id, uint64_t now_wall_ms, json_t **ret)
+static int ask_show(struct ctl *ctl, struct index *ix, uint64_t id, json_t **ret)
 {
-	(void)now_wall_ms;
+	(void)ctl;
 	return index_json_show(ix, id, ret);
 }
 
@@ -353,5 +369,5 @@ int offline_show(struct ctl *ctl, uint64_t id, json_t **ret)
 
 int offline_explain_job(struct ctl *ctl, uint64_t id, json_t **ret)
 {
-	return job_answer(ctl, id, index_json_explain, ret);
+	return job_answer(ctl, id, offline_explain_one, ret);
 }

@@ -141,6 +141,39 @@ static int say_elsewhere(struct ctl *ctl, int error, const char *path)
 	return CTL_NO_DAEMON;
 }
 
+/* Whose turn it is says nothing about when, while nobody gives any. */
+static void add_that_it_is_down(struct ctl *ctl, json_t *answer)
+{
+	const char *state = json_string_value(json_object_get(answer, "state"));
+	const char *because = json_string_value(json_object_get(answer, "because"));
+	const char *next = json_string_value(json_object_get(answer, "next"));
+	bool waits = strcmp(state, "pending") == 0;
+	bool works = strcmp(state, "queued") == 0 || strcmp(state, "processing") == 0;
+	struct tree_daemon daemon;
+	char *what = NULL, *then = NULL;
+	if (because == NULL || next == NULL || (!waits && !works) || ctl_has_no_marker(ctl) || ctl_lock_is_held(ctl, &daemon))
+		return;
+	char *why = ctl_why_down(ctl);
+	int n = waits ? asprintf(&what, "%s, and %s", why, because)
+	              : asprintf(&what, "%s; the last that is known: %s", why, because);
+	int m = waits ? asprintf(&then, "when spoold runs: %s", next)
+	              : asprintf(&then, "when spoold runs, it takes the result that is there then, or "
+	                         "does with the job what on_crash says");
+	ctl_put(answer, "because", json_string(ctl_need(n < 0 ? NULL : what)));
+	ctl_put(answer, "next", json_string(ctl_need(m < 0 ? NULL : then)));
+	free(what);
+	free(then);
+	free(why);
+}
+
+int offline_explain_one(struct ctl *ctl, struct index *ix, uint64_t id, json_t **ret)
+{
+	int r = index_json_explain(ix, id, clock_wall_ms(), ret);
+	if (r == 0)
+		add_that_it_is_down(ctl, *ret);
+	return r;
+}
+
 int offline_explain_path(struct ctl *ctl, const char *outside, json_t **ret)
 {
 	struct tree *tree = NULL;
@@ -158,7 +191,7 @@ int offline_explain_path(struct ctl *ctl, const char *outside, json_t **ret)
 		goto out;
 	r = ix == NULL ? -ENOENT : find_job(ix, user, place, path, &job);
 	if (r == 0) {
-		r = index_json_explain(ix, job.id, clock_wall_ms(), &answer);
+		r = offline_explain_one(ctl, ix, job.id, &answer);
 	} else if (r == -ENOENT) {
 		const struct where where = {.tree = tree, .ix = ix, .user = user, .place = place};
 		answer = explain_beside(ctl, &where, outside, path);

@@ -786,7 +786,11 @@ class Down(SystemTest):
         self.assertEqual((shown["state"], len(shown["attempts"])), ("done", 1))
         why = spool.explain_file("b.csv", check=NO_DAEMON)
         self.assertEqual(why["state"], "pending")
-        self.assertSays("daemon|spoold|runn", str(why))
+        self.assertRegex(why["because"], "^spoold is not running on .*, and the line of alice is held")
+        self.assertRegex(why["next"], "^when spoold runs: ")
+        # What has ended does not wait for a spoold.
+        ended = spool.ctl("explain", str(job), json=True, check=NO_DAEMON).data
+        self.assertEqual(ended["because"], "its handler succeeded")
         plain = spool.ctl("status", check=NO_DAEMON)
         self.assertSays("not running|no daemon|is down|without", plain.out + plain.err)
         self.assertIn("alice", plain.out)
@@ -794,6 +798,18 @@ class Down(SystemTest):
                         ("retry", str(job)), ("cancel", str(job))):
             result = spool.ctl(*command, check=NO_DAEMON)
             self.assertTrue(result.err.strip(), command)
+
+    def test_users_without_an_index(self):
+        """Section 8: before the first start of spoold a user is who has a directory."""
+        spool = self.spool(start=False, users=("alice",))
+        spool.spoold("--init")
+        self.assertEqual(spool.ctl("list", "alice", json=True, check=NO_DAEMON).data["jobs"], [])
+        users = spool.ctl("status", "alice", json=True, check=NO_DAEMON).data["users"]
+        self.assertEqual([(u["user"], u["pending"]) for u in users], [("alice", 0)])
+        for command in "list", "status":
+            result = spool.ctl(command, "stranger", check=NO_DAEMON)
+            self.assertIn("there is no user stranger in this spool", result.err)
+            self.assertEqual(result.out, "")
 
     def test_reading_after_a_kill(self):
         """The same where a dead socket is left."""
@@ -804,3 +820,23 @@ class Down(SystemTest):
         status = spool.ctl("status", json=True, check=NO_DAEMON).data
         self.assertFalse(status["daemon"]["running"])
         self.assertEqual(status["users"][0]["done"], 1)
+        for command in "list", "status":
+            result = spool.ctl(command, "stranger", check=NO_DAEMON)
+            self.assertIn("there is no user stranger in the index", result.err)
+
+    def test_why_a_job_of_a_killed_daemon_waits(self):
+        """Section 8: its turn does not come while nobody gives any."""
+        spool = self.spool(handler=GATE)
+        spool.drop("alice", "a.csv")
+        spool.wait_started("a.csv")
+        spool.drop("alice", "b.csv")
+        job = spool.wait_state("b.csv", "pending")["job"]
+        spool.kill9()
+        down = "^spoold is not running on .*"
+        running = spool.ctl("explain", str(job - 1), json=True, check=NO_DAEMON).data
+        self.assertRegex(running["because"], down + "; the last that is known: attempt 1 runs$")
+        self.assertRegex(running["next"], "^when spoold runs, it takes the result")
+        waiting = spool.ctl("explain", str(job), json=True, check=NO_DAEMON).data
+        self.assertRegex(waiting["because"], down + ", and it is the next of alice's line$")
+        self.assertRegex(waiting["next"], "^when spoold runs: it starts when its turn has come")
+        spool.open_gate()
