@@ -163,6 +163,26 @@ void found_end(struct found *f)
 		shrink(f);
 }
 
+static int compare_turn(const void *a, const void *b)
+{
+	const struct found_file *x = a, *y = b;
+	return x->turn == y->turn ? 0 : (int32_t)(x->turn - y->turn) < 0 ? -1 : 1;
+}
+
+void found_order_ties(struct found *f, bool (*turn)(void *ctx, const char *path, uint32_t *ret),
+                      void *ctx)
+{
+	for (size_t i = 0, end; i < f->n; i = end) {
+		bool all = true;
+		for (end = i; end < f->n && f->files[end].ctime_ns == f->files[i].ctime_ns; end++)
+			;
+		for (size_t at = i; end - i > 1 && all && at < end; at++)
+			all = turn(ctx, found_path(f, at), &f->files[at].turn);
+		if (end - i > 1 && all)
+			qsort(f->files + i, end - i, sizeof *f->files, compare_turn);
+	}
+}
+
 void found_leave(struct found *f, size_t n)
 {
 	f->cut = f->cut || f->n > n;

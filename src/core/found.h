@@ -14,6 +14,7 @@ enum {
 struct found_file {
 	int64_t ctime_ns;
 	uint32_t at;            /* of its path among the names */
+	uint32_t turn;          /* while ties are put in order */
 };
 
 struct found {
@@ -29,6 +30,10 @@ struct found {
 int found_add(struct found *f, const char *path, int64_t ctime_ns);
 /* All was added: at most a portion is left, the oldest first. */
 void found_end(struct found *f);
+/* Where all of the same ctime have a turn, they go by it, and not by their names as else. `turn`
+ * returns false for one that has none. Turns are numbers that count on from 0 after the last one. */
+void found_order_ties(struct found *f, bool (*turn)(void *ctx, const char *path, uint32_t *ret),
+                      void *ctx);
 const char *found_path(const struct found *f, size_t i);
 /* Those after the first n. */
 void found_leave(struct found *f, size_t n);

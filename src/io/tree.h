@@ -353,6 +353,9 @@ uint64_t tree_scan_tidy_due_ms(const struct tree_scan *s);
 /* When the walk began, by the wall clock: what has a later ctime changed after
  * that for sure. */
 int64_t tree_scan_began_ns(const struct tree_scan *s);
+/* The clock of such stamps at that moment, which goes by ticks of the kernel: what has an earlier ctime
+ * changed before the walk for sure. */
+int64_t tree_scan_tick_ns(const struct tree_scan *s);
 
 /* Which user, place and path below it does a file name of the outside world
  * mean ("spool/alice/incoming/x.csv", relative names from the working

@@ -35,7 +35,7 @@ struct tree_scan {
 	struct level levels[SCAN_DEPTH_MAX];
 	int depth;              /* levels open; the last one is being read */
 	bool enter;             /* the last entry was a directory: go into it */
-	int64_t began_ns;
+	int64_t began_ns, tick_ns;
 	struct tidying tidy;
 	struct crew *crew;      /* NULL: none needed yet */
 	char path[JOB_PATH_MAX + 1];
@@ -49,15 +49,21 @@ bool tree_is_too_deep(const char *path, bool directory)
 	return levels > SCAN_DEPTH_MAX;
 }
 
+static int64_t read_ns(clockid_t clock)
+{
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 int tree_scan_begin(struct tree *t, const char *user, struct tree_scan **ret)
 {
 	struct tree_scan *s = calloc(1, sizeof *s);
 	if (s == NULL)
 		return -ENOMEM;
-	/* Not the coarse clock: stamps may be finer than that. */
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	s->began_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	/* Stamps are of the coarse clock, as a rule, or finer. */
+	s->tick_ns = read_ns(CLOCK_REALTIME_COARSE);
+	s->began_ns = read_ns(CLOCK_REALTIME);
 	int fd = tree_open_place(t, user, PLACE_INCOMING);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	int r = fd < 0 ? fd : dir == NULL ? -errno : 0;
@@ -100,6 +106,11 @@ uint64_t tree_scan_tidy_due_ms(const struct tree_scan *s)
 int64_t tree_scan_began_ns(const struct tree_scan *s)
 {
 	return s->began_ns;
+}
+
+int64_t tree_scan_tick_ns(const struct tree_scan *s)
+{
+	return s->tick_ns;
 }
 
 static void close_level(struct tree_scan *s)

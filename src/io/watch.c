@@ -270,6 +270,16 @@ int watch_gather(struct watch *w)
 	return watch_events_gather(&w->events);
 }
 
+uint64_t watch_mark(const struct watch *w)
+{
+	return watch_events_gathered(&w->events);
+}
+
+bool watch_is_past(const struct watch *w, uint64_t mark)
+{
+	return watch_events_taken(&w->events) >= mark;
+}
+
 bool watch_waits(const struct watch *w)
 {
 	return watch_events_any(&w->events);

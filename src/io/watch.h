@@ -61,5 +61,9 @@ size_t watch_count(const struct watch *w);
 int watch_gather(struct watch *w);
 /* Was something gathered that was not told? No descriptor becomes readable for that. */
 bool watch_waits(const struct watch *w);
+/* A mark behind all that was gathered until now. */
+uint64_t watch_mark(const struct watch *w);
+/* Was all told that is before this mark? */
+bool watch_is_past(const struct watch *w, uint64_t mark);
 /* The next hint of what was gathered: *ret is filled, valid until the next call. False: no more. */
 bool watch_next(struct watch *w, struct watch_hint *ret);

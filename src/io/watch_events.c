@@ -27,6 +27,16 @@ bool watch_events_any(const struct watch_events *e)
 	return e->pos < e->used;
 }
 
+uint64_t watch_events_gathered(const struct watch_events *e)
+{
+	return e->gathered;
+}
+
+uint64_t watch_events_taken(const struct watch_events *e)
+{
+	return e->gathered - (e->used - e->pos);
+}
+
 static void resize(struct watch_events *e, size_t size)
 {
 	char *buffer = realloc(e->buffer, size);
@@ -64,6 +74,7 @@ int watch_events_gather(struct watch_events *e)
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
 		e->used += (size_t)n;
+		e->gathered += (uint64_t)n;
 		/* It had no more. */
 		if (room - (size_t)n >= LONGEST)
 			return 0;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/inotify.h>
 
 enum {
@@ -16,6 +17,7 @@ struct watch_events {
 	int fd;               /* inotify's; not ours to close */
 	char *buffer;
 	size_t size, pos, used;
+	uint64_t gathered;    /* bytes, since the beginning */
 };
 
 /* -ENOMEM. */
@@ -25,5 +27,8 @@ void watch_events_clear(struct watch_events *e);
  * valid. 0, also where there was nothing; a negative errno where inotify cannot be read. */
 int watch_events_gather(struct watch_events *e);
 bool watch_events_any(const struct watch_events *e);
+/* How many bytes were gathered since the beginning, and how many of them were taken. */
+uint64_t watch_events_gathered(const struct watch_events *e);
+uint64_t watch_events_taken(const struct watch_events *e);
 /* The oldest one; there must be one. Valid until the next watch_events_gather(). */
 const struct inotify_event *watch_events_take(struct watch_events *e);

@@ -96,6 +96,16 @@ bool hints_wait(const struct daemon *d)
 	return d->watch != NULL && watch_waits(d->watch);
 }
 
+uint64_t hints_mark(const struct daemon *d)
+{
+	return d->watch == NULL ? 0 : watch_mark(d->watch);
+}
+
+bool hints_are_past(const struct daemon *d, uint64_t mark)
+{
+	return d->watch == NULL || watch_is_past(d->watch, mark);
+}
+
 void hints_read(struct daemon *d)
 {
 	struct watch_hint hint;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct daemon;
 
@@ -13,5 +14,8 @@ struct daemon;
 void hints_gather(struct daemon *d);
 /* Were some taken over that nobody looked at? */
 bool hints_wait(const struct daemon *d);
+/* A mark behind all that was taken over until now; was all before it looked at? */
+uint64_t hints_mark(const struct daemon *d);
+bool hints_are_past(const struct daemon *d, uint64_t mark);
 /* All that are there; where they are very many, what is left waits for the next tick. */
 void hints_read(struct daemon *d);

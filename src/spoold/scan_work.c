@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "spoold/daemon.h"
+#include "spoold/hints.h"
 #include "spoold/notice.h"
 #include "spoold/recover.h"
 
@@ -107,6 +108,8 @@ static void begin_walk(struct daemon *d, struct scan_work *w)
 		/* Not where incoming is gone: who removes all of it shall find no new lock. */
 		user_look_at_lock(d, u);
 		let_tidy(u, w->walk);
+		if (!u->polled)
+			w->tick_ns = tree_scan_tick_ns(w->walk);
 		w->phase = SCAN_WALK;
 		return;
 	}
@@ -124,7 +127,7 @@ void scan_work_begin(struct daemon *d, struct scan_work *w, struct user *u)
 {
 	u->scan_running = true;
 	u->uploads_missed = false;
-	*w = (struct scan_work){.user = u, .unsorted = u->unsorted};
+	*w = (struct scan_work){.user = u, .unsorted = u->unsorted, .tick_ns = INT64_MAX};
 	u->unsorted = false;
 	if (!user_there(d, u)) {
 		give_up(d, w);
@@ -155,6 +158,8 @@ static void after_walk(struct daemon *d, struct scan_work *w)
 	uploads_forget_gone(d, w->user);
 	w->user->inner_jobs = w->user->inner_seen;
 	found_end(&w->found);
+	hints_gather(d);
+	w->hints = hints_mark(d);
 	w->more = w->more || w->found.cut;
 	w->phase = SCAN_FEED;
 }
@@ -257,13 +262,54 @@ static void after_feed(struct daemon *d, struct scan_work *w)
 	user_row_clear(&row);
 }
 
+static bool turn_of(void *ctx, const char *path, uint32_t *ret)
+{
+	const struct upload_entry *e = upload_find(ctx, path);
+	if (e == NULL || e->state != UPLOAD_ARRIVING || e->due.at == 0)
+		return false;
+	*ret = upload_turn(e);
+	return true;
+}
+
+/* A stamp is as coarse as a tick of the kernel: within one, events tell the order. False where they
+ * are not all looked at yet. Where some were lost nobody waits for the others: they may be many. */
+static bool put_in_order(struct daemon *d, struct scan_work *w)
+{
+	if (w->ordered)
+		return true;
+	if (!w->unsorted && !hints_are_past(d, w->hints))
+		return false;
+	found_order_ties(&w->found, turn_of, w->user);
+	w->ordered = true;
+	return true;
+}
+
+/* Of what came in the tick in which the walk began it may have seen the younger and not the older. Who
+ * has an event goes by that, the others with what was found. False as above. */
+static bool feed_latest(struct daemon *d, struct scan_work *w, const char *path, int64_t ctime_ns)
+{
+	if (!hints_are_past(d, w->hints))
+		return false;
+	/* Where some were lost meanwhile, another walk finds both. */
+	if (!w->user->unsorted && upload_find(w->user, path) == NULL)
+		intake_take(d, w->user, path, ctime_ns);
+	return true;
+}
+
 static void feed_slice(struct daemon *d, struct scan_work *w, size_t max)
 {
 	/* Of what changed since the walk an event tells, or another walk, where it is from an earlier one. */
 	bool told = w->kept || !w->user->polled;
-	for (; w->fed < w->found.n && w->feeding < max; w->fed++)
-		intake_take(d, w->user, found_path(&w->found, w->fed),
-		            told ? w->found.files[w->fed].ctime_ns : 0);
+	if (!put_in_order(d, w))
+		return;
+	for (; w->fed < w->found.n && w->feeding < max; w->fed++) {
+		int64_t ctime_ns = w->found.files[w->fed].ctime_ns;
+		const char *path = found_path(&w->found, w->fed);
+		if (ctime_ns < w->tick_ns)
+			intake_take(d, w->user, path, told ? ctime_ns : 0);
+		else if (!feed_latest(d, w, path, ctime_ns))
+			return;
+	}
 	if (w->fed == w->found.n && w->feeding == 0)
 		after_feed(d, w);
 }
@@ -328,8 +374,8 @@ int scan_work_step(struct daemon *d, struct scan_work *w, int budget, size_t fee
 	case SCAN_FEED: {
 		size_t before = w->fed;
 		feed_slice(d, w, feed);
-		bool waits = w->phase == SCAN_FEED && w->feeding > 0;
-		/* What was fed comes back by events of intake. */
+		bool waits = w->phase == SCAN_FEED && (w->feeding > 0 || w->fed == before);
+		/* What was fed comes back by events of intake, or hints come first. */
 		return waits ? 0 : (int)(w->fed - before) + 1;
 	}
 	case SCAN_WITHDRAWN: return withdrawn_slice(d, w, budget);

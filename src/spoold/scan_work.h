@@ -21,6 +21,9 @@ struct scan_work {
 	struct found found;
 	size_t fed;             /* of these */
 	uint64_t seen;          /* entries of this walk */
+	int64_t tick_ns;        /* found with such a ctime, or a later one: perhaps changed during the walk */
+	uint64_t hints;         /* a mark behind those that tell of that; see hints.h */
+	bool ordered;           /* those of the same moment are in the order of their events */
 	bool kept;              /* found by an earlier walk: see scan_kept.h */
 	bool more;              /* not all was kept, or fed: walk again */
 	bool unsorted;          /* the user was, when it began */

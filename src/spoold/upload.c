@@ -307,6 +307,12 @@ void upload_put_behind_backlog(struct daemon *d, struct upload_entry *e)
 	put_due(d, e, backlog_until(u) + 1, e->due.key);
 }
 
+uint32_t upload_turn(const struct upload_entry *e)
+{
+	/* All of 32 bits are used, so that the last one is before the first. */
+	return (uint32_t)(e->due.key << (32 - ORDER_BITS));
+}
+
 bool upload_is_due(const struct daemon *d, const struct upload_entry *e)
 {
 	return e->due.at != 0 && due_ms(e) <= d->steady_ms;

@@ -107,6 +107,8 @@ uint64_t upload_count_arriving(const struct user *u);
 /* To be looked at again at this steady time; among those of the same
  * millisecond in the order of the calls. */
 void upload_set_due(struct daemon *d, struct upload_entry *e, uint64_t due_ms);
+/* Its place in the order of those calls; it counts on from 0 after the last one. */
+uint32_t upload_turn(const struct upload_entry *e);
 /* Is it among those that upload_take_due() gives now? */
 bool upload_is_due(const struct daemon *d, const struct upload_entry *e);
 /* The next one that is due, taken out of the order; or NULL. */

@@ -723,6 +723,11 @@ void tree_scan_end(struct tree_scan *s)
 	free(s);
 }
 
+int64_t tree_scan_tick_ns(const struct tree_scan *s)
+{
+	return s->began_ns;
+}
+
 int64_t tree_scan_began_ns(const struct tree_scan *s)
 {
 	return s->began_ns;

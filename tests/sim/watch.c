@@ -119,6 +119,7 @@ void watch_forget(struct watch *w, uint32_t user)
 	for (int i = 0; i < world->hints_n; i++)
 		if (world->hints[i].user != u)
 			world->hints[kept++] = world->hints[i];
+	world->hints_told += (uint64_t)(world->hints_n - kept);
 	world->hints_n = kept;
 }
 
@@ -143,6 +144,22 @@ int watch_gather(struct watch *w)
 	return 0;
 }
 
+/* What is due is what the kernel has. */
+uint64_t watch_mark(const struct watch *w)
+{
+	(void)w;
+	uint64_t due = 0;
+	for (int i = 0; i < world->hints_n; i++)
+		due += world->hints[i].due_ms <= world->now_ms;
+	return world->hints_told + due;
+}
+
+bool watch_is_past(const struct watch *w, uint64_t mark)
+{
+	(void)w;
+	return world->hints_told >= mark;
+}
+
 bool watch_waits(const struct watch *w)
 {
 	(void)w;
@@ -157,6 +174,7 @@ bool watch_next(struct watch *w, struct watch_hint *ret)
 	do {
 		if (hints_due() > world->now_ms)
 			return false;
+		world->hints_told++;
 		hint = world->hints[0];
 		memmove(world->hints, world->hints + 1, (size_t)--world->hints_n * sizeof hint);
 		if (hint.kind == WATCH_OVERFLOW)

@@ -392,6 +392,7 @@ struct world {
 	struct sim_fd fds[FDS_MAX];
 	struct hint hints[HINTS_MAX + 1]; /* and that they overflowed */
 	int hints_n;
+	uint64_t hints_told;    /* or not needed any more */
 	bool overflow, root_watched, user_watched[USERS_MAX];
 	struct sim_batch batches[BATCHES_MAX];
 	int batches_n;

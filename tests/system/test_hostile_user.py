@@ -188,7 +188,7 @@ class Flood(SystemTest):
             with open(QUEUE, "w") as file:
                 file.write(before)
         self.flood(spool, 4000, naps=True)
-        self.judge(spool, 4000, 200)
+        self.judge(spool, 4000, 10)
 
 
 class Paths(SystemTest):

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import threading
 import time
 
 from harness import BAD_FAILS, FAILED, GATE, NO_DAEMON, OK, USAGE, SystemTest, limit
@@ -23,6 +24,38 @@ class Order(SystemTest):
         self.assertEqual(spool.journal.order("alice"), names)
         self.assertEqual(len(spool.journal.starts("alice")), 50)
         self.assertEqual(spool.journal.most_at_once("alice"), 1)
+
+    def test_while_incoming_is_looked_through(self):
+        """Promise 3: who comes within the same tick of the kernel, by which files are stamped, keeps
+        the order of the events, though a scan finds them, too; whatever the names."""
+        spool = self.spool({"spool": {"durability": "relaxed"},
+                            "job_processing": {"auto_start_processing": False}})
+        names = [f"f{n:04}.csv" for n in range(1500)]
+        random.Random(42).shuffle(names)
+        staging = os.path.join(spool.base, "staging")
+        for name in names:
+            with open(os.path.join(staging, name), "wb") as file:
+                file.write(b"x")
+        spool.check_contents = False
+        over = threading.Event()
+
+        def look_through():
+            while not over.is_set():
+                spool.ctl("rescan")
+
+        scans = threading.Thread(target=look_through)
+        scans.start()
+        try:
+            for n, name in enumerate(names):
+                os.rename(os.path.join(staging, name), spool.path("alice", "incoming", name))
+                if n % 3 == 0:
+                    time.sleep(0.0001)  # else they are all there before one scan is asked for
+            spool.wait_for(lambda: spool.user("alice")["pending"] == len(names), what="all in line")
+        finally:
+            over.set()
+            scans.join()
+        jobs = sorted(spool.jobs("alice"), key=lambda job: job["job"])
+        self.assertEqual([job["name"] for job in jobs], names)
 
     def test_order_survives_a_restart(self):
         """Promises 2 and 3: the place in the line is kept across restarts."""

@@ -54,6 +54,41 @@ Test(found, by_age_then_by_name)
 	found_clear(&f);
 }
 
+/* Of a name that ends in a digit, that many before the end of all numbers. */
+static bool turn_of_digit(void *ctx, const char *path, uint32_t *ret)
+{
+	unsigned *asked = ctx;
+	char digit = path[strlen(path) - 1];
+	++*asked;
+	if (digit < '0' || digit > '9')
+		return false;
+	*ret = UINT32_MAX - 4 + (uint32_t)(digit - '0');
+	return true;
+}
+
+Test(found, ties_in_their_turn_where_all_have_one)
+{
+	struct found f = {0};
+	unsigned asked = 0;
+	add(&f, "alone9", 1);
+	/* Beyond 4 the numbers have begun anew. */
+	add(&f, "a6", 2);
+	add(&f, "b2", 2);
+	add(&f, "c4", 2);
+	/* One has none. */
+	add(&f, "x9", 3);
+	add(&f, "y", 3);
+	add(&f, "z1", 3);
+	found_end(&f);
+	found_order_ties(&f, turn_of_digit, &asked);
+	const char *const expected[] = {"alone9", "b2", "c4", "a6", "x9", "y", "z1"};
+	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+		cr_expect_str_eq(found_path(&f, i), expected[i]);
+	cr_expect_eq(f.files[1].ctime_ns, 2);
+	cr_expect_eq(asked, 5u, "who is alone need not be asked, nor who is left of a tie: %u", asked);
+	found_clear(&f);
+}
+
 /* In the order that `at(i)` gives; the oldest portion stays, in its order. */
 static void keep_oldest(int64_t (*at)(int64_t i), int64_t files)
 {

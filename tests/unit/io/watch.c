@@ -457,6 +457,28 @@ Test(watch, more_is_kept_than_the_kernel_holds)
 	cr_expect_not(watch_waits(w));
 }
 
+Test(watch, what_was_gathered_before_a_mark)
+{
+	add("in", ALICE, "");
+	cr_expect(watch_is_past(w, watch_mark(w)));
+	shell("touch in/a in/b");
+	cr_assert_eq(watch_gather(w), 0);
+	uint64_t mark = watch_mark(w);
+	shell("touch in/c");
+	cr_assert_eq(watch_gather(w), 0);
+	cr_expect_gt(watch_mark(w), mark);
+	bool past_b = false;
+	while (watch_waits(w)) {
+		struct watch_hint hint = next_hint();
+		bool is_c = strcmp(hint.name, "c") == 0;
+		past_b = past_b || is_c;
+		cr_expect(!past_b || watch_is_past(w, mark), "%s is told, and the mark is not passed", hint.name);
+		cr_expect(past_b || strcmp(hint.name, "a") != 0 || !watch_is_past(w, mark));
+	}
+	cr_expect(past_b);
+	cr_expect(watch_is_past(w, watch_mark(w)));
+}
+
 Test(watch, no_more_is_kept_than_there_is_room_for)
 {
 	long limit = begin_events();
