@@ -30,7 +30,7 @@ struct found {
 int found_add(struct found *f, const char *path, int64_t ctime_ns);
 /* All was added: at most a portion is left, the oldest first. */
 void found_end(struct found *f);
-/* Where all of the same ctime have a turn, they go by it, and not by their names as else. `turn`
+/* Where all of the same ctime have a turn, they go by it, and not by their names as otherwise. `turn`
  * returns false for one that has none. Turns are numbers that count on from 0 after the last one. */
 void found_order_ties(struct found *f, bool (*turn)(void *ctx, const char *path, uint32_t *ret),
                       void *ctx);

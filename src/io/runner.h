@@ -30,7 +30,7 @@ struct runner_event {
 /* Once for all attempts. -ENOMEM, -EMFILE ... */
 int runner_new(struct runner **ret);
 /* From now on the calling process does not push off its processor whoever sends it something, in
- * the middle of his work (SCHED_BATCH, see sched(7)). Its handlers keep what it had. Where that is
+ * the middle of its work (SCHED_BATCH, see sched(7)). Its handlers keep what it had. Where that is
  * not the usual policy (SCHED_OTHER), or the kernel refuses, nothing changes. */
 void runner_give_way(struct runner *r);
 /* While there is nothing else to do: makes what the next attempt will need, as far as the last

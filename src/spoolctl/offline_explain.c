@@ -151,7 +151,9 @@ static void add_that_it_is_down(struct ctl *ctl, json_t *answer)
 	bool works = strcmp(state, "queued") == 0 || strcmp(state, "processing") == 0;
 	struct tree_daemon daemon;
 	char *what = NULL, *then = NULL;
-	if (because == NULL || next == NULL || (!waits && !works) || ctl_has_no_marker(ctl) || ctl_lock_is_held(ctl, &daemon))
+	if (because == NULL || next == NULL || (!waits && !works))
+		return;
+	if (ctl_has_no_marker(ctl) || ctl_lock_is_held(ctl, &daemon))
 		return;
 	char *why = ctl_why_down(ctl);
 	int n = waits ? asprintf(&what, "%s, and %s", why, because)
