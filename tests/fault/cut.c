@@ -157,11 +157,12 @@ static void fire(struct supervisor *s, const struct call *call)
 {
 	char text[LINE_SIZE];
 	s->plan.fired = true;
-	if (s->plan.action == ACT_KILL || s->plan.action == ACT_KILL_ALL)
-		kill_as_planned(s);
 	snprintf(text, sizeof text, "fired %lu %s %s %s\n", s->plan.seen, call_kind_name(call->kind),
 	         call->name, call->about);
+	/* Before: else the end of the daemon may be seen first, and seem to be its own. */
 	say(s, text);
+	if (s->plan.action == ACT_KILL || s->plan.action == ACT_KILL_ALL)
+		kill_as_planned(s);
 }
 
 /* The error the call shall fail with, 0 = it goes on, -1 = its caller is dead. */
