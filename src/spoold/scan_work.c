@@ -284,15 +284,19 @@ static bool put_in_order(struct daemon *d, struct scan_work *w)
 	return true;
 }
 
-/* Of what came in the tick in which the walk began it may have seen the younger and not the older. Who
- * has an event goes by that, the others with what was found. False as above. */
-static bool feed_latest(struct daemon *d, struct scan_work *w, const char *path, int64_t ctime_ns)
+/* Of what came in the tick in which the walk began it may have seen the younger and not the older. Where
+ * each has an event these tell the order, and where some were lost meanwhile another walk finds all; else
+ * they go with what was found. False as above. */
+static bool judge_latest(struct daemon *d, struct scan_work *w)
 {
 	if (!hints_are_past(d, w->hints))
 		return false;
-	/* Where some were lost meanwhile, another walk finds both. */
-	if (!w->user->unsorted && upload_find(w->user, path) == NULL)
-		intake_take(d, w->user, path, ctime_ns);
+	size_t listed = w->fed;
+	while (listed < w->found.n && upload_find(w->user, found_path(&w->found, listed)) != NULL)
+		listed++;
+	if (listed == w->found.n || w->user->unsorted)
+		w->fed = w->found.n;
+	w->tick_ns = INT64_MAX;
 	return true;
 }
 
@@ -302,13 +306,15 @@ static void feed_slice(struct daemon *d, struct scan_work *w, size_t max)
 	bool told = w->kept || !w->user->polled;
 	if (!put_in_order(d, w))
 		return;
-	for (; w->fed < w->found.n && w->feeding < max; w->fed++) {
+	while (w->fed < w->found.n && w->feeding < max) {
 		int64_t ctime_ns = w->found.files[w->fed].ctime_ns;
-		const char *path = found_path(&w->found, w->fed);
-		if (ctime_ns < w->tick_ns)
-			intake_take(d, w->user, path, told ? ctime_ns : 0);
-		else if (!feed_latest(d, w, path, ctime_ns))
-			return;
+		if (ctime_ns >= w->tick_ns) {
+			if (!judge_latest(d, w))
+				return;
+			continue;
+		}
+		intake_take(d, w->user, found_path(&w->found, w->fed), told ? ctime_ns : 0);
+		w->fed++;
 	}
 	if (w->fed == w->found.n && w->feeding == 0)
 		after_feed(d, w);

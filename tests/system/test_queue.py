@@ -57,6 +57,27 @@ class Order(SystemTest):
         jobs = sorted(spool.jobs("alice"), key=lambda job: job["job"])
         self.assertEqual([job["name"] for job in jobs], names)
 
+    def test_beside_new_directories(self):
+        """Promise 3: what comes into a directory before that is watched has no event; it does not
+        pass what came before it within the same tick, and has one."""
+        spool = self.spool({"spool": {"durability": "relaxed"},
+                            "job_processing": {"auto_start_processing": False}})
+        names = [f"{n:03}a" if n % 2 == 0 else f"{n:03}b/x" for n in range(400)]
+        staging = os.path.join(spool.base, "staging")
+        for name in names:
+            with open(os.path.join(staging, name[:4]), "wb") as file:
+                file.write(b"x")
+        spool.check_contents = False
+        for n, name in enumerate(names):
+            if n % 2 == 1:
+                os.mkdir(spool.path("alice", "incoming", name[:4]))
+            os.rename(os.path.join(staging, name[:4]), spool.path("alice", "incoming", name))
+            if n % 8 == 7:
+                time.sleep(0.001)
+        spool.wait_for(lambda: spool.user("alice")["pending"] == len(names), what="all in line")
+        jobs = sorted(spool.jobs("alice"), key=lambda job: job["job"])
+        self.assertEqual([job["name"] for job in jobs], names)
+
     def test_order_survives_a_restart(self):
         """Promises 2 and 3: the place in the line is kept across restarts."""
         spool = self.spool({"job_processing": {"auto_start_processing": False}})
